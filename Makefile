@@ -1,0 +1,28 @@
+# `make demo` and `make test` need Python 3.11-3.13 and make; everything else is fetched into .venv, pinned by hash.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+.PHONY: setup demo test lock clean
+
+setup: $(INSTALLED)
+
+# The stamp holds until the lock changes, so the second `make` starts at once.
+$(INSTALLED): requirements.lock
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); sys.exit(0 if ok else "Python %d.%d found; 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.11" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
+	touch $@
+
+test: setup
+	$(PY) -m pytest
+
+# After editing the pins in pyproject.toml (uv must be on the PATH).
+lock:
+	uv pip compile --quiet --universal --generate-hashes --extra dev --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) build demo
+
+include $(wildcard make/*.mk)

@@ -1,0 +1,84 @@
+"""Files that are whole or absent, folders that one process at a time works in, and hashes."""
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import socket
+import tempfile
+
+from webvision.errors import LockedError
+
+
+@contextlib.contextmanager
+def atomic_write(path, mode="w"):
+    """Open a temporary file beside `path` that replaces it when the block ends well, and vanishes when it does not.
+
+    Text is UTF-8 with LF; undecodable bytes of file names survive (surrogateescape). The data is on the disk before
+    the name points at it, so that neither a kill nor a power cut leaves half a file.
+    """
+    path = os.fspath(path)
+    directory = os.path.dirname(path) or "."
+    text = {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
+    fd, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", suffix=".tmp", dir=directory)
+    try:
+        with os.fdopen(fd, mode, **text) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())      # mkstemp makes it private; now it is like any other file
+        os.replace(temporary, path)
+        sync_directory(directory)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def _umask():
+    with open("/proc/self/status", encoding="ascii") as status:      # os.umask() can only be read by changing it
+        return next(int(line.split()[1], 8) for line in status if line.startswith("Umask:"))
+
+
+def sync_directory(path):
+    """Make renames and new names in `path` survive a power cut."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_json(path, value):
+    """`value` as indented JSON, atomically, keys in their order."""
+    with atomic_write(path) as file:
+        json.dump(value, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+
+
+def file_sha256(path):
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def directory_lock(directory, what="run"):
+    """Hold `directory` for this process; LockedError at once if another process holds it.
+
+    The kernel drops the lock when its holder dies, however it dies, so a stale lock cannot exist on one machine;
+    the text inside names the holder for the message.
+    """
+    path = os.path.join(directory, ".lock")
+    with open(path, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise LockedError(f"{directory}: another {what} is at work here ({holder}); wait for it to end, "
+                              "or choose another folder") from None
+        file.truncate(0)
+        file.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield

@@ -1,0 +1,1 @@
+"""From predictions to numbers and files: predictions, metrics, submissions, report. No TensorFlow."""

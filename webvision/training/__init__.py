@@ -1,0 +1,1 @@
+"""Recipes, schedules, callbacks, checkpoints and resume, the trainers."""
