@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""Give the ObjectNet challenge's verdict on a predictions.csv: the official JSON and exit code; remarks on stderr."""
+import argparse
+import os
+import sys
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from webvision.errors import printable  # noqa: E402: standard library only, so any Python 3 will do
+from webvision.scoring import objectnet_validate  # noqa: E402
+
+
+class OfficialParser(argparse.ArgumentParser):
+    """A wrong command line gets the official answer too: a verdict on stdout and exit code 1."""
+
+    def error(self, message):
+        self.print_usage(sys.stderr)
+        print(f"{self.prog}: error: {message}", file=sys.stderr)
+        print(objectnet_validate.refused("Failed to parse command line").text())
+        self.exit(1)
+
+
+def parse_args(argv=None):
+    parser = OfficialParser(description=__doc__)
+    parser.add_argument("--answers", "-a", required=True, metavar="JSON", help="image name -> ObjectNet id")
+    parser.add_argument("--filename", "-f", required=True, metavar="CSV", help="the predictions to judge")
+    parser.add_argument("--no-range-check", "-n", action="store_true", help="allow ids outside -1..312")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    verdict = objectnet_validate.validate(args.answers, args.filename, range_check=not args.no_range_check)
+    for remark in verdict.remarks:
+        print(printable(f"{args.filename}: {remark}"), file=sys.stderr)
+    print(verdict.text())
+    return verdict.exit_code
+
+
+if __name__ == "__main__":
+    from webvision.errors import run_command
+    run_command(main)
