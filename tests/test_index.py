@@ -1,0 +1,280 @@
+"""The side file of a list: made again when the list changes, never trusted when torn, shared by all processes."""
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from webvision.data import index, index_file
+from webvision.data.index import open_index
+from webvision.errors import DataError, ResourceError
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+OLD_NS = 1_600_000_000 * 10 ** 9
+
+
+def a_list(tmp_path, rows=1000, classes=7, mtime_ns=OLD_NS):
+    path = tmp_path / "train.txt"
+    path.write_text("".join(f"n{i % classes}/{i}.jpg {i % classes}\n" for i in range(rows)))
+    os.utime(path, ns=(mtime_ns, mtime_ns))
+    return str(path)
+
+
+def side_file(path):
+    return os.path.join(os.path.dirname(path), ".train.txt.index")
+
+
+@pytest.fixture
+def builds(monkeypatch):
+    """Counts the scans: an index that was trusted adds none."""
+    calls = []
+    real = index.scan_list
+    monkeypatch.setattr(index, "scan_list", lambda *args, **kwargs: calls.append(1) or real(*args, **kwargs))
+    return calls
+
+
+def check(opened, rows=1000, classes=7):
+    assert len(opened) == rows and opened.num_classes == classes
+    assert np.array_equal(opened.labels, np.arange(rows) % classes)
+    assert opened.names([0, rows - 1, 1]) == ["n0/0.jpg", f"n{(rows - 1) % classes}/{rows - 1}.jpg", "n1/1.jpg"]
+    assert np.array_equal(opened.counts, np.bincount(np.arange(rows) % classes, minlength=classes))
+    for label in range(classes):
+        part = opened.rows_by_class[opened.class_starts[label]:opened.class_starts[label + 1]]
+        assert np.array_equal(part, np.arange(label, rows, classes))
+
+
+def test_the_second_start_reads_the_side_file(tmp_path, builds):
+    path = a_list(tmp_path)
+    first, second = open_index(path, 7), open_index(path, 7)
+    check(first)
+    check(second)
+    assert first.hash == second.hash == hashlib.sha256(open(path, "rb").read()).hexdigest()
+    assert len(builds) == 1 and sorted(os.listdir(tmp_path)) == [".train.txt.index", "train.txt"]
+
+
+def test_a_changed_list_or_class_count_is_indexed_again(tmp_path, builds):
+    path = a_list(tmp_path)
+    open_index(path, 7)
+    a_list(tmp_path, rows=1001)
+    check(open_index(path, 7), rows=1001)
+    assert len(open_index(path, 8).counts) == 8
+    assert len(builds) == 3
+    with pytest.raises(DataError, match="outside 0..5"):
+        open_index(path, 6)
+
+
+def test_a_change_within_the_grain_of_the_time_stamp_is_noticed(tmp_path, builds):
+    """The same size and the same mtime as when it was indexed, as two quick edits on a coarse file system give."""
+    now = time.time_ns()
+    path = a_list(tmp_path, mtime_ns=now)
+    assert open_index(path, 7).name(0) == "n0/0.jpg"
+    text = open(path).read().replace("n0/0.jpg 0", "n1/0.jpg 1")
+    open(path, "w").write(text)
+    os.utime(path, ns=(now, now))
+    assert open_index(path, 7).entry(0) == ("n1/0.jpg", 1)
+    assert len(builds) == 2
+
+
+def test_a_young_list_is_hashed_until_its_stamp_is_old_and_then_no_more(tmp_path, builds, monkeypatch):
+    path = a_list(tmp_path, mtime_ns=time.time_ns())
+    open_index(path, 7)
+    hashes = []
+    real = index._sha256
+    monkeypatch.setattr(index, "_sha256", lambda file: hashes.append(1) or real(file))
+    open_index(path, 7)
+    assert len(hashes) == 1
+    os.utime(side_file(path), ns=(0, time.time_ns() + 3 * 10 ** 9))
+    open_index(path, 7)
+    assert len(hashes) == 1 and len(builds) == 1
+
+
+@pytest.mark.parametrize("damage", ["header", "body", "truncate", "extend", "empty", "zero page", "directory", "fifo"])
+def test_a_torn_side_file_is_never_trusted(tmp_path, builds, damage):
+    path = a_list(tmp_path, rows=20_000)
+    open_index(path, 7)
+    side = side_file(path)
+    whole = open(side, "rb").read()
+    rng = random.Random(1)
+    broken = []
+    if damage == "header":
+        broken = [whole[:i] + bytes([whole[i] ^ 1 << rng.randrange(8)]) + whole[i + 1:] for i in range(192)]
+    elif damage == "body":
+        places = [192, len(whole) - 65] + [rng.randrange(192, len(whole) - 64) for _ in range(60)]
+        broken = [whole[:i] + bytes([whole[i] ^ 1 << rng.randrange(8)]) + whole[i + 1:] for i in places]
+    elif damage == "truncate":
+        broken = [whole[:n] for n in [1, 8, 191, 192, 193, len(whole) - 1] + [rng.randrange(len(whole)) for _ in range(20)]]
+    elif damage == "extend":
+        broken = [whole + b"\0"]
+    elif damage == "empty":
+        broken = [b""]
+    elif damage == "zero page":
+        broken = [whole[:8192] + bytes(4096) + whole[12288:]]
+    for data in broken:
+        with open(side, "wb") as file:
+            file.write(data)
+        before = len(builds)
+        opened = open_index(path, 7)
+        assert len(builds) == before + 1, "a torn side file was trusted"
+        assert np.array_equal(opened.labels, np.arange(20_000) % 7)
+        assert open(side, "rb").read() == whole
+    if damage == "fifo":
+        os.unlink(side)
+        os.mkfifo(side)
+        check(open_index(path, 7), rows=20_000)
+        assert os.path.isfile(side)
+
+
+def test_a_side_file_that_is_a_folder_moves_the_index_to_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "meta").mkdir()
+    path = a_list(tmp_path / "meta")
+    os.mkdir(side_file(path))
+    check(open_index(path, 7))
+    assert len(os.listdir(tmp_path / "cache" / "webvision")) == 1
+
+
+def test_the_side_file_of_another_list_is_not_taken(tmp_path, builds):
+    """Tables of two lists of the same size, mixed by copying files about."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    one, two = a_list(tmp_path / "a", mtime_ns=OLD_NS), a_list(tmp_path / "b", mtime_ns=OLD_NS + 1)
+    open_index(one, 7)
+    os.link(side_file(one), side_file(two))
+    check(open_index(two, 7))
+    assert len(builds) == 2
+
+
+def read_only(tmp_path, monkeypatch, *folders):
+    """Refuse new files below these folders, as a read-only mount does (permission bits do not stop root)."""
+    real = index_file.atomic_write
+
+    def guarded(path, mode="w"):
+        if any(str(path).startswith(str(folder)) for folder in folders):
+            raise OSError(30, "Read-only file system", path)
+        return real(path, mode)
+    monkeypatch.setattr(index_file, "atomic_write", guarded)
+
+
+def test_a_read_only_data_set_is_indexed_in_the_cache_folder(tmp_path, monkeypatch, builds):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "meta").mkdir()
+    path = a_list(tmp_path / "meta")
+    read_only(tmp_path, monkeypatch, tmp_path / "meta")
+    check(open_index(path, 7))
+    check(open_index(path, 7))
+    assert len(builds) == 1 and os.listdir(tmp_path / "meta") == ["train.txt"]
+    assert os.stat(tmp_path / "cache" / "webvision").st_mode & 0o777 == 0o700
+
+
+def test_without_a_home_the_temporary_folder_serves_and_a_strangers_folder_does_not(tmp_path, monkeypatch):
+    for name in ("meta", "tmp"):
+        (tmp_path / name).mkdir()
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "none"))
+    monkeypatch.setattr(index.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    path = a_list(tmp_path / "meta")
+    read_only(tmp_path, monkeypatch, tmp_path / "meta", tmp_path / "none")
+    check(open_index(path, 7))
+    folder, = os.listdir(tmp_path / "tmp")
+    os.unlink(os.path.join(tmp_path, "tmp", folder, os.listdir(tmp_path / "tmp" / folder)[0]))
+    os.chmod(tmp_path / "tmp" / folder, 0o777)               # anyone could plant an index here
+    with pytest.raises(ResourceError, match="set XDG_CACHE_HOME"):
+        open_index(path, 7)
+
+
+def test_a_given_cache_folder_is_used(tmp_path):
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "mine").mkdir()
+    path = a_list(tmp_path / "meta")
+    check(open_index(path, 7, cache_dir=str(tmp_path / "mine")))
+    assert len(os.listdir(tmp_path / "mine")) == 1 and os.listdir(tmp_path / "meta") == ["train.txt"]
+
+
+def test_a_list_edited_in_place_during_use_is_an_error_not_wrong_names(tmp_path):     # L6
+    path = a_list(tmp_path)
+    opened = open_index(path, 7)
+    with open(path, "r+") as file:
+        file.write("n3")
+    with pytest.raises(DataError, match="edited while it was in use"):
+        opened.name(0)
+    with pytest.raises(DataError, match="edited while it was in use"):
+        list(opened.entries())
+
+
+def test_a_truncated_list_during_use_is_an_error_not_a_crash(tmp_path):
+    path = a_list(tmp_path)
+    opened = open_index(path, 7)
+    os.truncate(path, 0)
+    with pytest.raises(DataError, match="edited"):
+        opened.names([999])
+
+
+def test_a_replaced_list_does_not_disturb_who_has_it_open(tmp_path):
+    path = a_list(tmp_path)
+    opened = open_index(path, 7)
+    (tmp_path / "new").write_text("x.jpg 0\n")
+    os.rename(tmp_path / "new", path)
+    check(opened)
+    assert len(open_index(path, 7)) == 1
+
+
+def test_rows_outside_are_refused(tmp_path):
+    opened = open_index(a_list(tmp_path), 7)
+    for row in (-1, 1000):
+        with pytest.raises(IndexError):
+            opened.names([row])
+    assert opened.names([]) == []
+
+
+def test_entries_of_a_part(tmp_path):
+    opened = open_index(a_list(tmp_path, rows=40_000), 7)
+    part = list(opened.entries(16_380, 32_780))
+    assert part[0] == opened.entry(16_380) and part[-1] == opened.entry(32_779) and len(part) == 16_400
+
+
+def test_many_classes_need_wider_labels(tmp_path):
+    path = tmp_path / "train.txt"
+    path.write_text("".join(f"{i}.jpg {i}\n" for i in range(0, 70_000, 7)))
+    opened = open_index(path, 70_000)
+    assert opened.labels[-1] == 69_993 and opened.counts.sum() == 10_000 and opened.rows_by_class[-1] == 9_999
+
+
+BUILD = """
+import os, sys
+sys.path.insert(0, {root!r})
+from webvision.data.index import open_index
+print("start", flush=True)
+open_index({path!r}, 7)
+"""
+
+
+def test_a_killed_build_leaves_nothing_that_the_next_one_does_not_clear(tmp_path):
+    path = a_list(tmp_path, rows=400_000)
+    rng = random.Random(3)
+    for _ in range(12):
+        process = subprocess.Popen([sys.executable, "-c", BUILD.format(root=ROOT, path=path)], stdout=subprocess.PIPE)
+        process.stdout.readline()
+        time.sleep(rng.uniform(0, 0.15))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        if os.path.exists(side_file(path)):
+            os.unlink(side_file(path))
+    (tmp_path / "..train.txt.index.zzzz.tmp").write_bytes(b"half")
+    check(open_index(path, 7), rows=400_000)
+    assert sorted(os.listdir(tmp_path)) == [".train.txt.index", "train.txt"]
+
+
+def test_processes_that_start_together_build_once_and_agree(tmp_path):
+    path = a_list(tmp_path, rows=300_000)
+    code = BUILD.format(root=ROOT, path=path) + f"print(open_index({path!r}, 7).hash)"
+    started = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    outputs = {process.communicate()[0] for process in started}
+    assert len(outputs) == 1 and all(process.returncode == 0 for process in started)
+    check(open_index(path, 7), rows=300_000)
+    assert sorted(os.listdir(tmp_path)) == [".train.txt.index", "train.txt"]
