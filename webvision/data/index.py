@@ -25,10 +25,12 @@ class ListIndex:
     """The rows of one list, by number. Cheap to open in every process; reads names from the list file as needed."""
 
     def __init__(self, file, path, *, facts, tables, sha256):
+        """`open_index` makes these."""
         self._file = file
         self._facts = facts
         self._offsets = tables.offsets
         self.path = path
+        self.class_folders = None     # folder of each class, where a list's names leave it out (`folders.open_split`)
         self.num_classes = facts.num_classes
         self.hash = sha256
         self.labelled = tables.labels is not None
@@ -54,6 +56,14 @@ class ListIndex:
         starts, ends = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
         lines = [os.pread(fd, end - start - 1, start) for start, end in zip(starts, ends, strict=True)]
         return [self._line_name(line) for line in lines]
+
+    def paths(self, rows):
+        """Where the pictures in `rows` lie below the split's folder: their names, in the folder of their class if need be."""
+        names = self.names(rows)
+        if self.class_folders is None:
+            return names
+        folders = [self.class_folders[label] for label in self.labels[np.asarray(rows, np.int64)].tolist()]
+        return [f"{folder}/{name}" for folder, name in zip(folders, names, strict=True)]
 
     def entry(self, row):
         """Name and label in `row`."""
