@@ -1,0 +1,144 @@
+"""From the bytes of one file to BGR pixels: which decoder, and how much of the picture.
+
+Plain JPEGs (8 bits, Huffman, grey or three components) have three paths, tried in this order:
+
+    window      our glue over libjpeg-turbo, built by `make setup`: decodes the crop's window only
+    simplejpeg  a wheel, no compiler needed: decodes all, then cuts
+    opencv      decodes all, then cuts; and no warnings, so that only a missing end marker shows damage
+
+They agree in every pixel as long as they bundle a libjpeg-turbo of version 2 or 3 (tests compare them; one grey level is
+the promise). Whatever is not a plain JPEG is OpenCV's. `describe()` says which path is in use.
+"""
+import ctypes
+import os
+
+import numpy as np
+
+LIBRARY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_decode_window.so")
+_VERSION = 1                    # WV_VERSION of decode_window.c
+# What libjpeg warns of although the pixels are whole; decode_window.c lets the same two pass.
+_HARMLESS = ("Unknown Adobe color transform code", "Warning: unknown JFIF revision")
+PATHS = ("window", "simplejpeg", "opencv")
+
+
+class DecodeError(ValueError):
+    """The decoder refused the data, or complained about it."""
+
+
+def decode(data, header, *, window=None, scale=1, tolerant=False, path=None):
+    """The window (x, y, width, height) of the picture `data`, as stored, uint8 BGR, contiguous.
+
+    `header` is what read_header said. With `scale` 2, 4 or 8 a plain JPEG is shrunk while it is decoded, and the window
+    counts pixels of the shrunk picture. `tolerant` takes what can be had of damaged data. `path` is for tests.
+    """
+    size = (-(-header.width // scale), -(-header.height // scale))
+    box = window or (0, 0, *size)
+    if not header.plain:
+        return _cut(_opencv(data, header, 1), box)
+    path = path or _path()
+    if path == "window":
+        return _window(data, header, scale, box, tolerant)
+    image = _simplejpeg(data, header, scale, tolerant) if path == "simplejpeg" else _opencv(data, header, scale)
+    return _cut(image, box)
+
+
+def _cut(image, box):
+    x, y, width, height = box
+    part = image[y:y + height, x:x + width]
+    if part.shape != (height, width, 3):
+        raise DecodeError("the picture is smaller than its header says")
+    return np.ascontiguousarray(part)
+
+
+_library = None             # None: not looked for yet; False: not there
+
+
+def library():
+    """The compiled decoder as a ctypes library, or None; loaded once."""
+    if _library is None:
+        use_library(LIBRARY)
+    return _library or None
+
+
+def use_library(path):
+    """Load the compiled decoder from `path`, or do without it."""
+    global _library
+    _library = _load(path) or False
+
+
+def _load(path):
+    try:
+        loaded = ctypes.CDLL(path)
+        if loaded.wv_version() != _VERSION:
+            return None
+    except (OSError, AttributeError):
+        return None
+    loaded.wv_decode.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p,
+                                 ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p]
+    return loaded
+
+
+def _path():
+    """The JPEG path in use. WEBVISION_DECODER=simplejpeg or opencv chooses a later one, for comparisons."""
+    wanted = os.environ.get("WEBVISION_DECODER")
+    if wanted not in PATHS[1:] and library():
+        return "window"
+    if wanted != "opencv":
+        try:
+            import simplejpeg  # noqa: F401
+            return "simplejpeg"
+        except ImportError:
+            pass
+    return "opencv"
+
+
+def describe():
+    """One line for the run's header: the JPEG path in use."""
+    return {"window": "window decode by libjpeg-turbo, compiled here",
+            "simplejpeg": "full decode by simplejpeg (window decode needs a C compiler and libjpeg-turbo's headers at "
+                          "`make setup`; about 1.4 times faster)",
+            "opencv": "full decode by OpenCV (neither the compiled decoder nor simplejpeg is there)"}[_path()]
+
+
+def _window(data, header, scale, box, tolerant):
+    x, y, width, height = box
+    out = np.empty((height, width, 3), np.uint8)
+    message = ctypes.create_string_buffer(200)
+    numbers = (ctypes.c_int32 * 6)(header.width, header.height, x, y, width, height)
+    if library().wv_decode(data, len(data), ctypes.addressof(numbers), scale, ctypes.addressof(numbers) + 8, tolerant,
+                           out.ctypes.data, message):
+        raise DecodeError(message.value.decode("ascii", "replace"))
+    return out
+
+
+def _simplejpeg(data, header, scale, tolerant):
+    import simplejpeg
+    try:
+        height, width = simplejpeg.decode_jpeg_header(data, strict=False)[:2]
+        if (width, height) != (header.width, header.height):    # never allocate for a size that was not checked
+            raise DecodeError("two headers of different sizes")
+        shrink = {} if scale == 1 else {"min_height": -(-height // scale), "min_width": -(-width // scale),
+                                        "min_factor": scale}
+        try:
+            return simplejpeg.decode_jpeg(data, "BGR", strict=not tolerant, **shrink)
+        except ValueError as error:
+            if tolerant or not str(error).startswith(_HARMLESS):
+                raise
+            return simplejpeg.decode_jpeg(data, "BGR", strict=False, **shrink)
+    except ValueError as error:
+        raise DecodeError(str(error)) from None
+
+
+def _opencv(data, header, scale):
+    import cv2
+    flags = cv2.IMREAD_IGNORE_ORIENTATION | {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2,
+                                             4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}[scale]
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise DecodeError(str(error).strip().splitlines()[0]) from None
+    if image is None:
+        raise DecodeError(f"OpenCV cannot decode this {header.format}")
+    if image.shape[:2] != (-(-header.height // scale), -(-header.width // scale)):
+        raise DecodeError("the picture is not of the size that its header says")
+    return image
