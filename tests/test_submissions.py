@@ -8,7 +8,7 @@ import pytest
 
 from webvision.errors import DataError
 from webvision.scoring import submissions
-from webvision.scoring.predictions import Arrays
+from webvision.scoring.prediction_scan import Arrays
 
 LINES = b"test000001.jpg 1    2    3    4    5\ntest000002.jpg 4999    0    17    3    2\n"
 

@@ -121,6 +121,11 @@ def describe(value):
     return {list: "a list", dict: "an object"}.get(type(value), type(value).__name__)
 
 
+def name_bytes(name):
+    """What a name contributes to the hash over all names: its UTF-8 (surrogates included) and a NUL."""
+    return name.encode("utf-8", "surrogatepass") + b"\0"
+
+
 def check_batch(names, labels, top, scores, num_classes):
     """Raise ValueError unless a batch is fit to be written; returns it as arrays (labels None when unlabelled)."""
     top, scores = np.asarray(top), np.asarray(scores, np.float32)

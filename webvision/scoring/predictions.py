@@ -14,14 +14,14 @@ import contextlib
 import hashlib
 import json
 import os
-from typing import NamedTuple
 
 import numpy as np
 
 from webvision.errors import DataError, IncompleteError
 from webvision.files import atomic_write
-from webvision.scoring.prediction_rows import (FORMAT, VERSION, Prediction, check_batch, check_frame, format_rows,
+from webvision.scoring.prediction_rows import (FORMAT, VERSION, check_batch, check_frame, format_rows, name_bytes,
                                                parse_json, parse_row)
+from webvision.scoring.prediction_scan import Scan, Unreadable
 from webvision.scoring.score_matrix import ScoreMatrix, open_score_matrix
 
 DEFAULT_PATH = os.path.join("train_log", "predictions.json")
@@ -29,15 +29,6 @@ MAX_LINE = 1 << 24            # bytes; 5,000 class ids with scores and a long na
 MAX_WHOLE = 1 << 28           # a document whose lines were re-arranged (by another tool) is read as a whole, up to this size
 SHOWN_FAULTS = 50
 CHUNK = 4096
-
-
-class Arrays(NamedTuple):
-    """A prediction file in memory: 60 bytes an image beside its name."""
-    names: list[str]
-    labels: np.ndarray | None     # int64[n]; None for an unlabelled list
-    top: np.ndarray               # int32[n, k], best first
-    scores: np.ndarray | None     # float32[n, k]; None where a foreign format has no scores
-    problems: list[str | None]    # reason codes of unreadable pictures
 
 
 class PredictionWriter:
@@ -78,7 +69,7 @@ class PredictionWriter:
             self._file.write(line)
             self.rows += 1
         for name in names:
-            self._names_hash.update(_name_bytes(name))
+            self._names_hash.update(name_bytes(name))
 
     def _write_matrix(self, all_scores, rows):
         if all_scores is None:
@@ -126,10 +117,6 @@ def expected_rows(header):
     return (header.get("list") or {}).get("rows")
 
 
-def _name_bytes(name):
-    return name.encode("utf-8", "surrogatepass") + b"\0"
-
-
 def open_predictions(path):
     """The prediction file at `path`, its header read and checked; DataError when it is none."""
     return Predictions(path)
@@ -154,10 +141,13 @@ class Predictions:
         self.k = self.header.get("k")
 
     def __iter__(self):
-        for row, value in self._rows():
-            if type(value) is list:
-                raise DataError(f"{self.path}: row {row}: {'; '.join(value)}")
-            yield value
+        for first_row, values in self._blocks():
+            for row, value in enumerate(values, first_row):
+                value = value.faults if type(value) is Unreadable else parse_row(value, self.k, self.num_classes)
+                if type(value) is list:
+                    raise DataError(f"{self.path}: row {row}: {'; '.join(value)}")
+                self.k = len(value.top)
+                yield value
 
     def arrays(self):
         """The whole file as `Arrays`; DataError listing every fault with its row number if there are any."""
@@ -168,65 +158,51 @@ class Predictions:
 
     def scan(self):
         """(Arrays of the sound rows, every fault of the file as a sentence with its row number)."""
-        faults, chunks, chunk, names, problems, seen = [], [], [], [], [], {}
-        names_hash, labelled = hashlib.sha256(), None
-        for row, value in self._rows():
-            if type(value) is list:
-                faults += [f"row {row}: {fault}" for fault in value]
-                continue
-            if labelled is None:
-                labelled = value.label is not None
-            elif labelled != (value.label is not None):
-                faults.append(f"row {row}: {'a label' if value.label is not None else 'no label'}, unlike the rows before it")
-                continue
-            if (first := seen.setdefault(value.name, row)) != row:
-                faults.append(f"row {row}: name {value.name!r} stands in row {first} too")
-            names.append(value.name)
-            names_hash.update(_name_bytes(value.name))
-            problems.append(value.problem)
-            chunk.append((value.label if labelled else -1, value.top, value.scores))
-            if len(chunk) == CHUNK:
-                chunks.append(_pack(chunk))
-                chunk = []
-        if chunk:
-            chunks.append(_pack(chunk))
-        faults += self._tail_faults(len(names), names_hash.hexdigest(), bool(faults))
-        labels, top, scores = _join(chunks, self.k or 0)
-        return Arrays(names, labels if labelled else None, top, scores, problems), faults
+        found = Scan(self.k, self.num_classes)
+        for first_row, values in self._blocks():
+            found.add(first_row, values)
+        self.k = found.k
+        faulty = bool(found.faults)
+        arrays = found.arrays()
+        return arrays, found.faults + ([] if faulty else self._tail_faults(found.rows, found.names_sha256()))
 
     def all_scores(self):
         """float32[n, classes], memory-mapped and verified against the hash in this file; None if it holds none."""
         if self._by_line:
-            for _ in self._rows():
+            for _ in self._lines():
                 pass                                # the reference stands at the end
         reference = self._document.get("all_scores")
         return None if reference is None else open_score_matrix(matrix_path(self.path), reference)
 
-    def _tail_faults(self, rows, names_hash, faulty):
-        """What the end of the file and the header say against `rows` sound rows; counts mean nothing if rows were faulty."""
+    def _tail_faults(self, rows, names_hash):
+        """What the end of the file and the header say against its `rows` rows."""
         faults = []
         tail_rows, tail_hash = self._document.get("rows"), self._document.get("names_sha256")
         expected = expected_rows(self.header)
-        if not faulty and expected is not None and rows != expected:
+        if expected is not None and rows != expected:
             faults.append(f"row {rows}: the file ends here, but the list has {expected} images")
-        if not faulty and tail_rows is not None and rows != tail_rows:
+        if tail_rows is not None and rows != tail_rows:
             faults.append(f"row {rows}: the file ends here, but says that it holds {tail_rows} rows")
-        elif not faulty and tail_hash is not None and names_hash != tail_hash:
+        elif tail_hash is not None and names_hash != tail_hash:
             faults.append(f"rows 1 to {rows}: the names are not those that were written (names_sha256 differs): rows were exchanged or renamed")
         return faults
 
-    def _rows(self):
-        """(row number from 1, Prediction or list of faults) for every row."""
-        for row, value in (self._lines() if self._by_line else enumerate(self._document["predictions"], 1)):
-            if type(value) is not _Fault:
-                value = parse_row(value, self.k, self.num_classes)
-                if self.k is None and type(value) is Prediction:
-                    self.k = len(value.top)
-            else:
-                value = [value.text]
-            yield row, value
+    def _blocks(self):
+        """(row number of the first, decoded rows) for every `CHUNK` rows; a row that is no JSON is `Unreadable`."""
+        if not self._by_line:
+            rows = self._document["predictions"]
+            yield from ((start + 1, rows[start:start + CHUNK]) for start in range(0, len(rows), CHUNK))
+            return
+        lines, first_row = [], 1
+        for line in self._lines():
+            lines.append(line)
+            if len(lines) == CHUNK:
+                yield first_row, _decode_lines(lines)
+                first_row, lines = first_row + CHUNK, []
+        yield first_row, _decode_lines(lines)
 
     def _lines(self):
+        """The text of each row, without its comma; leaves the end of the document in `_document`."""
         with open(self.path, "rb") as file:
             file.readline(MAX_LINE)
             row, open_row = 0, False                # open_row: the line before promised another one, by its comma
@@ -236,11 +212,13 @@ class Predictions:
                     if rest := file.read(1):
                         raise DataError(f"{self.path}:{row + 3}: something ({rest!r}...) follows the end of the document")
                     return
+                if row and not open_row:
+                    raise DataError(f"{self.path}: row {row}: no comma after this row, but another line follows")
                 row += 1
                 text = line.rstrip(b"\r\n")
                 open_row = text.endswith(b",")
                 if line.endswith(b"\n"):
-                    yield row, self._parse_line(text[:-1] if open_row else text)
+                    yield text[:-1] if open_row else text
                 elif len(line) == MAX_LINE:
                     raise DataError(f"{self.path}: row {row}: longer than {MAX_LINE} bytes; this is no prediction file")
         raise DataError(f"{self.path}: row {row}: the file ends in or after this row, without its closing bracket: it was cut off; run --eval again")
@@ -251,12 +229,6 @@ class Predictions:
         if len(line) == MAX_LINE:
             raise DataError(f"{self.path}:{row + 2}: longer than {MAX_LINE} bytes; this is no prediction file")
         self._document.update(self._parse('{"predictions":[' + line.decode("ascii", "replace"), row + 2, f"after row {row}"))
-
-    def _parse_line(self, text):
-        try:
-            return parse_json(text.decode("utf-8"))
-        except ValueError as error:
-            return _Fault(f"not valid JSON: {error}")
 
     def _parse(self, text, line, where=""):
         try:
@@ -278,10 +250,6 @@ class Predictions:
             raise DataError(f"{self.path}: not valid JSON: {error} (in or after row {rows})") from None
 
 
-class _Fault(NamedTuple):
-    text: str
-
-
 def list_faults(path, faults):
     """Lines for a message: every fault, up to a screenful or two, then how many more there are."""
     path = os.fspath(path)
@@ -291,12 +259,19 @@ def list_faults(path, faults):
         yield f"{path}: ... and {len(faults) - SHOWN_FAULTS} more"
 
 
-def _pack(chunk):
-    labels, top, scores = zip(*chunk)
-    return np.array(labels, np.int64), np.array(top, np.int32), np.array(scores, np.float32)
+def _decode_lines(lines):
+    """The rows in `lines`: all at once when they are sound, else one by one, so that the faulty ones are known."""
+    try:
+        rows = parse_json((b"[" + b",".join(lines) + b"]").decode("utf-8"))
+        if len(rows) == len(lines):                 # not so when a line holds two rows
+            return rows
+    except ValueError:
+        pass
+    return [_decode_line(line) for line in lines]
 
 
-def _join(chunks, k):
-    if not chunks:
-        return np.zeros(0, np.int64), np.zeros((0, k), np.int32), np.zeros((0, k), np.float32)
-    return tuple(np.concatenate(parts) for parts in zip(*chunks))
+def _decode_line(line):
+    try:
+        return parse_json(line.decode("utf-8"))
+    except ValueError as error:
+        return Unreadable([f"not valid JSON: {error}"])

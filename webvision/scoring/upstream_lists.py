@@ -5,7 +5,8 @@ import numpy as np
 
 from webvision.errors import DataError
 from webvision.scoring.prediction_rows import describe, ids_faults, parse_json
-from webvision.scoring.predictions import Arrays, list_faults
+from webvision.scoring.prediction_scan import Arrays
+from webvision.scoring.predictions import list_faults
 
 MAX_BYTES = 1 << 28            # 290,000 rows of five ids are 9 MB
 
