@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import socket
 import tempfile
 
@@ -33,6 +34,13 @@ def atomic_write(path, mode="w"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def remove_leftovers(directory):
+    """Remove the temporary files of atomic writes into `directory` that were killed; only while holding its lock."""
+    for name in os.listdir(directory):
+        if re.fullmatch(r"\..+\.[a-z0-9_]{8}\.tmp", name):
+            os.unlink(os.path.join(directory, name))
 
 
 def _umask():

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from webvision.errors import DataError, UsageError
-from webvision.files import atomic_write, write_json
+from webvision.files import atomic_write, remove_leftovers, write_json
 from webvision.prep import demo_pictures
 from webvision.prep.progress import Progress
 
@@ -56,6 +56,8 @@ def draw(out, *, seed=1):
     pictures = train + val + test
     for folder in sorted({os.path.dirname(picture.path) for picture in pictures} | {"info"}):
         os.makedirs(os.path.join(out, folder), exist_ok=True)
+    for folder in (out, os.path.join(out, "info")):
+        remove_leftovers(folder)
 
     def write(picture):
         with open(os.path.join(out, picture.path), "wb") as file:
