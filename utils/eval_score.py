@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""Score predictions: top-1 and top-5 errors, plain and class-balanced, with intervals, F1 and calibration."""
+import argparse
+import json
+import os
+import sys
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from webvision.environment import use_project_environment  # noqa: E402
+use_project_environment("numpy")
+
+EPILOG = """examples:
+  eval_score.py                                      train_log/predictions.json
+  eval_score.py top5_5k.json label_5k.json           upstream's pair of lists
+  eval_score.py --compare A.json B.json              are two runs different?
+  eval_score.py --average A.json B.json --out E.json an ensemble, or crops of one model (files of --eval --scores all)
+"""
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("predictions", nargs="*", metavar="PREDICTIONS", help="prediction files [train_log/predictions.json]")
+    parser.add_argument("--labels", metavar="FILE", help="upstream's list of labels, for its list of ids")
+    parser.add_argument("--classes", type=positive, metavar="N", help="class count, for upstream's lists, which do not say")
+    parser.add_argument("--compare", action="store_true", help="compare two files image by image")
+    parser.add_argument("--average", action="store_true", help="average the probabilities of several files, then score")
+    parser.add_argument("--out", metavar="FILE", help="where --average keeps its result [averaged.json beside the first file]")
+    parser.add_argument("--k", type=positives, default=(1, 5), metavar="K[,K]", help="which top-k errors [1,5]")
+    parser.add_argument("--tie-rule", default="lowest", choices=("lowest", "highest", "optimistic", "pessimistic"),
+                        help="which of equal scores comes first: lowest id (ours, TensorFlow's top_k), highest (sotabench, "
+                             "scikit-learn), optimistic (in_top_k), pessimistic; needs the scores of all classes [lowest]")
+    parser.add_argument("--per-class", action="store_true", help="also a line for each class")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args(argv)
+    if args.compare and (args.average or len(args.predictions) != 2):
+        parser.error("--compare takes two prediction files")
+    if args.average and len(args.predictions) < 2:
+        parser.error("--average takes two or more prediction files")
+    if args.out and not args.average:
+        parser.error("--out belongs to --average")
+    return args
+
+
+def positive(text):
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
+    return int(text)
+
+
+def positives(text):
+    return tuple(dict.fromkeys(positive(part) for part in text.split(",")))
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    from webvision.scoring import evaluation
+    if args.compare:
+        result, lines = evaluation.compare_files(*args.predictions, args.k, args.tie_rule)
+    else:
+        runs = evaluation.load_files(args.predictions, args.labels, args.classes)
+        if args.average:
+            runs = [evaluation.average_files(runs, args.out)]
+        result, lines = evaluation.score_runs(runs, args.k, args.tie_rule, args.per_class)
+    if args.json:
+        print(json.dumps(result, indent=2))
+    else:
+        print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    from webvision.errors import run_command
+    run_command(main)

@@ -1,0 +1,44 @@
+"""What utils/eval_score.py does with its files: (a result for JSON, the same as lines of text)."""
+import os
+
+from webvision.errors import DataError, printable
+from webvision.scoring import intervals, runs, scorecard
+from webvision.scoring.predictions import DEFAULT_PATH
+from webvision.scoring.upstream_lists import is_upstream_list
+
+
+def load_files(paths, labels_path=None, num_classes=None):
+    """The runs at `paths`; two plain JSON lists are upstream's ids and their labels."""
+    paths = list(paths) or [DEFAULT_PATH]
+    if labels_path is None and len(paths) == 2 and all(os.path.isfile(path) and is_upstream_list(path) for path in paths):
+        paths, labels_path = paths[:1], paths[1]
+    return [runs.load_run(path, labels_path, num_classes=num_classes) for path in paths]
+
+
+def average_files(loaded, out=None):
+    """The mean of `loaded` runs, kept in `out`."""
+    return runs.average_runs(loaded, out or os.path.join(os.path.dirname(loaded[0].path), "averaged.json"))
+
+
+def score_runs(loaded, ks, tie_rule, per_class):
+    """One card, or a list of cards when there are several runs."""
+    cards = [scorecard.score(run, ks=ks, tie_rule=tie_rule, per_class=per_class) for run in loaded]
+    lines = []
+    for card in cards:
+        if len(cards) > 1:
+            lines.append(("\n" if lines else "") + printable(card["predictions"]))
+        lines += scorecard.text(card)
+    cards = scorecard.without_nan(cards)
+    return (cards if len(cards) > 1 else cards[0]), lines
+
+
+def compare_files(path_a, path_b, ks, tie_rule):
+    """The paired comparison of two files over the same images, for each k."""
+    a, b = runs.load_run(path_a), runs.load_run(path_b)
+    runs.same_images(a, b)
+    if a.labels is None:
+        raise DataError(f"{a.path}: the list has no labels, so no run is better than another")
+    found = {f"top{k}": intervals.compare(a.labels, scorecard.outcomes(a, k, tie_rule), scorecard.outcomes(b, k, tie_rule),
+                                          max(a.class_range, b.class_range)) for k in ks}
+    result = {"a": a.path, "b": b.path, **{k: scorecard.without_nan(value._asdict()) for k, value in found.items()}}
+    return result, list(scorecard.comparison_text(a.path, b.path, found))
