@@ -1,0 +1,3 @@
+.PHONY: bench-list
+bench-list: setup
+	$(PY) benchmarks/bench_list.py
