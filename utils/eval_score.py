@@ -12,6 +12,7 @@ EPILOG = """examples:
   eval_score.py                                      train_log/predictions.json
   eval_score.py top5_5k.json label_5k.json           upstream's pair of lists
   eval_score.py --compare A.json B.json              are two runs different?
+  eval_score.py --preds DIR --gts truth.json         Kneron's per-image files
   eval_score.py --average A.json B.json --out E.json an ensemble, or crops of one model (files of --eval --scores all)
 """
 
@@ -24,13 +25,24 @@ def parse_args(argv=None):
     parser.add_argument("--compare", action="store_true", help="compare two files image by image")
     parser.add_argument("--average", action="store_true", help="average the probabilities of several files, then score")
     parser.add_argument("--out", metavar="FILE", help="where --average keeps its result [averaged.json beside the first file]")
-    parser.add_argument("--k", type=positives, default=(1, 5), metavar="K[,K]", help="which top-k errors [1,5]")
+    parser.add_argument("--k", type=positives, metavar="K[,K]", help="which top-k errors [1,5]")
     parser.add_argument("--tie-rule", default="lowest", choices=("lowest", "highest", "optimistic", "pessimistic"),
                         help="which of equal scores comes first: lowest id (ours, TensorFlow's top_k), highest (sotabench, "
                              "scikit-learn), optimistic (in_top_k), pessimistic; needs the scores of all classes [lowest]")
     parser.add_argument("--per-class", action="store_true", help="also a line for each class")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    folder = parser.add_argument_group("a folder with a JSON file for each image (Kneron's end-to-end evaluation)")
+    folder.add_argument("--preds", metavar="DIR", help='{"img_path": "a.jpg", "0_0": [[score, label], ...]} in each file')
+    folder.add_argument("--gts", metavar="FILE", help='{"a.jpg": label, ...}')
+    folder.add_argument("--class-map", metavar="FILE", help="ids to names, or names to ids, where labels are of both kinds")
+    folder.add_argument("--results", metavar="FILE", help="where the figures are written [eval_results.txt]")
     args = parser.parse_args(argv)
+    if bool(args.preds) != bool(args.gts):
+        parser.error("--preds and --gts belong together")
+    if args.preds and (args.predictions or args.compare or args.average or args.tie_rule != "lowest"):
+        parser.error("--preds is an evaluation of its own: --k, --per-class and --json go with it")
+    if (args.class_map or args.results) and not args.preds:
+        parser.error("--class-map and --results belong to --preds")
     if args.compare and (args.average or len(args.predictions) != 2):
         parser.error("--compare takes two prediction files")
     if args.average and len(args.predictions) < 2:
@@ -53,13 +65,15 @@ def positives(text):
 def main(argv=None):
     args = parse_args(argv)
     from webvision.scoring import evaluation
-    if args.compare:
-        result, lines = evaluation.compare_files(*args.predictions, args.k, args.tie_rule)
+    if args.preds:
+        result, lines = evaluation.score_folder(args.preds, args.gts, args.class_map, args.k, args.results or "eval_results.txt")
+    elif args.compare:
+        result, lines = evaluation.compare_files(*args.predictions, args.k or (1, 5), args.tie_rule)
     else:
         runs = evaluation.load_files(args.predictions, args.labels, args.classes)
         if args.average:
             runs = [evaluation.average_files(runs, args.out)]
-        result, lines = evaluation.score_runs(runs, args.k, args.tie_rule, args.per_class)
+        result, lines = evaluation.score_runs(runs, args.k or (1, 5), args.tie_rule, args.per_class)
     if args.json:
         print(json.dumps(result, indent=2))
     else:
