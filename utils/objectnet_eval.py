@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Predict a folder of ObjectNet images with one of this project's networks or your own, as the challenge wants it."""
+import os
+import sys
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from webvision.environment import use_project_environment  # noqa: E402
+use_project_environment("numpy", "cv2")
+
+import argparse  # noqa: E402
+
+from webvision.devices import cpu_cores, installed_gpus  # noqa: E402
+from webvision.errors import UsageError, run_command  # noqa: E402
+
+
+def truth(text):
+    """The boolean that `text` means; unlike bool(), which calls 'False' true."""
+    values = {"true": True, "t": True, "1": True, "yes": True, "false": False, "f": False, "0": False, "no": False}
+    if text.lower() not in values:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
+    return values[text.lower()]
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("images", metavar="IMAGES", help="folder of .png images, searched at any depth")
+    add("output_file", metavar="OUTPUT", help="predictions.csv to write; it must not exist")
+    add("model_class_name", metavar="MODEL", help="a Python file with logits(images) and PRESET, or resnet50, se101, ...")
+    add("model_checkpoint", metavar="CHECKPOINT", help="the model's weights")
+    add("--workers", type=int, default=cpu_cores(), metavar="N", help="loader workers, 1 to %(default)s (default: %(default)s)")
+    add("--gpus", type=int, default=installed_gpus(), metavar="N", help="GPUs to use; 0: the CPU (default: %(default)s)")
+    add("--batch_size", type=int, default=96, metavar="N", help="images a batch and GPU (default: %(default)s)")
+    add("--softmax", type=truth, default=True, metavar="T/F", help="confidences by softmax, or logits as they are (default: True)")
+    add("--convert_outputs_mode", type=int, default=1, choices=(0, 1), metavar="N",
+        help="1: ImageNet classes become ObjectNet ids (default); 0: ids as the model gives them")
+    add("--mapping", metavar="PATH", help="ObjectNet's mappings folder or id JSON (default: mappings/ in or beside IMAGES)")
+    add("--max-bad", type=float, default=0.01, metavar="SHARE", help="unreadable images before exit code 4 (default: %(default)s)")
+    args = parser.parse_args(argv)
+    check(args)
+    return args
+
+
+def check(args):
+    """UsageError for numbers that this machine cannot serve."""
+    if not 1 <= args.workers <= cpu_cores():
+        raise UsageError(f"--workers {args.workers}: from 1 to the {cpu_cores()} CPUs that this process may use")
+    if not 0 <= args.gpus <= installed_gpus():
+        raise UsageError(f"--gpus {args.gpus}: this machine shows {installed_gpus()}; 0 computes on the CPU")
+    if args.batch_size < 1:
+        raise UsageError(f"--batch_size {args.batch_size}: at least 1")
+    if not 0 <= args.max_bad <= 1:
+        raise UsageError(f"--max-bad {args.max_bad:g}: a share from 0 to 1")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(args.gpus))) if args.gpus else "-1"
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    from webvision.inference import objectnet, own_model
+    from webvision.scoring.objectnet import check_output
+    from webvision.scoring.objectnet_mapping import find_mapping, read_mapping
+    print("**** params ****", *(f"{name} {value}" for name, value in vars(args).items()), "****************", sep="\n")
+    check_output(args.output_file)
+    pictures = objectnet.find_pictures(args.images, remark=lambda text: print(text, file=sys.stderr))
+    mapping = read_mapping(args.mapping or find_mapping(args.images)) if args.convert_outputs_mode else None
+    model = own_model.find_model(args.model_class_name, args.model_checkpoint, preset="objectnet")
+    with model.open(args.model_checkpoint, gpus=args.gpus) as predict:
+        counts = objectnet.evaluate(pictures, args.output_file, predict, preset=model.preset, mapping=mapping,
+                                    softmax=args.softmax, batch=args.batch_size * max(1, args.gpus), workers=args.workers)
+    print("Done. Number of predictions: ", counts.images)
+    objectnet.check_bad(counts, args.max_bad)
+
+
+if __name__ == "__main__":
+    run_command(main)
