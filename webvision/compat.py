@@ -1,0 +1,104 @@
+"""TensorFlow and tensorpack, imported the one way they work together here.
+
+The only file that patches either of them or sets their environment; each measure says why, and when it can go.
+Modules that need TensorFlow import it from here: `from webvision.compat import tf, tfv1`.
+"""
+import contextlib
+import importlib.metadata
+import logging
+import os
+import sys
+import tempfile
+
+from webvision.devices import installed_gpus
+from webvision.errors import UsageError
+
+# What the pins in pyproject.toml were tested with; a newer patch release of the same minor version is welcome.
+SUPPORTED = {
+    "tensorflow": ((2, 21), (2, 22)),
+    "tf_keras": ((2, 21), (2, 22)),
+    "tensorpack": ((0, 11), (0, 12)),
+    "numpy": ((2, 0), (3, 0)),
+}
+OPENCV_WHEELS = ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python")
+OPENCV_SUPPORTED = ((4, 10), (6, 0))      # 4.10 is the first built for NumPy 2
+
+
+def installed_version(name):
+    """The version of an installed distribution, or None; reads metadata only, so nothing is imported."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(name)
+    return None
+
+
+def check_versions(version_of=installed_version):
+    """Raise UsageError with one line for the first package that is missing or of an untested version."""
+    for name, (low, high) in SUPPORTED.items():
+        _check_version(name, version_of(name), low, high)
+    opencv = next((name for name in OPENCV_WHEELS if version_of(name)), OPENCV_WHEELS[0])
+    _check_version(opencv, version_of(opencv), *OPENCV_SUPPORTED)
+
+
+def _check_version(name, version, low, high):
+    wanted = f"{'.'.join(map(str, low))} or newer, below {'.'.join(map(str, high))}"
+    if version is None:
+        raise UsageError(f"{name} is not installed ({wanted} is needed); run `make setup`")
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if not low <= numbers < high:
+        raise UsageError(f"{name} {version} is installed; this project is tested with {wanted}; run `make setup`")
+
+
+@contextlib.contextmanager
+def _native_stderr_held_back():
+    """Hold back what C++ writes to stderr; let it through only if the block fails.
+
+    TensorFlow 2.21 announces oneDNN, the missing CUDA driver and the CPU's instruction set before its own log level
+    applies. Can go when TF_CPP_MIN_LOG_LEVEL governs those lines too.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(kept, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+check_versions()
+os.environ["TF_USE_LEGACY_KERAS"] = "1"            # tensorpack's layers are Keras 2 layers; can go with tensorpack
+# Errors only; without a GPU not even those, since the missing driver is one (errors that matter arrive as exceptions).
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if installed_gpus() else "3")
+os.environ.setdefault("TF_GPU_THREAD_MODE", "gpu_private")   # kernels of one GPU are not delayed by the host's threads
+os.environ.setdefault("TF_GPU_THREAD_COUNT", "2")            # both as NVIDIA's ResNet-50 runs set them
+
+with _native_stderr_held_back():
+    import tensorflow as tf
+tf.get_logger().setLevel(logging.ERROR)             # graph mode is "deprecated" since 2019: hundreds of lines
+tfv1 = tf.compat.v1
+
+from tensorpack.models import batch_norm as _batch_norm          # noqa: E402  (after the environment above)
+from tensorpack.models.registry import disable_layer_logging   # noqa: E402
+
+disable_layer_logging()                             # one line per layer per tower; the run header names the network
+
+
+@contextlib.contextmanager
+def replaced_sync_statistics(statistics):
+    """Within the block, tensorpack's synchronised batch norm takes its (mean, variance) from `statistics`.
+
+    tensorpack computes them with NCCL ops that are wrong since TF 1.15 (tensorflow#41539) and do not exist on CPUs.
+    Can go when tensorpack moves to collective ops.
+    """
+    kept = _batch_norm.get_sync_bn_mean_var
+    _batch_norm.get_sync_bn_mean_var = statistics
+    try:
+        yield
+    finally:
+        _batch_norm.get_sync_bn_mean_var = kept
