@@ -1,0 +1,51 @@
+"""Prediction on one device or several: the batch is cut into one piece per device and put together again."""
+import numpy as np
+
+from webvision.compat import tf, tfv1
+from webvision.model.classifier import top_classes
+
+from tensorpack.tfutils.tower import PredictTowerContext
+
+
+class PredictionTowers:
+    """The network's outputs as a function of a uint8 batch of any size, for a session that holds its variables."""
+
+    def __init__(self, model, devices, *, variable_scopes=None):
+        """Build one tower per entry of `devices`.
+
+        Their variables are made by the first; or they are there already, and `variable_scopes` says where for each tower.
+        """
+        size = model.network.image_size
+        self._count = len(devices)
+        self._image = tfv1.placeholder(tf.uint8, [None, size, size, 3], name="prediction-input")
+        pieces = self._cut(self._image)
+        logits = []
+        for index, (device, piece) in enumerate(zip(devices, pieces)):
+            scope = variable_scopes[index] if variable_scopes else ""
+            reuse = bool(variable_scopes) or index > 0
+            with tfv1.device(device), tfv1.variable_scope(tfv1.get_variable_scope(), reuse=reuse), \
+                    PredictTowerContext(f"prediction{index}", vs_name=scope):
+                logits.append(model.logits(piece))
+        logits = tf.concat(logits, axis=0)
+        self._outputs = {
+            "logits": logits,
+            "probabilities": tf.nn.softmax(logits),
+            "top": top_classes(logits, model.network.num_classes),
+            "finite": tf.reduce_all(tf.math.is_finite(logits), axis=1),
+        }
+        self._outputs["top_scores"] = tf.gather(self._outputs["probabilities"], self._outputs["top"], batch_dims=1)
+
+    def run(self, session, images, fetch):
+        """The arrays named in `fetch`, a row for each of `images`."""
+        rows = len(images)
+        if rows < self._count:                  # some tower would get nothing, which not every kernel accepts
+            images = np.concatenate([images, np.repeat(images[-1:], self._count - rows, axis=0)])
+        results = session.run([self._outputs[name] for name in fetch], {self._image: images})
+        return [result[:rows] for result in results]
+
+    def _cut(self, image):
+        if self._count == 1:
+            return [image]
+        rows = tf.shape(image)[0]
+        sizes = [(rows + self._count - 1 - index) // self._count for index in range(self._count)]
+        return tf.split(image, tf.stack(sizes), num=self._count)
