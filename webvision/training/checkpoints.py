@@ -1,0 +1,168 @@
+"""Checkpoints that can be trusted: a manifest written last ties every file of one to its step and its data position.
+
+A checkpoint is `model-STEP.index` and `model-STEP.data-*` (TensorFlow's saver, all global variables) and
+`model-STEP.json`, the manifest. What has no manifest was never finished and is swept at the next start.
+"""
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+
+from webvision.compat import tf, tfv1
+from webvision.errors import CheckpointError, DivergedError, ResourceError, printable
+from webvision.files import atomic_write, file_sha256, sync_directory, write_json
+
+from tensorpack.utils import logger
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands: the position in the data and in the schedule that belong to one set of weights."""
+    step: int
+    seed: int
+    epoch: int             # of the data order: how many times the whole (balanced) list has been through
+    position: int          # entries of that order already trained on
+    list_hash: str
+
+
+class CheckpointFolder:
+    """The checkpoints of one run folder: which are whole, which is the newest, which may go."""
+
+    def __init__(self, path, *, keep):
+        self.path = path
+        self._keep = keep
+
+    def prefix(self, step):
+        return os.path.join(self.path, f"model-{step}")
+
+    def steps(self):
+        """Steps with a manifest, ascending."""
+        found = (re.fullmatch(r"model-(\d+)\.json", name) for name in os.listdir(self.path))
+        return sorted(int(match.group(1)) for match in found if match)
+
+    def sweep(self):
+        """Remove what a killed save left: TensorFlow's temporary files, and files of a step without a manifest."""
+        finished = set(self.steps())
+        for name in os.listdir(self.path):
+            match = re.match(r"model-(\d+)[.](index|data-\d+-of-\d+)(\.tempstate\d+)?$", name)
+            if match and int(match.group(1)) not in finished or re.search(r"\.tempstate\d+$|^\..*\.tmp$", name):
+                os.unlink(os.path.join(self.path, name))
+                logger.info("Removed %s, which a save that did not end left behind", name)
+
+    def newest_whole(self):
+        """The State of the newest checkpoint whose every byte is as saved; None in a new folder.
+
+        A damaged one is named and passed over. CheckpointError if there are some and all are damaged: a run never
+        silently starts anew.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
+            problem = self._damage(step)
+            if problem is None:
+                return State(**self._manifest(step)["state"])
+            logger.error("Checkpoint model-%d is damaged (%s); going back to the one before it", step, problem)
+        if steps:
+            raise CheckpointError(f"{printable(self.path)}: all {len(steps)} checkpoints are damaged; restore them from "
+                                  "a copy, or start a new run beside this one with --fresh")
+        return None
+
+    def _manifest(self, step):
+        with open(self.prefix(step) + ".json", encoding="utf-8") as file:
+            return json.load(file)
+
+    def _damage(self, step):
+        try:
+            files = self._manifest(step)["files"]
+            for name, expected in files.items():
+                path = os.path.join(self.path, os.path.basename(name))
+                if os.path.getsize(path) != expected["bytes"]:
+                    return f"{name} has {os.path.getsize(path)} bytes, {expected['bytes']} were written"
+                if file_sha256(path) != expected["sha256"]:
+                    return f"{name} has other content than was written"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    def seal(self, state):
+        """Declare the files of `state.step`, which are on disk now, a checkpoint; then drop the surplus."""
+        names = sorted(name for name in os.listdir(self.path)
+                       if re.match(rf"model-{state.step}\.(index|data-\d+-of-\d+)$", name))
+        for name in names:
+            with open(os.path.join(self.path, name), "rb") as file:
+                os.fsync(file.fileno())
+        files = {name: {"bytes": os.path.getsize(os.path.join(self.path, name)),
+                        "sha256": file_sha256(os.path.join(self.path, name))} for name in names}
+        write_json(self.prefix(state.step) + ".json", {"state": asdict(state), "files": files})
+        with atomic_write(os.path.join(self.path, "checkpoint")) as file:      # what TensorFlow's own tools look for
+            file.write(f'model_checkpoint_path: "model-{state.step}"\nall_model_checkpoint_paths: "model-{state.step}"\n')
+        self.prune(self._keep)
+
+    def prune(self, keep):
+        """Delete all but the last `keep` and the best; a manifest goes first, so that nothing half-deleted counts."""
+        best = self.best()
+        for step in self.steps()[:-keep]:
+            if best is None or step != best["step"]:
+                os.unlink(self.prefix(step) + ".json")
+                for name in os.listdir(self.path):
+                    if re.match(rf"model-{step}\.(index|data-\d+-of-\d+)$", name):
+                        os.unlink(os.path.join(self.path, name))
+        sync_directory(self.path)
+
+    def best(self):
+        """{'step', 'error'} of the best checkpoint so far, or None."""
+        try:
+            with open(os.path.join(self.path, "best.json"), encoding="utf-8") as file:
+                return json.load(file)
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def note_error(self, step, error):
+        """Remember the checkpoint of `step` as the best if its validation `error` is the lowest so far."""
+        best = self.best()
+        if (best is None or error < best["error"]) and os.path.exists(self.prefix(step) + ".json"):
+            write_json(os.path.join(self.path, "best.json"), {"step": step, "error": error})
+
+
+class CheckpointWriter:
+    """Saves a session's global variables into a CheckpointFolder; refuses to save what is not finite."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        variables = tfv1.global_variables()
+        self._saver = tfv1.train.Saver(variables, max_to_keep=None, save_relative_paths=True)
+        floats = [v for v in variables if v.dtype.base_dtype.is_floating]
+        with tf.name_scope("checkpoint"):
+            self._finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(v)) for v in floats])
+        self._last_step = None
+
+    def restore(self, session, step):
+        self._saver.restore(session, self._folder.prefix(step))
+        self._last_step = step
+
+    def save(self, session, state):
+        """Save `state` unless it is saved already. ResourceError if the disk does not take it, even after a retry."""
+        if state.step == self._last_step:
+            return
+        if not session.run(self._finite):
+            raise DivergedError(f"step {state.step}: a weight is NaN or infinite; not saved. The last finite checkpoint is "
+                                f"kept in {self._folder.path}; go on from it with a lower --lr")
+        try:
+            self._write(session, state)
+        except (OSError, tf.errors.OpError) as first:
+            logger.error("Saving step %d failed: %s. Dropping surplus checkpoints and trying again", state.step, _reason(first))
+            try:
+                self._folder.sweep()
+                self._folder.prune(1)
+                self._write(session, state)
+            except (OSError, tf.errors.OpError) as second:
+                raise ResourceError(f"{self._folder.path}: the state of step {state.step} cannot be saved: {_reason(second)}; "
+                                    "free space or permissions there, then give the same command again") from None
+        self._last_step = state.step
+
+    def _write(self, session, state):
+        self._saver.save(session, self._folder.prefix(state.step), write_meta_graph=False, write_state=False)
+        self._folder.seal(state)
+
+
+def _reason(error):
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,134 @@
+"""The folder of one run: chosen without a prompt, locked, described in run.json, never deleted.
+
+The same command again finds its own run and goes on. What a run is of (network, classes, list, batch) may not change
+under it; what only steers it (epochs, rate, workers) may, and is listed.
+"""
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+
+from webvision.compat import installed_version
+from webvision.environment import ROOT
+from webvision.errors import CheckpointError, printable
+from webvision.files import write_json
+
+FIXED = ("network", "classes_sha256", "list_sha256", "balance", "seed", "batch", "epoch_size")
+
+
+def choose_folder(parent, name, *, fresh):
+    """The path of the run called `name`; with `fresh`, the first of name, name-2, name-3, ... that does not exist."""
+    path = os.path.join(parent, name)
+    number = 2
+    while fresh and os.path.exists(path):
+        path = os.path.join(parent, f"{name}-{number}")
+        number += 1
+    return path
+
+
+def describe_run(*, command, index, classes, network, recipe, arithmetic, balance, **settings):
+    """What run.json holds: all that makes the run what it is, and what it was made with."""
+    return {
+        "command": command,
+        "network": asdict(network),
+        "classes_sha256": classes_hash(classes),
+        "list": index.path,
+        "list_rows": len(index),
+        "list_sha256": index.hash,
+        "balance": str(balance),
+        "batch": recipe.batch,
+        "epoch_size": recipe.epoch_size,
+        "recipe": asdict(recipe),
+        "arithmetic": asdict(arithmetic),
+        **settings,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "versions": {"python": sys.version.split()[0],
+                     **{name: installed_version(name) for name in ("tensorflow", "tensorpack", "numpy")}},
+        "revision": git_revision(),
+        "classes": list(classes),
+    }
+
+
+def header_lines(run):
+    """What a run's log begins with: a description as a few lines for a person."""
+    recipe, arithmetic, network = run["recipe"], run["arithmetic"], run["network"]
+    rate = recipe["lr"] if recipe["lr"] is not None else recipe["lr_per_256"] * recipe["batch"] / 256
+    return [
+        run["command"],
+        f"network {network['mode']}-d{network['depth']}, {network['num_classes']} classes, {network['image_size']} px, "
+        f"{arithmetic['compute_type']} {arithmetic['data_format']}, {run['towers']} tower(s) on {run['device']}",
+        f"data {printable(run['list'])}: {run['list_rows']:,} pictures, balance {run['balance']}: {run['entries']:,} entries, "
+        f"{run['workers']} loader processes, decoder {run['decoder']}",
+        f"recipe {recipe['epochs']} epochs of {recipe['epoch_size']:,} pictures, batch {recipe['batch']}, learning rate {rate:g}, "
+        f"momentum {recipe['momentum']}, weight decay {recipe['weight_decay']:g}, seed {run['seed']}",
+        "versions " + ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+        + (f", revision {run['revision']}" if run["revision"] else ""),
+    ]
+
+
+def classes_hash(classes):
+    return hashlib.sha256("\n".join(classes).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def git_revision():
+    """The checkout's revision, with '+' if files differ from it; None outside a git checkout."""
+    try:
+        revision = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty=+", "--exclude=*"],
+                                  capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return revision.stdout.strip()
+
+
+def open_run(path, description):
+    """Create the run folder, or check that the run in it is the one described; returns the changed, harmless settings.
+
+    Writes run.json for a new run. CheckpointError where something differs that makes it another run.
+    """
+    os.makedirs(path, exist_ok=True)
+    file = os.path.join(path, "run.json")
+    try:
+        with open(file, encoding="utf-8") as old:
+            before = json.load(old)
+    except FileNotFoundError:
+        if any(name.startswith("model-") for name in os.listdir(path)):
+            raise CheckpointError(f"{printable(path)}: holds checkpoints but no run.json, so this program did not write "
+                                  "them; start from one with --load and another --name") from None
+        write_json(file, description)
+        return []
+    except ValueError as error:
+        raise CheckpointError(f"{printable(file)}: damaged ({error}); start a new run beside it with --fresh") from None
+    return _compare(path, before, json.loads(json.dumps(description)))       # tuples have become lists in the file
+
+
+def _compare(path, before, now):
+    changed = [key for key in now if key not in ("command", "started", "versions", "revision", "classes")
+               and before.get(key) != now[key]]
+    fatal = [key for key in changed if key in FIXED]
+    if fatal:
+        lines = "\n".join(f"  {key}: was {_short(before.get(key))}, is {_short(now[key])}" for key in fatal)
+        raise CheckpointError(f"{printable(path)}: the run in this folder is another one:\n{lines}\n"
+                              "Give its own settings to continue it, --fresh for a new run beside it, or --name for another name")
+    return [f"{key}: was {_short(before.get(key))}, is {_short(now[key])}" for key in changed]
+
+
+def _short(value):
+    text = json.dumps(value)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+def log_to(path):
+    """Append the run's log to log.log in the folder, and keep tensorpack's own build-step lines out of it and the terminal."""
+    logger = logging.getLogger("tensorpack")
+    logger.addFilter(_not_a_build_step)
+    handler = logging.FileHandler(os.path.join(path, "log.log"), encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(logging.Formatter("[%(asctime)s] %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+
+
+def _not_a_build_step(record):
+    return record.levelno > logging.INFO or f"{os.sep}site-packages{os.sep}tensorpack{os.sep}" not in record.pathname

@@ -1,0 +1,45 @@
+"""Validation at the end of each epoch: the error on the val list, per picture and per class."""
+import numpy as np
+
+from webvision.model.towers import PredictionTowers
+from webvision.scoring import metrics
+
+from tensorpack.callbacks import Callback
+
+
+class Validation(Callback):
+    """Runs the network over `loader` after each epoch and puts the four errors on the monitors.
+
+    `devices` and the towers' variable scopes come from the trainer; `on_result(step, balanced top-1 error)` is told last.
+    """
+
+    def __init__(self, model, loader, *, devices, num_classes, on_result):
+        self._model = model
+        self._loader = loader
+        self._devices = devices
+        self._num_classes = num_classes
+        self._on_result = on_result
+
+    def _setup_graph(self):
+        scopes = [self.trainer._vs_name_for_predictor(index) for index in range(len(self._devices))]
+        self._towers = PredictionTowers(self._model, self._devices, variable_scopes=scopes)
+
+    def _trigger_epoch(self):
+        labels, top = [], []
+        for batch in self._loader.batches():
+            labels.append(np.array(batch.labels))
+            top.append(self._towers.run(self.trainer.sess, batch.images, ["top"])[0])
+        errors = four_errors(np.concatenate(labels), np.concatenate(top), self._num_classes)
+        for name, value in errors.items():
+            self.trainer.monitors.put_scalar(name, value)
+        self._on_result(self.global_step, errors["val-balanced-error-top1"])
+
+
+def four_errors(labels, top, num_classes):
+    """Top-1 and top-5 error, plain and class-balanced, under the names the monitors know."""
+    errors = {}
+    for k in (1, 5):
+        wrong = metrics.topk_wrong(labels, top, k)
+        errors[f"val-error-top{k}"] = float(wrong.mean())
+        errors[f"val-balanced-error-top{k}"] = float(metrics.balanced_error(labels, wrong, num_classes))
+    return errors
