@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+"""Train a ResNet on a data set in the ILSVRC layout, or evaluate one: --eval.
+
+    python3 ./imagenet-resnet.py --data DIR --gpu 0,1,2,3 -d 50 --mode resnet
+    python3 ./imagenet-resnet.py --data DIR -d 50 --mode resnet --eval --load train_log/NAME/model-STEP
+
+The same training command again continues the run where it stopped.
+"""
+import argparse
+import os
+import shlex
+import sys
+from contextlib import closing
+
+from webvision.environment import use_project_environment
+use_project_environment("tensorflow", "tensorpack", "cv2")
+
+from webvision import cli                                                             # noqa: E402
+from webvision.data.balance import parse_balance                                      # noqa: E402
+from webvision.errors import IncompleteError, UsageError, run_command                 # noqa: E402
+from webvision.model.backbones import Network                                         # noqa: E402
+from webvision.training.recipe import CARD_EPOCHS, Recipe                             # noqa: E402
+
+FAKE_CLASSES = 1000
+FAKE_BATCH = 64            # pictures a tower with --fake, as upstream's benchmark
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    data = cli.add_data_flags(parser)
+    data.add_argument("--balance", type=_balance, default=parse_balance("upsample"), metavar="HOW",
+                      help="repeat pictures of rare classes: upsample (every class as frequent as the largest), sqrt, "
+                           "cap:N (upsample, but no picture more than N times an epoch), none (default: upsample)")
+    data.add_argument("--fake", action="store_true", help="measure the step on made-up pictures; nothing is saved")
+    cli.add_network_flags(parser)
+    _add_training_flags(parser)
+    _add_run_flags(parser)
+    cli.add_device_flags(parser)
+    _add_evaluation_flags(parser)
+    args = parser.parse_args(argv)
+    _check(parser, args)
+    return args
+
+
+def _add_training_flags(parser):
+    group = parser.add_argument_group("training")
+    group.add_argument("--batch", type=cli.at_least(1), default=None, metavar="N",
+                       help="pictures a step, over all towers (default: 256; 64 with --eval)")
+    group.add_argument("--epochs", type=cli.at_least(1), default=CARD_EPOCHS, metavar="N",
+                       help="the learning rate falls at 30/60/90 of 110 of them (default: %(default)s)")
+    group.add_argument("--epoch-size", type=_epoch_size, default=1_280_000, metavar="N|list",
+                       help="pictures in an epoch; 'list': one pass over the balanced list (default: 1280000, ImageNet's)")
+    group.add_argument("--lr", type=cli.above(0), default=None, help="learning rate (default: 0.1 for each 256 of --batch)")
+    group.add_argument("--seed", type=cli.at_least(0), default=0, metavar="N", help="of order, augmentation and first weights")
+    group.add_argument("--sync-bn", action="store_true", help="batch norm over all towers, not each for itself")
+    group.add_argument("--finetune", action="store_true",
+                       help="with --load: start the last layer anew if the number of classes differs")
+
+
+def _add_run_flags(parser):
+    group = parser.add_argument_group("run")
+    group.add_argument("--load", metavar="CKPT", help="weights to start from or to evaluate: model-STEP, run folder, or .npz")
+    group.add_argument("--name", help="of the run (default: imagenet-MODE-dDEPTH)")
+    group.add_argument("--out", metavar="PATH", help="where runs go (default: train_log), or with --eval the prediction "
+                                                     "file (default: train_log/predictions.json)")
+    group.add_argument("--fresh", action="store_true", help="a new run beside an existing one instead of continuing it")
+    group.add_argument("--log-every", type=cli.at_least(1), default=100, metavar="STEPS")
+    group.add_argument("--save-every", type=cli.above(0), default=10., metavar="MINUTES",
+                       help="between checkpoints, besides each epoch's (default: 10)")
+    group.add_argument("--keep", type=cli.at_least(1), default=10, metavar="N",
+                       help="last checkpoints to keep, besides the best (default: %(default)s)")
+    group.add_argument("--trace", action="store_true", help="trace one step: its parts in the log, a timeline in the run folder")
+    group.add_argument("--requeue-code", type=cli.at_least(0), default=None, metavar="N",
+                       help="exit code after a signal (default: 128 + the signal's number)")
+
+
+def _add_evaluation_flags(parser):
+    group = parser.add_argument_group("evaluation")
+    group.add_argument("--eval", action="store_true", help="predict a list with --load and write the prediction file")
+    group.add_argument("--eval5k", action="store_true", help="--eval, and the error of every class in web_acc{1,5}.json")
+    group.add_argument("--split", choices=["train", "val", "test"], default="val", help="which list (default: val)")
+    group.add_argument("--scores", choices=["top", "all"], default="top", help="keep the top-5 scores, or those of all classes")
+    group.add_argument("--logits", metavar="FILE.npy", help="also stream all logits into this file")
+    group.add_argument("--max-bad", type=cli.at_least(0, float), default=0.01, metavar="SHARE",
+                       help="of pictures that may be unreadable (default: 0.01)")
+
+
+def _check(parser, args):
+    """What can be known to be wrong before TensorFlow starts; completes the arguments."""
+    args.eval = args.eval or args.eval5k
+    if not args.data and not args.fake:
+        parser.error("--data DIR is needed (or --fake, to measure the step without data)")
+    if args.data and not os.path.isdir(args.data):
+        parser.error(f"--data {args.data}: no such folder")
+    if args.eval and not args.load:
+        parser.error("--eval needs the weights to evaluate: --load train_log/NAME/model-STEP")
+    if args.finetune and not args.load:
+        parser.error("--finetune needs the weights to start from: --load")
+    if args.batch is None:
+        args.batch = 64 if args.eval else 256
+    try:
+        cli.check_network(args.mode, args.depth)
+        args.gpus, args.towers = cli.choose_devices(args.gpu, args.towers)
+        if not args.eval:
+            cli.check_batch(args.batch, args.towers)
+    except UsageError as error:
+        parser.error(str(error))
+
+
+def _balance(text):
+    try:
+        return parse_balance(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _epoch_size(text):
+    return text if text == "list" else cli.at_least(1)(text)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    if args.gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(args.gpus)
+    elif args.gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    if args.xla and not args.gpus:
+        # XLA leaves the CPU alone unless told so before TensorFlow starts.
+        os.environ["TF_XLA_FLAGS"] = f"{os.environ.get('TF_XLA_FLAGS', '')} --tf_xla_cpu_global_jit".strip()
+    if args.fake:
+        return fake(args)
+    return evaluate(args) if args.eval else train(args)
+
+
+def train(args):
+    from webvision.data import decode, folders
+    from webvision.data.augment import Augmentation
+    from webvision.data.balance import targets
+    from webvision.data.loader import TrainLoader
+    from webvision.data.order import EpochOrder
+    from webvision.model.classifier import choose_arithmetic
+    from webvision.training.fit import Job, fit
+    from webvision.training.run_folder import choose_folder, describe_run
+
+    classes = folders.read_meta_classes(os.path.join(args.data, "meta"))
+    index = folders.open_split(args.data, "train", classes=classes)
+    order = EpochOrder(index, targets(index.counts, args.balance), seed=args.seed)
+    network = Network(args.mode, args.depth, len(classes), args.image_size or 224)
+    recipe = Recipe(epochs=args.epochs, epoch_size=len(order) if args.epoch_size == "list" else args.epoch_size,
+                    batch=args.batch, lr=args.lr)
+    arithmetic = choose_arithmetic(on_gpu=bool(args.gpus), fp16=args.fp16, bf16=args.bf16, data_format=args.data_format)
+    augmentation = Augmentation(image_size=network.image_size)
+
+    def train_loader(samples_seen):
+        return TrainLoader(index, order, os.path.join(args.data, "train"), augmentation, batch=args.batch,
+                           workers=args.workers, start=samples_seen, max_bad=args.max_bad)
+
+    fit(Job(
+        folder=choose_folder(args.out or "train_log", args.name or f"imagenet-{network.name}", fresh=args.fresh),
+        network=network, recipe=recipe, arithmetic=arithmetic, towers=args.towers, on_gpu=bool(args.gpus), seed=args.seed,
+        list_hash=index.hash, entries=len(order), train_loader=train_loader,
+        val_loader=validation_loader(args, classes, network),
+        description=describe_run(command=shlex.join(["python3", *sys.argv]), index=index, classes=classes, network=network,
+                                 recipe=recipe, arithmetic=arithmetic, balance=args.balance, seed=args.seed,
+                                 entries=len(order), towers=args.towers, device="GPU" if args.gpus else "CPU",
+                                 workers=args.workers, decoder=decode.describe()),
+        load=args.load, finetune=args.finetune, sync_bn=args.sync_bn, xla=args.xla, trace=args.trace,
+        log_every=args.log_every, save_every_seconds=60 * args.save_every, keep=args.keep, exit_code=args.requeue_code))
+
+
+def validation_loader(args, classes, network):
+    """The loader of the val list, or None where there is no labelled one."""
+    from webvision.data import folders
+    from webvision.data.loader import EvalLoader
+    from webvision.data.presets import PRESETS
+    if not os.path.exists(os.path.join(args.data, "meta", "val.txt")):
+        print("no meta/val.txt: training without validation", file=sys.stderr)
+        return None
+    index = folders.open_split(args.data, "val", classes=classes)
+    if not index.labelled:
+        print(f"{index.path} has no labels: training without validation", file=sys.stderr)
+        return None
+    return EvalLoader(index, os.path.join(args.data, "val"), PRESETS["webvision"].scaled(network.image_size), batch=args.batch,
+                      workers=args.workers)
+
+
+def evaluate(args):
+    from webvision.data import folders
+    from webvision.data.loader import EvalLoader
+    from webvision.data.presets import PRESETS
+    from webvision.inference.evaluate import Outputs, evaluate, prediction_header
+    from webvision.inference.predictor import Predictor
+    from webvision.inference.provenance import classes_in_header, known_run
+    from webvision.inference.summary import print_errors, write_class_errors
+    from webvision.model.classifier import choose_arithmetic
+
+    classes = folders.read_meta_classes(os.path.join(args.data, "meta"))
+    run = known_run(args.load, classes=classes)
+    index = folders.open_split(args.data, args.split, classes=classes)
+    network = Network(args.mode, args.depth, len(classes), args.image_size or run.image_size)
+    preset = PRESETS["webvision"].scaled(network.image_size)
+    arithmetic = choose_arithmetic(on_gpu=bool(args.gpus), fp16=args.fp16, bf16=args.bf16, data_format=args.data_format)
+    outputs = Outputs(args.out or os.path.join("train_log", "predictions.json"), args.scores == "all", args.logits)
+    os.makedirs(os.path.dirname(outputs.predictions) or ".", exist_ok=True)
+    with Predictor(network, arithmetic, args.load, preset=preset, towers=args.towers, on_gpu=bool(args.gpus),
+                   xla=args.xla) as predictor, \
+            closing(EvalLoader(index, os.path.join(args.data, args.split), preset, batch=args.batch,
+                               workers=args.workers)) as loader:
+        print(f"{predictor.checkpoint}: {predictor.fit.counts()}", file=sys.stderr)
+        header = prediction_header(index, classes=classes_in_header(classes, run), network=network, preset=preset,
+                                   checkpoint=predictor.checkpoint)
+        bad = evaluate(predictor, loader, index, header=header, outputs=outputs)
+    print_errors(outputs.predictions, bad=loader.bad)
+    if args.eval5k:
+        write_class_errors(outputs.predictions, len(classes))
+    if bad > args.max_bad * len(index):
+        raise IncompleteError(f"{bad} of {len(index)} pictures could not be read, over --max-bad {args.max_bad:.1%}; their rows "
+                              "hold the fallback. utils/check.py --decode names them")
+
+
+def fake(args):
+    from webvision.model.classifier import choose_arithmetic
+    from webvision.training.fake import measure_step
+    network = Network(args.mode, args.depth, FAKE_CLASSES, args.image_size or 224)
+    arithmetic = choose_arithmetic(on_gpu=bool(args.gpus), fp16=args.fp16, bf16=args.bf16, data_format=args.data_format)
+    measure_step(network, arithmetic, batch=FAKE_BATCH * args.towers, towers=args.towers, on_gpu=bool(args.gpus), xla=args.xla)
+
+
+if __name__ == "__main__":
+    run_command(main)

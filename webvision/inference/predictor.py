@@ -1,0 +1,47 @@
+"""A network with the weights of a checkpoint, as a function from pictures to arrays."""
+from webvision.compat import tf, tfv1
+from webvision.devices import cpu_cores
+from webvision.model.classifier import Classifier
+from webvision.model.towers import PredictionTowers
+from webvision.model.weights import load_into, open_weights
+
+
+class Predictor:
+    """Predicts uint8 BGR batches [n, size, size, 3] on one device or several; use it in a `with` block.
+
+    Every variable of the network comes from the checkpoint, by name and shape, or CheckpointError says what does not
+    fit; `.fit` tells what was loaded.
+    """
+
+    def __init__(self, network, arithmetic, checkpoint, *, preset, towers=1, on_gpu=False, xla=False):
+        devices = [f"/gpu:{i}" for i in range(towers)] if on_gpu else [f"/cpu:{i}" for i in range(towers)]
+        weights = open_weights(checkpoint)
+        graph = tf.Graph()
+        with graph.as_default():
+            self._towers = PredictionTowers(Classifier(network, arithmetic, preset=preset), devices)
+            self._session = tfv1.Session(config=_session_config(on_gpu, towers, xla))
+            self.fit = load_into(self._session, tfv1.global_variables(), weights)
+            graph.finalize()
+        self.checkpoint = weights.path
+
+    def __call__(self, images, fetch=("top", "top_scores", "finite")):
+        """The arrays named in `fetch` (also 'logits', 'probabilities'), a row for each of `images`."""
+        return self._towers.run(self._session, images, fetch)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._session.close()
+
+
+def _session_config(on_gpu, towers, xla):
+    config = tfv1.ConfigProto(allow_soft_placement=True)
+    if on_gpu:
+        config.gpu_options.allow_growth = True
+    else:
+        config.intra_op_parallelism_threads = cpu_cores()
+        config.device_count["CPU"] = towers
+    if xla:
+        config.graph_options.optimizer_options.global_jit_level = tfv1.OptimizerOptions.ON_1
+    return config
