@@ -24,6 +24,7 @@ _HEADER_BYTES = 192                             # fields, zeros, CRC-32 in the l
 _LABELLED, _OUTSIDE = 1, 2
 _ALIGN = 64
 _SUM_BLOCK = 8192                               # 64-bit words a sum: a block moved elsewhere changes two sums
+_GROUP_ROWS = 1 << 17                           # rows sorted at once: 1 MB temporaries are reused, 8 MB ones mapped anew (0.2 s for 0.4)
 RACY_NS = 2_000_000_000                         # a list may change again within its time stamp's grain: 2 s on FAT, 10 ms on ext4
 
 
@@ -49,9 +50,16 @@ class StaleIndex(Exception):
 
 def group_by_class(labels, num_classes):
     """(rows_by_class, class_starts) of an integer array of labels."""
-    counts = np.bincount(labels, minlength=num_classes)
-    starts = np.concatenate([[0], np.cumsum(counts)]).astype("<i8")
-    rows = np.argsort(labels, kind="stable").astype(offset_dtype(len(labels)))    # radix sort on 16 bits: 0.05 us a row
+    starts = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=num_classes))]).astype("<i8")
+    rows = np.empty(len(labels), offset_dtype(len(labels)))
+    free = starts[:-1].copy()         # where the next row of each class goes
+    for low in range(0, len(labels), _GROUP_ROWS):
+        part = labels[low:low + _GROUP_ROWS]
+        order = np.argsort(part, kind="stable")         # a radix sort on 16 bits
+        counts = np.bincount(part, minlength=num_classes)
+        before = np.cumsum(counts) - counts
+        rows[np.repeat(free - before, counts) + np.arange(len(part))] = order + low
+        free += counts
     return rows, starts
 
 

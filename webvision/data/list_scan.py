@@ -38,7 +38,8 @@ def scan_list(file, path, *, size, num_classes, allow_outside=False):
     """Scan an unbuffered binary file of about `size` bytes; DataError with `path` and line at the first wrong line."""
     digest = hashlib.sha256()
     rules, row, base = None, 0, 0
-    offset_parts, label_parts = [np.zeros(1, offset_dtype(size))], []
+    offsets, all_labels = _Column(offset_dtype(size)), _Column(label_dtype(num_classes))
+    offsets.append(np.zeros(1))
     for lines in _chunks(file, digest):
         if rules is None:
             first = lines[:int(np.argmax(lines == NEWLINE))].tobytes()
@@ -49,14 +50,31 @@ def scan_list(file, path, *, size, num_classes, allow_outside=False):
                 labels[i] = parse_line(lines[starts[i]:ends[i]].tobytes(), rules).label or 0
             except ValueError as reason:
                 raise line_error(path, row + int(i) + 1, reason) from None
-        offset_parts.append((ends + (base + 1)).astype(offset_parts[0].dtype))
-        label_parts.append(labels.astype(label_dtype(num_classes)))
+        offsets.append(ends + (base + 1))
+        all_labels.append(labels)
         row += len(ends)
         base += len(lines)
     if rules is None:
         raise empty_error(path)
-    offsets = np.concatenate(offset_parts)
-    return Scan(offsets, np.concatenate(label_parts) if rules.labelled else None, digest.hexdigest(), file.tell())
+    return Scan(offsets.values(), all_labels.values() if rules.labelled else None, digest.hexdigest(), file.tell())
+
+
+class _Column:
+    """A growing array; growing moves pages instead of copying them (realloc), which a list of parts would need twice over."""
+
+    def __init__(self, dtype):
+        self._data, self._used = np.empty(1 << 16, dtype), 0
+
+    def append(self, values):
+        end = self._used + len(values)
+        if end > len(self._data):
+            self._data.resize(max(end, len(self._data) * 3 // 2), refcheck=False)
+        self._data[self._used:end] = values
+        self._used = end
+
+    def values(self):
+        self._data.resize(self._used, refcheck=False)
+        return self._data
 
 
 def _chunks(file, digest):
@@ -99,7 +117,8 @@ def _scan_lines(lines, rules):
         blanks, starts, ends, doubtful = _scan_uneven(lines, marks, kinds, labelled=rules.labelled)
     first = lines[starts]
     doubtful |= (first == SLASH) | (first == HASH) | (first == BLANK) | (first == BOM) | (ends - starts > MAX_LINE)
-    dots = np.flatnonzero((lines[1:] == DOT) & (lines[:-1] == DOT))
+    dot = lines == DOT
+    dots = np.flatnonzero(dot[1:] & dot[:-1])
     if len(dots):
         doubtful[np.searchsorted(ends, dots)] = True
     if rules.labelled:
