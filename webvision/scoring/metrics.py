@@ -18,11 +18,11 @@ def topk_wrong(labels, top, k):
 
 
 def check_k(k, stored, num_classes):
-    """The number of ids to look at for top-k when `stored` ids are at hand; ValueError if that cannot be answered.
+    """The number of ids to look at for top-k when `stored` ids an image are at hand; ValueError if that cannot be answered.
 
     With k at or above the number of classes every label is among the best k.
     """
-    if k > stored and (num_classes is None or stored < num_classes):
+    if k > stored and stored < num_classes:
         raise ValueError(f"top-{k} needs {k} ids an image, the predictions hold {stored}")
     return min(k, stored)
 
@@ -54,12 +54,15 @@ def balanced_error(labels, wrong, num_classes):
 
 
 def error_rates(labels, top, num_classes=None, ks=(1, 5)):
-    """{'top1': .., 'balanced_top1': .., 'top5': .., 'balanced_top5': ..} for the ks asked for."""
+    """{'top1': .., 'balanced_top1': .., 'top5': .., 'balanced_top5': ..} for the ks asked for.
+
+    Without `num_classes` there are as many classes as the labels and ids need.
+    """
     top = np.asarray(top)
-    size = num_classes or int(np.max(labels, initial=0)) + 1
+    size = num_classes or int(max(np.max(labels, initial=-1), np.max(top, initial=-1))) + 1
     rates = {}
     for k in ks:
-        wrong = topk_wrong(labels, top, check_k(k, top.shape[1], num_classes))
+        wrong = topk_wrong(labels, top, check_k(k, top.shape[1], size))
         rates[f"top{k}"] = error_rate(wrong)
         rates[f"balanced_top{k}"] = balanced_error(labels, wrong, size)
     return rates

@@ -16,7 +16,7 @@ def outcomes(run, k, tie_rule="lowest"):
         if tie_rule != "lowest":
             raise UsageError(f"{run.path}: --tie-rule {tie_rule} needs the scores of all classes; run --eval with --scores all")
     try:
-        k = metrics.check_k(k, run.arrays.top.shape[1], run.num_classes)
+        k = metrics.check_k(k, run.arrays.top.shape[1], run.class_range)
     except ValueError as error:
         raise UsageError(f"{run.path}: {error}; run --eval with --scores all") from None
     return metrics.topk_wrong(run.labels, run.arrays.top, k)
