@@ -10,6 +10,7 @@ import numpy as np
 from webvision.data import colour, images, resample
 from webvision.data.images import REASONS, ImageError
 from webvision.data.placement import shrink_factor, shrink_region
+from webvision.errors import printable
 
 FILL = 114          # the grey of a picture that could not be read in evaluation: about ImageNet's mean in each channel
 SPARES = 8          # pictures that may stand in for a damaged one in training: those of the samples after the batch
@@ -77,6 +78,9 @@ class BatchBuilder:
                 except ImageError as error:
                     if position == row:
                         slot.status[row] = REASONS.index(error.reason)
+                except Exception as error:
+                    error.add_note(f"while reading {printable(os.fsdecode(job.names[position]))}")
+                    raise
             else:
                 slot.source[row] = -1
                 slot.images[row] = FILL

@@ -3,6 +3,7 @@ import collections
 from concurrent.futures import ThreadPoolExecutor
 
 from webvision.data.builder import BatchBuilder, new_slot
+from webvision.data.pool import Pool
 from webvision.errors import UsageError
 
 MAX_WORKERS = 512
@@ -17,6 +18,8 @@ def open_source(root, view, *, batch, colour_on, workers, threads, policy, timeo
         raise UsageError(f"--workers {workers} is outside 0..{MAX_WORKERS}")
     if colour_on not in ("worker", "device"):
         raise UsageError(f"colours are applied on 'worker' or 'device', not {colour_on!r}")
+    if workers and not threads:
+        return Pool(root, view, batch=batch, workers=workers, colour_on=colour_on, policy=policy, timeout=timeout)
     builder = BatchBuilder(root, view, policy=policy, colour_on=colour_on)
     if workers == 0:
         return InProcess(builder, lambda: new_slot(batch, view, colour_on))
