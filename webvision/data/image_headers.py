@@ -64,7 +64,9 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}     # SOFn; C4, C8, 
 def _jpeg(data):
     position, size, orientation = 2, len(data), 1
     while True:
-        position = data.index(b"\xff", position) if data[position] != 0xFF else position
+        position = data.find(b"\xff", position)
+        if position < 0:
+            raise HeaderError("header", "a JPEG without a frame header")
         marker = data[position + 1]
         if marker == 0xFF:                                      # fill bytes
             position += 1
