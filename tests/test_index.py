@@ -231,6 +231,14 @@ def test_rows_outside_are_refused(tmp_path):
     assert opened.names([]) == []
 
 
+def test_neighbouring_rows_are_read_at_once_and_are_the_same(tmp_path):
+    path = a_list(tmp_path)
+    os.truncate(path, os.path.getsize(path) - 1)              # the last line without its newline
+    opened = open_index(path, 7)
+    assert opened.names(range(990, 1000)) == [opened.name(i) for i in range(990, 1000)]
+    assert opened.names([5, 4]) == ["n5/5.jpg", "n4/4.jpg"] and opened.names(range(1000))[999] == opened.name(999)
+
+
 def test_entries_of_a_part(tmp_path):
     opened = open_index(a_list(tmp_path, rows=40_000), 7)
     part = list(opened.entries(16_380, 32_780))
