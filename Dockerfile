@@ -1,0 +1,39 @@
+# The container of an ObjectNet submission: reads /input, writes /output/predictions.csv. utils/build_submission.sh builds it.
+# Both versions are requirements.lock's and pyproject.toml's; GPU="" gives the smaller image for machines without one.
+ARG TENSORFLOW_VERSION=2.21.0
+ARG GPU=-gpu
+FROM tensorflow/tensorflow:${TENSORFLOW_VERSION}${GPU}
+
+LABEL org.opencontainers.image.title="ObjectNet submission" \
+      org.opencontainers.image.description="Predicts ObjectNet ids for the images in /input"
+
+# HOME: libraries look for a cache folder, and the user below has no other place to write but /tmp and /output.
+ENV HOME=/tmp \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+WORKDIR /workspace
+
+# Before the code, so that a changed model does not install everything again.
+COPY requirements.lock ./
+RUN python3 -m pip install --disable-pip-version-check --no-cache-dir --require-hashes -r requirements.lock
+
+COPY resnet_model.py ./
+COPY webvision ./webvision
+COPY utils/objectnet_eval.py ./utils/
+COPY build/submission ./submission
+
+# --user may name any other user too. The command at the end fails the build if something it needs was not copied.
+RUN chmod -R a+rX /workspace && python3 utils/objectnet_eval.py --help
+
+ARG MODEL_CLASS_NAME
+ARG MODEL_CHECKPOINT
+ARG CONVERT_OUTPUTS_MODE=1
+ENV MODEL_CLASS_NAME=${MODEL_CLASS_NAME} \
+    MODEL_CHECKPOINT=${MODEL_CHECKPOINT} \
+    CONVERT_OUTPUTS_MODE=${CONVERT_OUTPUTS_MODE}
+
+# Nobody in particular; /output must be writable for this user, or `docker run --user` for another one.
+USER 65532:65532
+
+# A shell only to insert the variables; it is replaced by Python, which so gets the signals. Arguments of `docker run` are added.
+ENTRYPOINT ["/bin/sh", "-c", "exec python3 utils/objectnet_eval.py /input /output/predictions.csv \"$MODEL_CLASS_NAME\" \"$MODEL_CHECKPOINT\" --mapping submission/mappings --convert_outputs_mode \"$CONVERT_OUTPUTS_MODE\" \"$@\"", "objectnet_eval"]

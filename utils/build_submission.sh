@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Build the ObjectNet challenge's container from a model, its checkpoint and the data set's mappings folder.
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+usage: utils/build_submission.sh -n MODEL -c CHECKPOINT -m MAPPINGS -i IMAGE [options]
+
+  -n, --model-class-name=MODEL       a Python file with logits(images) and PRESET, or resnet50, se101, ...
+  -c, --model-checkpoint=CHECKPOINT  its weights: a file, or a TensorFlow prefix such as train_log/RUN/model-1000
+  -m, --mappings=PATH                ObjectNet's mappings folder or id JSON; `none` if MODEL gives ObjectNet ids itself
+  -i, --image=IMAGE                  name of the image to build
+  -t, --tag=TAG                      its tag (default: latest)
+  -v, --tensorflow-version=VERSION   tag of the official base image (default: 2.21.0)
+  -nc, --no-cache                    build every layer anew
+      --cpu                          on the base image without CUDA
+      --dry-run                      lay out build/submission and print the docker command only
+  -h, --help                         this text
+
+Run it:  docker run --rm --gpus all --user "$(id -u):$(id -g)" -v IMAGES:/input:ro -v OUTPUT:/output IMAGE:TAG
+TEXT
+}
+
+fail() {
+    echo "build_submission.sh: error: $1" >&2
+    exit 2
+}
+
+model="" checkpoint="" mappings="" image="" tag="latest" version="2.21.0" gpu="-gpu" cache=() dry_run=""
+while [ $# -gt 0 ]; do
+    flag="$1"
+    shift
+    case "$flag" in
+        --*=*) value="${flag#*=}" flag="${flag%%=*}" ;;
+        -nc|--no-cache|--cpu|--dry-run|-h|--help) value="" ;;
+        -*) [ $# -gt 0 ] || fail "$flag needs a value"
+            value="$1"
+            shift ;;
+        *) fail "unexpected argument $flag; see --help" ;;
+    esac
+    case "$flag" in
+        -n|--model-class-name) model="$value" ;;
+        -c|--model-checkpoint) checkpoint="$value" ;;
+        -m|--mappings) mappings="$value" ;;
+        -i|--image) image="$value" ;;
+        -t|--tag) tag="$value" ;;
+        -v|--tensorflow-version) version="$value" ;;
+        -nc|--no-cache) cache=(--no-cache) ;;
+        --cpu) gpu="" ;;
+        --dry-run) dry_run=1 ;;
+        -h|--help) usage; exit 0 ;;
+        *) fail "unknown flag $flag; see --help" ;;
+    esac
+done
+[ -n "$model" ] || fail "no model: -n MODEL; see --help"
+[ -n "$checkpoint" ] || fail "no checkpoint: -c CHECKPOINT; see --help"
+[ -n "$mappings" ] || fail "no mappings: -m PATH of ObjectNet's mappings folder, or -m none; see --help"
+[ -n "$image" ] || fail "no image name: -i IMAGE; see --help"
+[ -n "$tag" ] || fail "-t: an empty tag"
+[[ "$version" =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || fail "-v $version: a release such as 2.21.0, so that the build can be repeated"
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+context="$root/build/submission"
+rm -rf "$context"
+mkdir -p "$context/mappings"
+
+if [[ "$model" == *.py || "$model" == */* ]]; then
+    [ -f "$model" ] || fail "$model: no such model file"
+    cp -- "$model" "$context/"
+    model="submission/$(basename -- "$model")"
+fi
+
+checkpoint="${checkpoint%.index}"
+if [ -f "$checkpoint.index" ]; then
+    cp -- "$checkpoint".index "$checkpoint".data-* "$context/"
+elif [ -f "$checkpoint" ]; then
+    cp -- "$checkpoint" "$context/"
+elif [ -d "$checkpoint" ]; then
+    fail "$checkpoint: a folder; name one checkpoint in it, such as $checkpoint/model-1000"
+else
+    fail "$checkpoint: no such checkpoint (nor $checkpoint.index)"
+fi
+
+convert=1
+if [ "$mappings" = none ]; then
+    convert=0
+elif [ -d "$mappings" ]; then
+    [ ! -d "$mappings/mappings" ] || mappings="$mappings/mappings"
+    find "$mappings" -maxdepth 1 -type f \( -name '*.json' -o -name 'imagenet_to_label_2012_v2' \) -exec cp -- {} "$context/mappings/" \;
+    [ -n "$(ls -A "$context/mappings")" ] || fail "$mappings: no mapping file in this folder"
+elif [ -f "$mappings" ]; then
+    cp -- "$mappings" "$context/mappings/imagenet_id_to_objectnet_id.json"
+else
+    fail "$mappings: no such mappings folder or file"
+fi
+
+command=(docker build "${cache[@]}" --build-arg "TENSORFLOW_VERSION=$version" --build-arg "GPU=$gpu"
+         --build-arg "MODEL_CLASS_NAME=$model" --build-arg "MODEL_CHECKPOINT=submission/$(basename -- "$checkpoint")"
+         --build-arg "CONVERT_OUTPUTS_MODE=$convert" -t "$image:$tag" -f "$root/Dockerfile" "$root")
+printf '%q ' "${command[@]}"
+echo
+[ -z "$dry_run" ] || exit 0
+command -v docker > /dev/null || fail "docker is not installed here; run the command above where it is"
+"${command[@]}"
