@@ -112,7 +112,7 @@ def test_names_are_text_wherever_they_stand(tmp_path, page):
     parsed = Page(text)
     assert {e[0] for e in parsed.elements} <= {"code", *(e[0] for e in Page(page).elements)} and len(parsed.all("script")) == 2 and parsed.all("img") == []
     assert not [e for e in parsed.elements if any(key.startswith("on") for key in e[1])]
-    assert len(parsed.all("h1")) == 1 and len(parsed.all("title")) == 1
+    assert len(parsed.all("h1")) == 1 and parsed.all("title")[0][2] == f"What {HOSTILE[1]} on {HOSTILE[0]} gets wrong"
     assert "\x1b" not in text and "\u202e" not in text and "\\x1b[31mred" in text and "\\u202egnp" in text and "raw\\xe9" in text
     text.encode("utf-8")
     assert HOSTILE[0] in parsed.section("mistakes") + parsed.section("unreadable") and HOSTILE[3] in parsed.section("confusions")

@@ -84,7 +84,7 @@ def reliability_charts(found):
     frame = _frame(x_axis, y_axis, percent, "confidence", x_text=percent)
     right, share = [frame], [frame]
     for x, width, count, accuracy, confidence in bins:
-        hint = f"confidence {100 * confidence:.1f} %, right {100 * accuracy:.1f} %, {count} images"
+        hint = f"confidence {100 * confidence:.1f} %, right {100 * accuracy:.1f} %, images: {count}"
         right.append(_bar(x, y_axis.at(accuracy), width, y_axis.start, 0, hint))
         share.append(_bar(x, y_axis.at(count / found.counts.sum()), width, y_axis.start, 2, hint))
     right.append(f'<line class="diagonal" x1="{x_axis.at(0)}" y1="{y_axis.at(0)}" x2="{x_axis.at(1)}" y2="{y_axis.at(1)}"/>')
