@@ -86,6 +86,7 @@ class _Scorer:
         if name in self.lines:
             return self._error(DUPLICATE, line, f"{name} stands in line {self.lines[name]} already")
         self.lines[name] = line
+        correct = self.answers[name]        # raises if the answers are a list of names, before the ids are looked at
         try:
             ids = [int(text) if text else -1 for text in row[1:10:2]]
         except ValueError as error:
@@ -97,7 +98,6 @@ class _Scorer:
             for number in ids:
                 if not FIRST_ID <= number <= LAST_ID:
                     return self._error(f"Prediction index <{number}> out of range [{FIRST_ID}, {LAST_ID}]", line, name)
-        correct = self.answers[name]
         self.top1 += ids[0] == correct
         self.top5 += correct in ids
         self._look_closer(row, ids, line)
