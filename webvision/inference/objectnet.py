@@ -9,6 +9,7 @@ from webvision.data.batches import EvalBatches
 from webvision.data.images import REASONS
 from webvision.errors import DataError, IncompleteError, printable
 from webvision.scoring.objectnet import PredictionsCsv, prediction_rows
+from webvision.scoring.objectnet_validate import LAST_ID
 
 SUFFIX = ".png"                         # lower case only, as the challenge's own loader
 SHOWN = 3
@@ -103,9 +104,12 @@ def evaluate(pictures, output, predict, *, preset, mapping, softmax=True, batch=
                     if problem:
                         bad += 1
                         print(f"{printable(name)}: not readable ({problem}); its row predicts nothing", file=sys.stderr)
-                rows = prediction_rows([os.path.basename(name) for name in names], predict(part.images), mapping=mapping,
-                                       softmax=softmax, problems=problems)
-                file.write(rows)
+                logits = predict(part.images)
+                if not mapping and not file.names and logits.shape[-1] > LAST_ID + 1:
+                    print(f"the model has {logits.shape[-1]} classes and no mapping is used: the challenge's validator "
+                          f"refuses ids above {LAST_ID} unless told --no-range-check", file=sys.stderr)
+                file.write(prediction_rows([os.path.basename(name) for name in names], logits, mapping=mapping,
+                                           softmax=softmax, problems=problems))
             if len(file.names) != len(pictures):
                 raise IncompleteError(f"{len(file.names)} rows for {len(pictures)} images; this is a bug, please report it")
     finally:

@@ -8,6 +8,7 @@ import json
 import os
 
 from webvision.errors import DataError, UsageError, printable
+from webvision.scoring.objectnet_validate import FIRST_ID, LAST_ID
 
 MAPPING_JSONS = ("imagenet_id_to_objectnet_id.json", "imagenet_pytorch_id_to_objectnet_id.json")
 LABELS = "folder_to_objectnet_label.json"               # {folder: display label}
@@ -15,7 +16,7 @@ OVERLAP = "objectnet_to_imagenet_1k.json"               # {display label: "Image
 IMAGENET_NAMES = "imagenet_to_label_2012_v2"            # a class name by line
 IMAGENET_LINES = "pytorch_to_imagenet_2012_id.json"     # {ImageNet index: line of that file, from 0}
 IMAGENET_CLASSES = 1000
-NO_PREDICTION = -1                                      # what an ImageNet class outside the overlap becomes
+NO_PREDICTION = FIRST_ID                                # what an ImageNet class outside the overlap becomes
 
 
 def find_mapping(images):
@@ -60,9 +61,9 @@ def check_fits(mapping, num_classes):
 def _from_json(path):
     mapping = {}
     for key, value in _object(path).items():
-        if not (key.isascii() and key.isdigit()) or type(value) is not int or value < 0:
+        if not (key.isascii() and key.isdigit()) or type(value) is not int or not 0 <= value <= LAST_ID:
             raise DataError(f'{printable(path)}: "{printable(key)}": {printable(value)} is not an ImageNet index and an '
-                            'ObjectNet id, as in "409": 1')
+                            f'ObjectNet id (0..{LAST_ID}), as in "409": 1')
         mapping[int(key)] = value
     if not mapping:
         raise DataError(f"{printable(path)}: no class in it")
@@ -74,6 +75,8 @@ def _from_folder(folder):
     for name, label in labels.items():
         if not isinstance(label, str):
             raise DataError(f"{printable(os.path.join(folder, LABELS))}: the label of {printable(name)} is no text")
+    if len(set(labels.values())) > LAST_ID + 1:
+        raise DataError(f"{printable(os.path.join(folder, LABELS))}: more than {LAST_ID + 1} labels; is it ObjectNet's?")
     rank = {label: place for place, label in enumerate(sorted(set(labels.values()), key=lambda label: label.encode()))}
     index_of = _imagenet_index(folder)
     path = os.path.join(folder, OVERLAP)
