@@ -21,7 +21,7 @@ class Placer:
 
     def __init__(self, method, scratch):
         self.scratch = os.fsencode(scratch)
-        self.create = {"move": _move, "link": os.link, "copy": self._copy}[method]
+        self.create = {"move": move, "link": os.link, "copy": self._copy}[method]
         self.method = method
 
     def place(self, source, target):
@@ -37,7 +37,7 @@ class Placer:
         temporary = os.path.join(self.scratch, b"copy")
         shutil.copyfile(source, temporary, follow_symlinks=False)
         shutil.copystat(source, temporary)
-        _move(temporary, target)
+        move(temporary, target)
 
     def _settle(self, source, target):
         """Both exist: an earlier run was killed between two steps, or the archive was unpacked again."""
@@ -58,7 +58,7 @@ class Placer:
             os.unlink(source)
 
 
-def _move(source, target):
+def move(source, target):
     """Rename, but FileExistsError instead of replacing."""
     if _libc.renameat2(_AT_FDCWD, source, _AT_FDCWD, target, _RENAME_NOREPLACE) == 0:
         return

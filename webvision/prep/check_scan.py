@@ -1,0 +1,87 @@
+"""Look at one listed picture: is it there, what are its bytes, can training read it?"""
+import hashlib
+import os
+import stat
+import struct
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from webvision.data.images import DEFAULT_POLICY, REASONS, ImageError, ImagePolicy, read_bytes, read_image
+from webvision.data.lists import encode_name
+
+# One row's finding, 42 bytes. `path`: hash of where it lies; `content`: of its bytes; `look`: of what it shows.
+RECORD = np.dtype([("path", "<u8"), ("size", "<i8"), ("content", "<u8", (2,)), ("look", "<u8"), ("reason", "u1"), ("flags", "u1")])
+_PACK = struct.Struct("<Qq16sQBB")
+assert _PACK.size == RECORD.itemsize
+READ, DECODED, OUTSIDE = 1, 2, 4       # flags: `content` holds; the picture was decoded (`look` holds); a link leads out of the set
+LEVELS = ("names", "content", "decode", "near")
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """How closely the pictures are looked at."""
+    level: str = "content"             # of LEVELS: 'names' the file is there; 'content' its bytes; 'decode' its pixels; 'near' their look
+    policy: ImagePolicy = DEFAULT_POLICY
+
+    def at_least(self, level):
+        return LEVELS.index(self.level) >= LEVELS.index(level)
+
+
+def path_hash(path):
+    """A 64-bit hash of a path's bytes, the same in every process."""
+    return int.from_bytes(hashlib.blake2b(path, digest_size=8).digest(), "little")
+
+
+def examine(root, path, options):
+    """The packed RECORD of the picture at `path` (str) below `root` (bytes)."""
+    name = encode_name(path)
+    reason, size, content, look, flags = "ok", -1, b"", 0, 0
+    try:
+        full = os.path.join(root, name)
+        size, flags = _look_at(full, root)
+        if size == 0:
+            raise ImageError("empty", "an empty file")
+        if options.at_least("content"):
+            data = read_bytes(full, options.policy)
+            content = hashlib.sha256(data).digest()[:16]
+            flags |= READ
+            if options.at_least("decode"):
+                image = read_image(data, options.policy)
+                flags |= DECODED
+                look = look_of(image) if options.at_least("near") else 0
+    except ImageError as error:
+        reason = error.reason
+    return _PACK.pack(path_hash(name), size, content, look, REASONS.index(reason), flags)
+
+
+def condemned(path, reason):
+    """The packed RECORD of a picture at which workers died or hung."""
+    return _PACK.pack(path_hash(encode_name(path)), -1, b"", 0, REASONS.index(reason), 0)
+
+
+def _look_at(full, root):
+    """(size, flags) of a file; ImageError if it is not there or not a regular one."""
+    try:
+        state = os.lstat(full)
+        flags = 0
+        if stat.S_ISLNK(state.st_mode):
+            inside = os.path.dirname(os.path.realpath(root)) + b"/"
+            flags = 0 if os.path.realpath(full).startswith(inside) else OUTSIDE
+            state = os.stat(full)
+    except OSError as error:
+        reason = {1: "permission", 13: "permission", 5: "io"}.get(error.errno, "missing")
+        raise ImageError(reason, error.strerror or "cannot be read") from None
+    if not stat.S_ISREG(state.st_mode):
+        raise ImageError("not-a-file", "not a regular file")
+    return state.st_size, flags
+
+
+def look_of(image):
+    """A 64-bit hash of what a picture shows: whether each of 8 x 8 cells is brighter than its right neighbour.
+
+    Survives resizing and recompression; pictures that differ in at most three bits are as good as equal.
+    """
+    small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (9, 8), interpolation=cv2.INTER_AREA)
+    return int.from_bytes(np.packbits(small[:, 1:] < small[:, :-1]).tobytes(), "little")

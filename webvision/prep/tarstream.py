@@ -1,0 +1,159 @@
+"""A reader of tar headers that believes nothing: ustar, GNU long names, pax paths and sizes; no links, no devices.
+
+It walks a file or a stream once, in constant memory, and says for every member what it is. What to do with a
+member is the caller's decision (unpack.py); what is not a tar to its end mark is a TarError with the place.
+"""
+from typing import NamedTuple
+
+from webvision.errors import DataError
+
+BLOCK = 512
+MAX_MEMBERS = 5_000_000          # WebVision's largest archives hold about half a million
+MAX_MEMBER_BYTES = 1 << 30       # a picture is a few hundred kB; ILSVRC's inner tars about 200 MB
+MAX_EXTENSION_BYTES = 1 << 16    # a long name or a pax header
+_ODD = {b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device", b"6": "a FIFO", b"S": "a sparse file",
+        b"M": "a piece of a multi-volume archive", b"V": "a volume label", b"D": "a GNU directory dump", b"N": "an old long name"}
+
+
+class TarError(DataError):
+    """The archive is damaged, or no tar; `.members` were read well before the damage."""
+
+    def __init__(self, message, members=0):
+        super().__init__(message)
+        self.members = members
+
+
+class Member(NamedTuple):
+    """`odd` says in words why a member is neither a regular file nor a folder, else None."""
+    name: bytes
+    size: int
+    folder: bool
+    odd: str | None
+
+
+class Reader:
+    """Iterates over Members; between two of them `read(n)` gives up to the current member's bytes. `stream` needs
+    read(n); with `seekable` (and seek) the payload is skipped, not read."""
+
+    def __init__(self, stream, *, seekable=False):
+        self._stream, self._seekable = stream, seekable
+        self._left = self._padding = 0
+        self.offset = 0              # of the next byte
+        self.count = 0
+
+    def __iter__(self):
+        while (member := self._next()) is not None:
+            self.count += 1
+            if self.count > MAX_MEMBERS:
+                raise TarError(f"more than {MAX_MEMBERS:,} members", self.count)
+            yield member
+            self._skip()
+        if not self.count:
+            raise TarError("holds no member at all")
+
+    def read(self, size):
+        """Up to `size` bytes of the current member; b'' at its end."""
+        data = self._exactly(min(size, self._left), "in a member's bytes")
+        self._left -= len(data)
+        return data
+
+    def check_first(self):
+        """TarError unless the first block is a tar header (or the zeros of an empty archive)."""
+        block = self._exactly(BLOCK, "in the first header")
+        if block.strip(b"\0"):
+            self._check(block)
+
+    def _exactly(self, size, where):
+        data = self._stream.read(size)
+        while len(data) < size:
+            more = self._stream.read(size - len(data))
+            if not more:
+                raise TarError(f"ends at byte {self.offset + len(data):,} {where}, after {self.count:,} members: cut off", self.count)
+            data += more
+        self.offset += size
+        return data
+
+    def _skip(self):
+        left, self._left = self._left + self._padding, 0
+        if self._seekable and left > BLOCK:
+            self._stream.seek(left - 1, 1)
+            self.offset += left - 1
+            left = 1                 # one real read at the far end: seeking beyond the end of a file succeeds
+        while left:
+            left -= len(self._exactly(min(left, 1 << 20), "in a member's bytes"))
+        self._padding = 0
+
+    def _next(self):
+        """The next Member, or None at the end mark (two blocks of zeros)."""
+        long_name, pax = None, {}
+        while True:
+            block = self._exactly(BLOCK, "without an end mark")
+            if not block.strip(b"\0"):
+                if self._exactly(BLOCK, "without an end mark").strip(b"\0"):
+                    raise TarError(f"a lone block of zeros before byte {self.offset:,}", self.count)
+                return None
+            self._check(block)
+            size = self._number(block[124:136])
+            kind = block[156:157]
+            if kind in (b"L", b"K", b"x", b"X", b"g"):
+                body = self._extension(size)
+                if kind == b"L":
+                    long_name = body.rstrip(b"\0")
+                elif kind in (b"x", b"X"):
+                    pax = self._pax(body)
+                continue
+            return self._member(block, kind, size, long_name=long_name, pax=pax)
+
+    def _member(self, block, kind, size, *, long_name, pax):
+        name = block[:100].split(b"\0")[0]
+        if block[257:263] == b"ustar\0" and (prefix := block[345:500].split(b"\0")[0]):
+            name = prefix + b"/" + name
+        name = pax.get(b"path", long_name if long_name is not None else name)
+        odd = _ODD.get(kind) or (None if kind in (b"0", b"\0", b"7", b"5") else f"of unknown type {kind!r}")
+        if any(key.startswith(b"GNU.sparse") for key in pax):
+            odd = _ODD[b"S"]
+        if b"size" in pax:
+            size = int(pax[b"size"]) if pax[b"size"].isdigit() and len(pax[b"size"]) < 20 else -1
+        folder = kind == b"5" or (kind in (b"0", b"\0") and name.endswith(b"/"))
+        if kind in (b"1", b"2", b"3", b"4", b"5", b"6"):
+            size = 0                 # these carry no bytes, whatever the header says
+        if not 0 <= size <= MAX_MEMBER_BYTES:
+            raise TarError(f"member {self.count + 1:,} claims {size:,} bytes; at most {MAX_MEMBER_BYTES:,} are believed", self.count)
+        self._left, self._padding = size, -size % BLOCK
+        return Member(name, size, folder, odd)
+
+    def _extension(self, size):
+        if size > MAX_EXTENSION_BYTES:
+            raise TarError(f"a name or pax header of {size:,} bytes before byte {self.offset:,}", self.count)
+        return self._exactly(size + -size % BLOCK, "in a long name")[:size]
+
+    def _check(self, block):
+        """The header's own checksum (POSIX: unsigned; some old writers: signed)."""
+        stated = self._number(block[148:156])
+        rest = block[:148] + b" " * 8 + block[156:]
+        unsigned = sum(rest)
+        if stated != unsigned and stated != unsigned - 256 * sum(byte > 127 for byte in rest):
+            raise TarError(f"no tar header at byte {self.offset - BLOCK:,}, after {self.count:,} members: damaged, or not a tar", self.count)
+
+    def _number(self, field):
+        """An octal field, or base 256 as GNU writes large ones."""
+        if field[0] == 0x80:
+            return int.from_bytes(field[1:], "big")
+        text = field.strip(b" \0")
+        if text.strip(b"01234567"):
+            raise TarError(f"no tar header at byte {self.offset - BLOCK:,}, after {self.count:,} members: damaged, or not a tar", self.count)
+        return int(text or b"0", 8)
+
+    def _pax(self, body):
+        """{key: value} of 'length key=value\\n' records."""
+        found = {}
+        while body:
+            length, blank, _ = body.partition(b" ")
+            size = int(length) if length.isdigit() and len(length) < 8 else 0
+            record = body[len(length) + 1:size]
+            if not blank or size > len(body) or size <= len(length) + 1 or record[-1:] != b"\n" or b"=" not in record:
+                raise TarError(f"a damaged pax header before byte {self.offset:,}", self.count)
+            key, _, value = record[:-1].partition(b"=")
+            found[key] = value
+            body = body[size:]
+        return found
