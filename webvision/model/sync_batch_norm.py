@@ -38,7 +38,8 @@ def mean_and_variance(inputs, axes, *, on_gpu):
 def _sum_over_towers(value, key, device, towers):
     def reduce(tensor, purpose):
         instance = 1_000_000 + zlib.crc32(f"{key}:{purpose}".encode()) % 1_000_000_000     # below are the gradients' keys
-        with tf.device(device):
+        # The gradient would be colocated with the forward op, and so leave its tower's device.
+        with tfv1.get_default_graph().colocate_with(None, ignore_existing=True), tf.device(device):
             return collective_ops.all_reduce(tensor, towers, _GROUP, instance, "Add", "Id")
 
     @tf.custom_gradient

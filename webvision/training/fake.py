@@ -30,7 +30,6 @@ class _StepTimes(Callback):
 
 def measure_step(network, arithmetic, *, batch, towers, on_gpu, xla=False, steps=STEPS):
     """Run `steps` training steps on one repeated batch; prints and returns the median images a second."""
-    tfv1.disable_eager_execution()
     model = Classifier(network, arithmetic)
     size = network.image_size
     flow = FakeData([[batch, size, size, 3], [batch]], 1 << 40, random=False, dtype=["uint8", "int32"],

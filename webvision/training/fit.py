@@ -3,7 +3,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import Callable
 
-from webvision.compat import tfv1
+from webvision.compat import tf, tfv1
 from webvision.errors import printable
 from webvision.files import directory_lock
 from webvision.model.classifier import Arithmetic, Classifier
@@ -64,12 +64,12 @@ def fit(job):
         if step >= job.recipe.total_steps:
             logger.info("This run has done all of its %d epochs; more --epochs go on with it", job.recipe.epochs)
             return
-        tfv1.disable_eager_execution()
         loader = stack.enter_context(contextlib.closing(job.train_loader(step * job.recipe.batch)))
         flow = MeteredFlow(loader)
         if job.val_loader is not None:
             stack.enter_context(contextlib.closing(job.val_loader))
-        _train(job, flow, checkpoints, step)
+        with tf.Graph().as_default():
+            _train(job, flow, checkpoints, step)
         _report_bad("train", loader.bad)
         if job.val_loader is not None:
             _report_bad("val", job.val_loader.bad)
