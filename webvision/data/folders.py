@@ -39,15 +39,23 @@ def open_split(data_dir, split, *, classes, meta_dir=None, dir_structure=None):
     if not os.path.isdir(split_dir):
         raise DataError(f"{printable(split_dir)}: no such folder; the pictures of '{split}' belong there "
                         "(utils/preprocess.py arranges them)")
-    by_name = _sampled(index, split_dir)
-    if dir_structure is None and split != "train" and index.labelled:
-        index.class_folders = classes
-        if _sampled(index, split_dir) <= by_name:
-            index.class_folders = None
+    if dir_structure is None and split != "train":
+        settle_structure(index, split_dir, classes)
     if not _sampled(index, split_dir):
         raise DataError(f"{printable(index.path)}: {printable(index.paths([0])[0])} is not in {printable(split_dir)}, nor is any "
                         f"of {_SAMPLE} rows tried; is it the list of another folder? (utils/check.py tells more)")
     return index
+
+
+def settle_structure(index, split_dir, classes):
+    """Find out the directory structure of a val or test set, as more of the files are found, and set `index.class_folders`."""
+    if not index.labelled:
+        return
+    index.class_folders = None
+    as_listed = _sampled(index, split_dir)
+    index.class_folders = classes
+    if _sampled(index, split_dir) <= as_listed:
+        index.class_folders = None
 
 
 def _sampled(index, split_dir):

@@ -126,14 +126,14 @@ def _scan(split, work, options):
 
 
 def _same_pictures(splits, *, near):
-    """{(split, other): Pairs} of equal pictures: val and test against train, test against val; (split, split): copies inside.
-
-    ('near', split, other): those that look alike but are not equal.
+    """{(split, other): Pairs (row, first row of the other with the same bytes)}; (split, split): copies inside a split;
+    ('near', split, other): rows that look alike but are not equal, once for two splits.
     """
     same = {(split.name, split.name): check_same.copies(split.records) for split in splits}
-    for right, left in itertools.combinations(splits, 2):    # train comes first: the long list is the right one
+    for left, right in itertools.permutations(splits, 2):
         same[left.name, right.name] = check_same.equal_content(left.records, right.records)
-        if near:
+    if near:
+        for right, left in itertools.combinations(splits, 2):       # train comes first: the long list is the right one
             alike = check_same.near_look(left.records, right.records)
             differ = (left.records["content"][alike.left] != right.records["content"][alike.right]).any(axis=1)
             same["near", left.name, right.name] = check_same.Pairs(alike.left[differ], alike.right[differ])

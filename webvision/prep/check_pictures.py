@@ -67,7 +67,8 @@ def write_sheet(path, tiles, *, jobs):
             image[y + (_TILE - h) // 2:, x + (_TILE - w) // 2:][:h, :w] = picture
         for line, text in enumerate(tiles[i][1]):
             shown = printable(text).encode("ascii", "replace").decode()
-            cv2.putText(image, shown[-26:], (x, y + _TILE + 14 + 15 * line), _FONT, .35, _INK, 1, cv2.LINE_AA)
+            shown = shown if len(shown) <= 26 else f"{shown[:12]}..{shown[-12:]}"
+            cv2.putText(image, shown, (x, y + _TILE + 14 + 15 * line), _FONT, .35, _INK, 1, cv2.LINE_AA)
     _write_png(path, image)
 
 

@@ -18,25 +18,30 @@ _SHEET = (("unreadable", 36), ("same-picture", 12), ("conflict", 12))     # kind
 _UNSHOWN = ("empty", "missing", "not-a-file", "permission")              # reasons without anything to look at
 
 
-def problems_of(split, same):
+def problems_of(split, splits, same):
     """[(kind, rows, detail)] of a split: kinds of problem, the rows that have it, and detail(i) about the i-th of them as text."""
     checked, records = split.checked, split.records
     reasons = np.asarray(records["reason"])
-    found = [("unreadable", rows := np.flatnonzero(reasons), lambda i, rows=rows: REASONS[reasons[rows[i]]]),
+    bad = np.flatnonzero(reasons)
+    found = [("unreadable", bad, lambda i: REASONS[reasons[bad[i]]]),
              ("link-outside", np.flatnonzero(records["flags"] & OUTSIDE), lambda i: "the link leads out of the data set")]
-    repeats = split.repeats
-    for kind, which in (("duplicate", ~repeats.conflict), ("conflict", repeats.conflict)):
-        first = repeats.first[which]
-        found.append((kind, repeats.rows[which], lambda i, first=first: f"as line {checked.line(first[i])}"))
-    for key, pairs in same.items():
-        kind, (left, right) = ("near-picture", key[1:]) if key[0] == "near" else ("same-picture", key)
-        if split.name == left == right:
-            found.append(("copy", pairs.left, lambda i, pairs=pairs: f"the bytes of line {checked.line(pairs.right[i])}"))
-        elif split.name == left:
-            found.append((kind, pairs.left, lambda i, pairs=pairs, right=right: f"{right} row {pairs.right[i] + 1}"))
-        elif split.name == right:
-            found.append((kind, pairs.right, lambda i, pairs=pairs, left=left: f"{left} row {pairs.left[i] + 1}"))
+    for kind, which in (("duplicate", ~split.repeats.conflict), ("conflict", split.repeats.conflict)):
+        found.append((kind, split.repeats.rows[which], _as_line("named in", split, split.repeats.first[which])))
+    for other in splits:
+        if other is split:
+            pairs = same[split.name, split.name]
+            found.append(("copy", pairs.left, _as_line("the bytes of", split, pairs.right)))
+            continue
+        pairs = same[split.name, other.name]
+        found.append(("same-picture", pairs.left, _as_line("the bytes of", other, pairs.right)))
+        for here, there, key in (("left", "right", (split.name, other.name)), ("right", "left", (other.name, split.name))):
+            if pairs := same.get(("near", *key)):
+                found.append(("near-picture", getattr(pairs, here), _as_line("looks like", other, getattr(pairs, there))))
     return [(kind, rows, detail) for kind, rows, detail in found if len(rows)]
+
+
+def _as_line(text, split, rows):
+    return lambda i: f"{text} {split.name}.txt:{split.checked.line(rows[i])}"
 
 
 def build(data, classes, splits, same, options):
@@ -55,7 +60,7 @@ def build(data, classes, splits, same, options):
                                           "empty": [classes[i] for i in np.flatnonzero(index.counts == 0)],
                                           "picture": bars(index.counts)}
         part["problems"] = {}
-        for kind, rows, detail in problems_of(split, same):
+        for kind, rows, detail in problems_of(split, splits, same):
             names = index.names(rows[:EXAMPLES])
             part["problems"][kind] = {"count": len(rows), "examples": [
                 {"line": split.checked.line(row), "name": name, "detail": detail(i)}
@@ -84,7 +89,7 @@ def write_csv(path, splits, same):
         for split in splits:
             for line, reason in split.checked.wrong:
                 writer.writerow([split.name, line, "", "", "wrong-line", _cell(reason)])
-            _write_rows(writer, split, problems_of(split, same))
+            _write_rows(writer, split, problems_of(split, splits, same))
             for unlisted in split.unlisted:
                 writer.writerow([split.name, "", _cell(decode_name(unlisted)), "", "unlisted", "in the folder, not in the list"])
 
@@ -132,7 +137,7 @@ def worst(splits, same):
     for kind, most in _SHEET:
         left = most
         for split in splits:
-            for found, rows, detail in problems_of(split, same):
+            for found, rows, detail in problems_of(split, splits, same):
                 if found != kind:
                     continue
                 chosen = [i for i in range(len(rows)) if detail(i) not in _UNSHOWN][:left] if kind == "unreadable" \
@@ -154,19 +159,9 @@ def kept_rows(split, same):
     kept[split.repeats.rows] = False
     if split.name == "train":
         for other in ("val", "test"):
-            if (other, "train") in same:
-                leaked = split.records["content"][same[other, "train"].right]
-                kept[_among(split.records["content"], leaked)] = False
+            if pairs := same.get(("train", other)):
+                kept[pairs.left] = False
     return kept
-
-
-def _among(contents, wanted):
-    """A mask of the rows of `contents` [n, 2] that equal one of `wanted`."""
-    order = np.argsort(wanted[:, 0])
-    if not len(order):
-        return np.zeros(len(contents), bool)
-    place = order[np.minimum(np.searchsorted(wanted[order, 0], contents[:, 0]), len(order) - 1)]
-    return (wanted[place] == contents).all(axis=1)
 
 
 def write_fixed(path, split, kept):

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Is my data right? Checks a data set's lists, files and pictures, and reports; never changes any of them.
+
+Goes on where it was killed. Exit code 0: in order; 3: a list has wrong lines; 4: too many pictures missing or damaged.
+"""
+import os
+import sys
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from webvision.environment import use_project_environment  # noqa: E402
+use_project_environment("numpy", "cv2")
+
+
+def parse_args(argv=None):
+    import argparse
+    parser = argparse.ArgumentParser(description=__doc__.replace("\n\n", " "))
+    parser.add_argument("--data", required=True, metavar="DIR", help="data set: train/, val/, test/ and meta/ with their lists")
+    level = parser.add_mutually_exclusive_group()
+    level.add_argument("--quick", dest="level", action="store_const", const="names", help="lists and files only; read no picture")
+    level.add_argument("--decode", dest="level", action="store_const", const="decode", default="content",
+                       help="decode every picture as training does (default: read its bytes, for equal pictures)")
+    level.add_argument("--near", dest="level", action="store_const", const="near", help="--decode, and find pictures that look alike")
+    parser.add_argument("--out", metavar="DIR", help="folder for report.json, problems.csv, imbalance.png, worst.png (default: DATA/check)")
+    parser.add_argument("--fix", action="store_true", help="write cleaned lists to OUT/fixed/")
+    parser.add_argument("--max-bad", type=share, default=.01, metavar="SHARE", help="missing or damaged pictures that are still right (default: 1%%)")
+    parser.add_argument("--accept-truncated", action="store_true", help="cut files count as pictures, as for training with this flag")
+    parser.add_argument("--allow-outside", action="store_true", help="accept absolute names and '..' in lists")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="worker processes (default: one per core)")
+    parser.add_argument("--timeout", type=float, default=60., metavar="S", help="seconds one picture may take (default: 60)")
+    parser.add_argument("--restart", action="store_true", help="begin anew instead of going on with an unfinished check")
+    args = parser.parse_args(argv)
+    if args.jobs < 1 or args.timeout <= 0:
+        parser.error("--jobs and --timeout must be positive")
+    return args
+
+
+def share(text):
+    """'1%' or '0.01' -> .01"""
+    import argparse
+    try:
+        value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a share; write 0.5%% or 0.005")
+    return value
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    from webvision.data.images import ImagePolicy
+    from webvision.errors import DataError, IncompleteError, printable
+    from webvision.prep.check import CheckOptions, check
+    from webvision.prep.check_report import summary
+    from webvision.prep.check_scan import ScanOptions
+    out = args.out or os.path.join(args.data, "check")
+    scan = ScanOptions(args.level, ImagePolicy(accept_truncated=args.accept_truncated))
+    report = check(args.data, out, CheckOptions(scan=scan, jobs=args.jobs, timeout_s=args.timeout, allow_outside=args.allow_outside,
+                                                fix=args.fix, restart=args.restart))
+    print(*summary(report), sep="\n")
+    print(f"more in {printable(out)}: report.json, problems.csv, imbalance.png{', worst.png' if os.path.exists(os.path.join(out, 'worst.png')) else ''}")
+    if args.fix:
+        print(f"cleaned lists in {printable(out)}/fixed; to use them: cp {printable(out)}/fixed/*.txt {printable(args.data)}/meta/")
+    if wrong := [name for name, part in report["splits"].items() if part["wrong_lines"]["count"]]:
+        raise DataError(f"wrong lines in {', '.join(f'{name}.txt' for name in wrong)}; correct them, or --fix leaves them out")
+    if bad := [name for name, part in report["splits"].items() if part["unusable_share"] > args.max_bad]:
+        raise IncompleteError(f"more than {100 * args.max_bad:g} % of the pictures of {', '.join(bad)} are missing or damaged; "
+                              "problems.csv names them, --fix writes lists without them")
+
+
+if __name__ == "__main__":
+    from webvision.errors import run_command
+    run_command(main)
