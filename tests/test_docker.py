@@ -143,8 +143,8 @@ def test_every_copied_file_exists_and_reaches_the_context(project):
 def test_the_context_holds_nothing_else(project):
     build(project, *FLAGS)
     folder = project / "project"
-    for path in ("webvision/data/_decode_window.so", "webvision/__pycache__/x.pyc", "train_log/run/model-1.index", "demo/train/a.jpg",
-                 ".venv/bin/python", "utils/download.sh", "build/other"):
+    for path in ("webvision/data/_decode_window.so", "webvision/__pycache__/x.pyc", "train_log/run/model-1.index",
+                 "demo/train/a.jpg", ".venv/bin/python", "utils/download.sh", "build/other"):
         assert ignored(path, PATTERNS), path
     kept = [os.path.relpath(os.path.join(base, name), folder) for base, _, names in os.walk(folder) for name in names]
     kept = [path for path in kept if not ignored(path, PATTERNS)]
@@ -282,7 +282,8 @@ def test_dry_run_prints_the_command_and_starts_nothing(project):
     ({"-n": None}, "no model"), ({"-c": None}, "no checkpoint"), ({"-i": None}, "no image name"), ({"-m": None}, "no mappings"),
     ({"-n": "none.py"}, "none.py: no such model file"), ({"-c": "none.npz"}, "none.npz: no such checkpoint"),
     ({"-c": "bin"}, "bin: a folder"), ({"-m": "nowhere"}, "nowhere: no such mappings"), ({"-m": "bin"}, "no mapping file"),
-    ({"-v": "latest"}, "-v latest: a release"), ({"--frobnicate": "1"}, "unknown flag --frobnicate"), ({"-t": ""}, "an empty tag"),
+    ({"-v": "latest"}, "-v latest: a release"), ({"--frobnicate": "1"}, "unknown flag --frobnicate"),
+    ({"-t": ""}, "an empty tag"),
 ])
 def test_wrong_flags_are_one_line(change, words, project):
     flags = dict(zip(FLAGS[::2], FLAGS[1::2]))

@@ -1,23 +1,22 @@
-"""The sotabench evaluator against the public package, the devkit's labels against scipy, and their bad inputs.
+"""The sotabench evaluator against the public package, and without the weaknesses of it.
 
 tests/data/sotabench_results.json holds what sotabencheval 0.0.38 with sotabenchapi 0.0.16 and NumPy 2.4.6 returned for
 drawn logits, and its result file with the speed block emptied.
 """
-import io
 import json
 import os
 import random
 import re
 import subprocess
 import sys
-import tarfile
 
 import numpy as np
 import pytest
-import scipy.io
+import sotabench_fixtures
+from sotabench_fixtures import image_ids, write_labels
 
 from webvision.errors import DataError, IncompleteError
-from webvision.scoring import ilsvrc, matfile, result_cache, sotabench
+from webvision.scoring import ilsvrc, result_cache, sotabench
 from webvision.scoring.sotabench import ImageNetEvaluator, is_server
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -27,9 +26,7 @@ with open(os.path.join(ROOT, "tests", "data", "sotabench_results.json"), encodin
 
 @pytest.fixture(autouse=True)
 def no_server(monkeypatch, tmp_path):
-    for name in ("SOTABENCH_SERVER", "SOTABENCH_CHECK", "SOTABENCH_STORE_FILENAME", "WEBVISION_RESULT_CACHE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    sotabench_fixtures.leave_server(monkeypatch, tmp_path)
 
 
 def draw(seed, images, classes, dtype="float32"):
@@ -38,17 +35,6 @@ def draw(seed, images, classes, dtype="float32"):
     logits = rng.standard_normal((images, classes)).astype(dtype)
     logits[np.arange(images), labels] += np.asarray(3., dtype)
     return labels, logits
-
-
-def image_ids(count):
-    return [f"ILSVRC2012_val_{number:08d}" for number in range(1, count + 1)]
-
-
-def write_labels(folder, labels, name="val.txt"):
-    path = os.path.join(folder, name)
-    with open(path, "w", encoding="utf-8") as file:
-        file.writelines(f"{image_id}.JPEG {label}\n" for image_id, label in zip(image_ids(len(labels)), labels))
-    return path
 
 
 def feed(evaluator, logits, batch, order=None):
@@ -206,7 +192,7 @@ def test_an_empty_batch_is_skipped(tmp_path):
     evaluator = ImageNetEvaluator(str(tmp_path))
     evaluator.add({})
     with pytest.raises(ValueError, match="No batches of data have been processed"):
-        evaluator.cache_exists
+        assert evaluator.cache_exists
 
 
 def test_a_result_file_of_something_else_is_not_overwritten(tmp_path, monkeypatch):
@@ -306,302 +292,3 @@ def test_O3_nothing_of_sotabench_and_no_tensorflow_is_imported(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
     assert set(json.loads(done.stdout.replace("'", '"'))) <= {"pickle"}, done.stderr     # NumPy itself imports pickle
     assert "service is gone" in done.stderr and not (tmp_path / "r").exists()
-
-
-# ---- labels from the devkit
-
-def synsets(leaves, inner=2, seed=0):
-    """A `synsets` structure as in meta.mat: leaves first, in no order of WNIDs, then inner nodes with children."""
-    fields = ["ILSVRC2012_ID", "WNID", "words", "gloss", "num_children", "children", "wordnet_height", "num_train_images"]
-    wnids = random.Random(seed).sample(range(10 ** 8), leaves + inner)
-    table = np.empty((leaves + inner, 1), [(name, "O") for name in fields])
-    for row, wnid in enumerate(wnids):
-        leaf = row < leaves
-        table[row, 0] = (float(row + 1), f"n{wnid:08d}", "tench, Tinca", "a föö", 0. if leaf else 2.,
-                         np.zeros((0,)) if leaf else np.array([1., 2.]), 3., 1300.)
-    return table
-
-
-def devkit(path, table, ground_truth, compress=True, extra=()):
-    mat = io.BytesIO()
-    scipy.io.savemat(mat, {"synsets": table}, do_compression=compress)
-    members = {"ILSVRC2012_devkit_t12/readme.txt": b"...", "ILSVRC2012_devkit_t12/data/meta.mat": mat.getvalue(),
-               "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt":
-                   ground_truth if isinstance(ground_truth, bytes) else
-                   "".join(f"{number}\n" for number in ground_truth).encode()}
-    with tarfile.open(path, "w:gz") as archive:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-        for info in extra:
-            archive.addfile(info)
-    return path
-
-
-def test_devkit_ids_become_the_rank_of_the_wordnet_id(tmp_path):
-    table = synsets(1000, inner=860)
-    truth = [random.Random(5).randrange(1, 1001) for _ in range(500)]
-    for compress in (True, False):
-        targets = ilsvrc.read_targets(devkit(tmp_path / ilsvrc.DEVKIT, table, truth, compress))
-        order = sorted(row["WNID"] for row in table[:1000, 0])
-        assert list(targets) == image_ids(500)
-        assert list(targets.values()) == [order.index(table[number - 1, 0]["WNID"]) for number in truth]
-    assert ImageNetEvaluator(str(tmp_path)).targets == targets
-
-
-def test_devkit_is_preferred_to_a_list_and_both_give_the_same_targets(tmp_path):
-    targets = ilsvrc.read_targets(devkit(tmp_path / ilsvrc.DEVKIT, synsets(10), [3, 1, 10]))
-    os.makedirs(tmp_path / "meta")
-    with open(tmp_path / "meta" / "val.txt", "w") as file:
-        file.writelines(f"val/{name}.JPEG {label}\n" for name, label in targets.items())
-    assert ilsvrc.find_targets(tmp_path) == targets
-    os.unlink(tmp_path / ilsvrc.DEVKIT)
-    assert ilsvrc.find_targets(tmp_path) == targets
-
-
-def test_no_labels_at_all_says_what_to_put_where(tmp_path):
-    with pytest.raises(DataError, match="ILSVRC2012_devkit_t12.tar.gz"):
-        ImageNetEvaluator(str(tmp_path))
-
-
-@pytest.mark.parametrize("truth, words", [
-    ([1, 2, 11], ":3: '11' is not the ILSVRC2012_ID of one of 10 classes"), ([0], ":1: '0'"), (b"", "is empty"),
-    (b"1\n\n2\n", ":2: ''"), (b"1\nn0144\n", ":2: 'n0144'"), (b"-1\n", "'-1'"), (b"\xff\x1b[2J\n", ":1:")])
-def test_a_bad_ground_truth_is_refused_with_its_line(truth, words, tmp_path):
-    with pytest.raises(DataError, match=re.escape(words)) as caught:
-        ilsvrc.read_targets(devkit(tmp_path / "d.tar.gz", synsets(10), truth))
-    assert "\x1b" not in str(caught.value)
-
-
-def test_archives_that_are_cut_foreign_or_hostile_are_refused_and_nothing_is_unpacked(tmp_path):
-    good = devkit(tmp_path / "good.tar.gz", synsets(10), [1, 2]).read_bytes()
-    link = tarfile.TarInfo("meta.mat")
-    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-    escape = tarfile.TarInfo("../../escaped.txt")
-    assert len(ilsvrc.read_targets(devkit(tmp_path / "odd.tar.gz", synsets(10), [1, 2], extra=[link, escape]))) == 2
-    assert sorted(os.listdir(tmp_path)) == ["good.tar.gz", "odd.tar.gz"]
-    with tarfile.open(tmp_path / "empty.tar.gz", "w:gz"):
-        pass
-    bad = {"cut": good[:len(good) // 2], "flipped": good[:60] + bytes([good[60] ^ 255]) + good[61:], "zip": b"PK\3\4" * 30,
-           "gzip of nothing": b"\x1f\x8b\x08", "empty": (tmp_path / "empty.tar.gz").read_bytes()}
-    for name, data in bad.items():
-        (tmp_path / "bad.tar.gz").write_bytes(data)
-        with pytest.raises(DataError, match="bad.tar.gz"):
-            ilsvrc.read_targets(tmp_path / "bad.tar.gz")
-
-
-def test_a_member_of_gigabytes_is_refused_before_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(ilsvrc, "MAX_MEMBER_BYTES", 10_000)
-    huge = synsets(500)
-    with pytest.raises(DataError, match="this is not the devkit"):
-        ilsvrc.read_targets(devkit(tmp_path / "d.tar.gz", huge, [1], compress=False))
-
-
-@pytest.mark.parametrize("change, words", [
-    (lambda table: table["WNID"].__setitem__((1, 0), table["WNID"][0, 0]), "WNID twice"),
-    (lambda table: table["ILSVRC2012_ID"].__setitem__((1, 0), 1.), "occurs twice"),
-    (lambda table: table["ILSVRC2012_ID"].__setitem__((1, 0), 1.5), "whole number"),
-    (lambda table: table["ILSVRC2012_ID"].__setitem__((1, 0), np.nan), "whole number"),
-    (lambda table: table["WNID"].__setitem__((0, 0), 7.), "no text"),
-    (lambda table: [table["num_children"].__setitem__((row, 0), 1.) for row in range(12)], "no class"),
-])
-def test_a_bad_meta_mat_is_refused(change, words, tmp_path):
-    table = synsets(10)
-    change(table)
-    with pytest.raises(DataError, match=words):
-        ilsvrc.read_targets(devkit(tmp_path / "d.tar.gz", table, [1]))
-
-
-@pytest.mark.parametrize("text, words", [
-    ("ILSVRC2012_val_00000001.JPEG 1000\n", ":1: label '1000'"), ("a.JPEG 1\na.JPEG 2\n", ":2: a has a label already"),
-    ("a.JPEG\n", ":1: no label"), ("", "is empty"), ("a.JPEG 1\n\n", ":2: blank line")])
-def test_a_bad_label_list_is_refused_with_its_line(text, words, tmp_path):
-    (tmp_path / "val.txt").write_text(text)
-    with pytest.raises(DataError, match=re.escape(words)):
-        ilsvrc.find_targets(tmp_path)
-
-
-# ---- the MAT-file reader against scipy's
-
-def same(ours, theirs):
-    if isinstance(ours, list) and ours and isinstance(ours[0], dict):
-        theirs = theirs.ravel(order="F")
-        return len(ours) == len(theirs) and all(same(a[name], b[name]) for a, b in zip(ours, theirs) for name in a)
-    if isinstance(ours, list):
-        return all(map(same, ours, theirs.ravel(order="F")))
-    if isinstance(ours, str):
-        return ours == "".join(theirs.ravel().tolist())
-    return ours.dtype == theirs.dtype and np.array_equal(ours, theirs, equal_nan=True)
-
-
-@pytest.mark.parametrize("compress", [True, False])
-def test_mat_variables_equal_scipys(compress):
-    cell = np.empty((2, 3), object)
-    cell[:] = [[1., "two", np.arange(6, dtype=np.int16).reshape(2, 3)], [np.zeros((0, 0)), "", 6.5]]
-    values = {"x": np.arange(24, dtype=np.float32).reshape(2, 3, 4), "i": np.array([[-3, 2 ** 40]], np.int64),
-              "u": np.arange(5, dtype=np.uint8)[None], "text": "schöne Grüße ☃", "cell": cell, "d": np.array([[np.nan]]),
-              "big": np.arange(70000.)[None], "synsets": synsets(20), "nested": {"a": {"b": "deep"}, "c": 1.}}
-    file = io.BytesIO()
-    scipy.io.savemat(file, values, do_compression=compress, oned_as="row")
-    ours, theirs = matfile.read_mat(file.getvalue()), scipy.io.loadmat(io.BytesIO(file.getvalue()))
-    assert set(ours) == set(values)
-    for name, variable in ours.items():
-        assert same(variable.value, theirs[name]), name
-
-
-def test_mat_damage_is_always_a_data_error():
-    file = io.BytesIO()
-    scipy.io.savemat(file, {"synsets": synsets(6), "x": np.arange(9.)})
-    good, draw_ = file.getvalue(), random.Random(1)
-    for cut in range(0, len(good), 41):
-        check_mat(good[:cut])
-    for _ in range(400):
-        damaged = bytearray(good)
-        for _ in range(draw_.randrange(1, 4)):
-            damaged[draw_.randrange(124, len(good))] = draw_.choice((0, 1, 2, 14, 15, 127, 255, draw_.randrange(256)))
-        check_mat(bytes(damaged))
-
-
-def check_mat(data):
-    try:
-        ilsvrc.classes_by_id(matfile.read_mat(data))
-    except DataError:
-        pass
-
-
-def test_mat_bombs_are_refused_without_the_memory(monkeypatch):
-    monkeypatch.setattr(matfile, "MAX_BYTES", 1 << 20)
-    file = io.BytesIO()
-    scipy.io.savemat(file, {"x": np.zeros(1 << 20)}, do_compression=True)
-    with pytest.raises(DataError, match="larger than"):
-        matfile.read_mat(file.getvalue())
-    nest = 1.
-    for _ in range(30):
-        nest = {"a": nest}
-    file = io.BytesIO()
-    scipy.io.savemat(file, {"x": nest})
-    with pytest.raises(DataError, match="deep"):
-        matfile.read_mat(file.getvalue())
-
-
-# ---- sotabench.py on a miniature ImageNet
-
-MODEL = '''
-import numpy as np
-PRESET = "sotabench"
-def load(checkpoint):
-    global weights
-    weights = np.load(checkpoint, allow_pickle=False)["w"]
-def logits(images):
-    return images.mean(axis=(1, 2)) @ weights
-'''
-
-
-@pytest.fixture
-def imagenet(tmp_path):
-    """ILSVRC2012_img_val.tar with 30 JPEGs, the devkit for them, and a model; labels are what the model says, or not."""
-    from PIL import Image
-    rng = np.random.default_rng(3)
-    table = synsets(12)
-    order = sorted(row["WNID"] for row in table[:12, 0])
-    number_of = {order.index(row["WNID"]): int(row["ILSVRC2012_ID"]) for row in table[:12, 0]}
-    weights = rng.standard_normal((3, 12)).astype(np.float32)
-    truth = []
-    with tarfile.open(tmp_path / "ILSVRC2012_img_val.tar", "w") as archive:
-        for number in range(1, 31):
-            margin = 0
-            while margin < .3:          # JPEG changes the colour a little
-                colour = rng.integers(0, 256, 3)
-                logits = (colour / 255. - (.485, .456, .406)) / (.229, .224, .225) @ weights
-                margin = -np.subtract(*np.sort(logits)[-2:])
-            data = io.BytesIO()
-            Image.new("RGB", (300 + number, 260), tuple(map(int, colour))).save(data, "JPEG", quality=95)
-            info = tarfile.TarInfo(f"ILSVRC2012_val_{number:08d}.JPEG")
-            info.size = data.tell()
-            archive.addfile(info, io.BytesIO(data.getvalue()))
-            best = int(np.argmax(logits))
-            truth.append(number_of[best if number % 3 else (best + 1) % 12])
-    devkit(tmp_path / ilsvrc.DEVKIT, table, truth)
-    (tmp_path / "model.py").write_text(MODEL)
-    np.savez(tmp_path / "weights.npz", w=weights)
-    return tmp_path
-
-
-def sotabench_command(folder, *args, **env):
-    env = {**{k: v for k, v in os.environ.items() if not k.startswith("SOTABENCH")}, **env}
-    return subprocess.run([sys.executable, os.path.join(ROOT, "sotabench.py"), "--model", str(folder / "model.py"),
-                           "--checkpoint", str(folder / "weights.npz"), "--gpus", "0", "--workers", "2", *map(str, args)],
-                          cwd=folder, env=env, capture_output=True, text=True, timeout=100)
-
-
-def test_root_script_evaluates_the_archive_and_writes_the_result_file(imagenet):
-    done = sotabench_command(imagenet, "--data", imagenet, "--batch", 7, SOTABENCH_STORE_FILENAME="sotabench_results.json")
-    assert done.returncode == 0, done.stderr
-    result, = json.loads((imagenet / "sotabench_results.json").read_text(encoding="utf-8"))
-    assert result == json.loads(done.stdout) and result["model"] == "ResNet-50"
-    assert result["results"]["Top 1 Accuracy"] == 20 / 30 and result["speed_mem_metrics"]["Tasks"] == 30
-
-
-def test_root_script_on_the_server_uses_its_data_and_the_cache(imagenet):
-    server = imagenet / ".data" / "vision" / "imagenet"
-    server.mkdir(parents=True)
-    for name in (ilsvrc.DEVKIT, "ILSVRC2012_img_val.tar"):
-        os.rename(imagenet / name, server / name)
-    first = sotabench_command(imagenet, "--batch", 8, SOTABENCH_SERVER="true")
-    again = sotabench_command(imagenet, "--batch", 10, SOTABENCH_SERVER="true")
-    assert first.returncode == again.returncode == 0, first.stderr + again.stderr
-    first, second = json.loads(first.stdout), json.loads(again.stdout)
-    assert "cached" in again.stderr and second["results"] == first["results"]
-    assert second["speed_mem_metrics"]["Tasks"] is None
-
-
-def test_a_folder_of_images_gives_the_same_and_unreadable_ones_count_as_wrong(imagenet):
-    plain = json.loads(sotabench_command(imagenet, "--data", imagenet).stdout)
-    with tarfile.open(imagenet / "ILSVRC2012_img_val.tar") as archive:
-        archive.extractall(imagenet / "val" / "n00000000", filter="data")
-    os.unlink(imagenet / "ILSVRC2012_img_val.tar")
-    folder = json.loads(sotabench_command(imagenet, "--data", imagenet).stdout)
-    assert folder["results"] == plain["results"] and folder["run_hash"] == plain["run_hash"]
-    bad = imagenet / "val" / "n00000000" / "ILSVRC2012_val_00000001.JPEG"       # its label is right otherwise
-    bad.write_bytes(bad.read_bytes()[:300])
-    done = sotabench_command(imagenet, "--data", imagenet)
-    assert done.returncode == 4 and "ILSVRC2012_val_00000001 (truncated)" in done.stderr
-    assert json.loads(done.stdout)["results"]["Top 1 Accuracy"] == 19 / 30
-    assert sotabench_command(imagenet, "--data", imagenet, "--max-bad", "0.1").returncode == 0
-
-
-def test_a_short_archive_a_damaged_one_and_none_are_told(imagenet):
-    path = imagenet / "ILSVRC2012_img_val.tar"
-    whole = path.read_bytes()
-    with tarfile.open(path) as archive:
-        inside, between = archive.getmembers()[20].offset_data + 100, archive.getmembers()[20].offset
-    for data, code, words in ((whole[:inside], 3, "not a whole tar archive"), (b"<html>", 3, "not a whole tar archive"),
-                              (whole[:between], 4, "There are 10 missing image IDs")):
-        path.write_bytes(data)
-        done = sotabench_command(imagenet, "--data", imagenet)
-        assert done.returncode == code and words in done.stderr and "Traceback" not in done.stderr, done.stderr
-    with tarfile.open(path, "w"):
-        pass
-    done = sotabench_command(imagenet, "--data", imagenet)
-    assert done.returncode == 4 and "There are 30 missing image IDs" in done.stderr
-    os.unlink(path)
-    done = sotabench_command(imagenet, "--data", imagenet)
-    assert done.returncode == 3 and "neither ILSVRC2012_img_val.tar nor" in done.stderr
-
-
-def test_requirements_are_the_pins_of_the_project_and_setup_installs_them(tmp_path):
-    import tomllib
-    with open(os.path.join(ROOT, "pyproject.toml"), "rb") as file:
-        pins = tomllib.load(file)["project"]["dependencies"]
-    with open(os.path.join(ROOT, "requirements.txt"), encoding="utf-8") as file:
-        listed = [line.strip() for line in file if not line.startswith("#")]
-    assert listed == pins
-    recorder = tmp_path / "python"
-    recorder.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n')
-    recorder.chmod(0o755)
-    done = subprocess.run(["bash", os.path.join(ROOT, "sotabench_setup.sh")], cwd="/", capture_output=True, text=True,
-                          env={**os.environ, "PYTHON": str(recorder)}, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "calls").read_text() == ("-m pip install --disable-pip-version-check --quiet -r requirements.txt\n"
-                                                "sotabench.py --help\n")
