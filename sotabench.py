@@ -34,7 +34,7 @@ def parse_args(argv=None):
     add("--workers", type=int, default=cpu_cores(), metavar="N", help="decoding threads (default: %(default)s)")
     add("--gpus", type=int, default=installed_gpus(), metavar="N", help="0: the CPU (default: %(default)s)")
     add("--cache", metavar="DIR", help="keep results here, and use them when the model has not changed")
-    add("--max-bad", type=float, default=0.01, metavar="SHARE", help="unreadable images before exit code 4 (default: %(default)s)")
+    add("--max-bad", type=float, default=0.01, metavar="SHARE", help="unreadable images that are still fine (default: %(default)s)")
     args = parser.parse_args(argv)
     if args.batch < 1 or args.workers < 1:
         raise UsageError("--batch and --workers must be at least 1")

@@ -30,11 +30,11 @@ def parse_args(argv=None):
     add("--workers", type=int, default=cpu_cores(), metavar="N", help="loader workers, 1 to %(default)s (default: %(default)s)")
     add("--gpus", type=int, default=installed_gpus(), metavar="N", help="GPUs to use; 0: the CPU (default: %(default)s)")
     add("--batch_size", type=int, default=96, metavar="N", help="images a batch and GPU (default: %(default)s)")
-    add("--softmax", type=truth, default=True, metavar="T/F", help="confidences by softmax, or logits as they are (default: True)")
+    add("--softmax", type=truth, default=True, metavar="T/F", help="confidences by softmax; else the logits (default: True)")
     add("--convert_outputs_mode", type=int, default=1, choices=(0, 1), metavar="N",
         help="1: ImageNet classes become ObjectNet ids (default); 0: ids as the model gives them")
     add("--mapping", metavar="PATH", help="ObjectNet's mappings folder or id JSON (default: mappings/ in or beside IMAGES)")
-    add("--max-bad", type=float, default=0.01, metavar="SHARE", help="unreadable images before exit code 4 (default: %(default)s)")
+    add("--max-bad", type=float, default=0.01, metavar="SHARE", help="unreadable images that are still fine (default: %(default)s)")
     args = parser.parse_args(argv)
     check(args)
     return args

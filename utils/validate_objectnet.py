@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from webvision.errors import printable  # noqa: E402: standard library only, so any Python 3 will do
+from webvision.errors import printable  # noqa: E402 (standard library only: any Python 3 will do)
 from webvision.scoring import objectnet_validate  # noqa: E402
 
 

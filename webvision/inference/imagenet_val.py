@@ -85,12 +85,12 @@ def evaluate(evaluator, files, predict, *, preset, batch=128, workers=1):
     for ids, prepared in _batches(evaluator.targets, files, preset, batch, workers):
         broken = [isinstance(pixels, ImageError) for pixels in prepared]
         grey = np.full((preset.image_size, preset.image_size, 3), 114, np.uint8)
-        logits = np.array(predict(np.stack([grey if wrong else pixels for wrong, pixels in zip(broken, prepared)])))
+        logits = np.array(predict(np.stack([grey if wrong else pixels for wrong, pixels in zip(broken, prepared, strict=True)])))
         for row in np.flatnonzero(broken):
             bad[ids[row]] = prepared[row].reason
             logits[row] = 0
             logits[row, evaluator.targets[ids[row]]] = -1       # last of all classes: wrong at top-1 and top-5
-        evaluator.add(dict(zip(ids, logits)))
+        evaluator.add(dict(zip(ids, logits, strict=True)))
         if evaluator.cache_exists:
             break
     return bad

@@ -100,7 +100,7 @@ def evaluate(pictures, output, predict, *, preset, mapping, softmax=True, batch=
             for part in loader:
                 problems = [REASONS[status] if status else None for status in part.status]
                 names = pictures.names(part.rows)
-                for name, problem in zip(names, problems):
+                for name, problem in zip(names, problems, strict=True):
                     if problem:
                         bad += 1
                         print(f"{printable(name)}: not readable ({problem}); its row predicts nothing", file=sys.stderr)

@@ -43,8 +43,8 @@ def prediction_rows(names, logits, *, mapping=None, softmax=True, problems=None)
         confidences = np.take_along_axis(shares, top, 1).astype(np.float32)
     nothing = (NO_PREDICTION, 0.)
     rows = []
-    for name, ids, values, problem in zip(names, top.tolist(), confidences.tolist(), problems):
-        pairs = list(zip(convert(ids, mapping) if mapping else ids, values)) if problem is None else []
+    for name, ids, values, problem in zip(names, top.tolist(), confidences.tolist(), problems, strict=True):
+        pairs = list(zip(convert(ids, mapping) if mapping else ids, values, strict=True)) if problem is None else []
         pairs += [nothing] * (GUESSES - len(pairs))                  # also when the network has fewer than five classes
         rows.append([name, *(value for pair in pairs for value in pair)])
     return rows
