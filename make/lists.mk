@@ -1,3 +1,6 @@
-.PHONY: bench-list
+.PHONY: bench-list soak-check
 bench-list: setup
 	$(PY) benchmarks/bench_list.py
+
+soak-check: setup
+	$(PY) tests/soak_check.py

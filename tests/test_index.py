@@ -273,7 +273,7 @@ def test_a_killed_build_leaves_nothing_that_the_next_one_does_not_clear(tmp_path
         process.stdout.close()
         if os.path.exists(side_file(path)):
             os.unlink(side_file(path))
-    (tmp_path / "..train.txt.index.zzzz.tmp").write_bytes(b"half")
+    (tmp_path / "..train.txt.index.zzzz0000.tmp").write_bytes(b"half")
     check(open_index(path, 7), rows=400_000)
     assert sorted(os.listdir(tmp_path)) == [".train.txt.index", "train.txt"]
 

@@ -36,10 +36,14 @@ def atomic_write(path, mode="w"):
         raise
 
 
-def remove_leftovers(directory):
-    """Remove the temporary files of atomic writes into `directory` that were killed; only while holding its lock."""
+def remove_leftovers(directory, of=None):
+    """Remove the temporary files of atomic writes into `directory` that were killed, or only those of the file name `of`.
+
+    Only for who knows that nobody is writing there now, by a lock.
+    """
+    wanted = re.escape(of) if of else ".+"
     for name in os.listdir(directory):
-        if re.fullmatch(r"\..+\.[a-z0-9_]{8}\.tmp", name):
+        if re.fullmatch(rf"\.{wanted}\.[a-z0-9_]{{8}}\.tmp", name, re.DOTALL):
             os.unlink(os.path.join(directory, name))
 
 

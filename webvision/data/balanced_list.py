@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from webvision.errors import UsageError, printable
-from webvision.files import atomic_write
+from webvision.files import atomic_write, remove_leftovers
 
 _ROWS = 1 << 16      # entries at a time: 2 MB of text
 
@@ -30,9 +30,7 @@ def _clear_of_leftovers(path):
     try:
         with contextlib.suppress(OSError):          # another writer is at work, or the file system has no locks
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for leftover in os.listdir(directory):
-                if leftover.startswith(f".{name}.") and leftover.endswith(".tmp"):
-                    os.unlink(os.path.join(directory, leftover))
+            remove_leftovers(directory, of=name)
         with contextlib.suppress(OSError):
             fcntl.flock(fd, fcntl.LOCK_SH)
         yield

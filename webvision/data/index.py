@@ -16,6 +16,7 @@ from webvision.data.index_file import ListFacts, StaleIndex, Tables
 from webvision.data.list_scan import scan_list
 from webvision.data.lists import Entry, decode_name, open_regular
 from webvision.errors import DataError, ResourceError, printable
+from webvision.files import remove_leftovers
 
 _BUILD_WAIT_S = 60        # another process builds the same index: 16 million rows take 3 s of CPU, more on a busy disk
 _BLOCK_ROWS = 1 << 14     # rows read at once when a whole list is walked: half a megabyte
@@ -167,7 +168,7 @@ def _build(file, path, *, facts, places):
     problems = []
     for place in places:
         try:
-            _sweep(place)
+            remove_leftovers(*os.path.split(place))     # of killed builders: we hold the build lock
             index_file.write_tables(place, tables, facts=facts, sha256=scan.sha256)
             return facts, *index_file.read_tables(place, facts, rehash=lambda: scan.sha256)
         except (OSError, StaleIndex) as error:
@@ -200,14 +201,6 @@ class _build_lock:
             fcntl.flock(self._file, fcntl.LOCK_UN)
         except OSError:
             pass
-
-
-def _sweep(place):
-    """Remove what killed builders left at `place`: whoever holds the build lock is the only builder."""
-    directory, name = os.path.split(place)
-    for leftover in os.listdir(directory):
-        if leftover.startswith(f".{name}.") and leftover.endswith(".tmp"):
-            os.unlink(os.path.join(directory, leftover))
 
 
 def _beside(path):

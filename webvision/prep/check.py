@@ -13,7 +13,7 @@ import numpy as np
 from webvision.data.folders import SPLITS, read_meta_classes, settle_structure
 from webvision.data.lists import encode_name
 from webvision.errors import DataError, printable
-from webvision.files import directory_lock
+from webvision.files import directory_lock, remove_leftovers
 from webvision.prep import check_lists, check_report, check_same
 from webvision.prep.check_pictures import write_imbalance, write_sheet
 from webvision.prep.check_pool import ScanPool
@@ -55,6 +55,9 @@ def check(data, out, options):
         if options.restart:
             shutil.rmtree(work, ignore_errors=True)
         os.makedirs(work, exist_ok=True)
+        for folder in (out, os.path.join(out, "fixed")):
+            if os.path.isdir(folder):
+                remove_leftovers(folder)
         classes = read_meta_classes(os.path.join(data, "meta"))
         splits = [_look_through(split, work, options) for split in _open_splits(data, classes, work, options)]
         same = _same_pictures(splits, near=options.scan.at_least("near"))
