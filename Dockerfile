@@ -1,8 +1,10 @@
 # The container of an ObjectNet submission: reads /input, writes /output/predictions.csv. utils/build_submission.sh builds it.
-# Both versions are requirements.lock's and pyproject.toml's; GPU="" gives the smaller image for machines without one.
+#
+# The base is the official image without CUDA, also for GPUs: CUDA comes as wheels, by hash, in the versions that this
+# TensorFlow asks for. The official 2.21.0-gpu image has cuDNN 8.9 beside a TensorFlow that wants 9, and shows no GPU on
+# many machines.
 ARG TENSORFLOW_VERSION=2.21.0
-ARG GPU=-gpu
-FROM tensorflow/tensorflow:${TENSORFLOW_VERSION}${GPU}
+FROM tensorflow/tensorflow:${TENSORFLOW_VERSION}
 
 LABEL org.opencontainers.image.title="ObjectNet submission" \
       org.opencontainers.image.description="Predicts ObjectNet ids for the images in /input"
@@ -13,9 +15,14 @@ ENV HOME=/tmp \
     PYTHONUNBUFFERED=1
 WORKDIR /workspace
 
-# Before the code, so that a changed model does not install everything again.
-COPY requirements.lock ./
+# Before the code, so that a changed model does not install everything again. requirements.lock is the one without CUDA.
+ARG LOCK=requirements-gpu.lock
+COPY ${LOCK} ./requirements.lock
 RUN python3 -m pip install --disable-pip-version-check --no-cache-dir --require-hashes -r requirements.lock
+
+# TensorFlow 2.21 looks for some of the CUDA wheels' libraries by itself (cuDNN, cuBLAS) and not for others (cuSOLVER, nvJitLink).
+RUN python3 -c "import glob, sysconfig; print(*sorted(glob.glob(sysconfig.get_path('purelib') + '/nvidia/*/lib')), sep='\n')" \
+      > /etc/ld.so.conf.d/cuda-wheels.conf && ldconfig
 
 COPY resnet_model.py ./
 COPY webvision ./webvision

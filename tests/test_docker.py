@@ -66,7 +66,7 @@ def project(tmp_path):
     folder = tmp_path / "project"
     shutil.copytree(os.path.join(ROOT, "webvision"), folder / "webvision", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     (folder / "utils").mkdir()
-    for name in ("Dockerfile", ".dockerignore", "requirements.lock", "resnet_model.py", "utils/objectnet_eval.py",
+    for name in ("Dockerfile", ".dockerignore", "requirements.lock", "requirements-gpu.lock", "resnet_model.py", "utils/objectnet_eval.py",
                  "utils/build_submission.sh"):
         shutil.copy(os.path.join(ROOT, name), folder / name)
     (folder / ".git").mkdir()
@@ -78,7 +78,8 @@ def project(tmp_path):
     fake.mkdir()
     (fake / "docker").write_text(f'#!/bin/sh\nfor a in "$@"; do printf "%s\\n" "$a"; done > {tmp_path}/docker.args\n')
     (fake / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    for name in ("docker", "python3"):
+    (fake / "ldconfig").write_text("#!/bin/sh\n")
+    for name in ("docker", "python3", "ldconfig"):
         (fake / name).chmod(0o755)
     return tmp_path
 
@@ -96,12 +97,22 @@ FLAGS = ("-n", "my model.py", "-c", "weights.npz", "-m", "map.json", "-i", "me/o
 
 def test_dockerfile_has_known_instructions_only_and_one_pinned_official_base():
     assert {name for name, _ in STEPS} <= INSTRUCTIONS
-    assert [rest for name, rest in STEPS if name == "FROM"] == ["tensorflow/tensorflow:${TENSORFLOW_VERSION}${GPU}"]
-    defaults = dict(rest.split("=") for name, rest in STEPS[:2])
+    assert [rest for name, rest in STEPS if name == "FROM"] == ["tensorflow/tensorflow:${TENSORFLOW_VERSION}"]
     pinned = re.search(r'"tensorflow==([\d.]+)"', read("pyproject.toml"))[1]
-    assert defaults == {"TENSORFLOW_VERSION": pinned, "GPU": "-gpu"}
+    assert STEPS[0] == ("ARG", f"TENSORFLOW_VERSION={pinned}")
     assert f'version="{pinned}"' in read("utils/build_submission.sh")
     assert f"tensorflow=={pinned} " in read("requirements.lock")
+
+
+def test_both_locks_pin_the_same_versions_by_hash():
+    def pins(name):
+        blocks = re.split(r"\n(?=[a-z])", read(name))[1:]
+        assert all("--hash=sha256:" in block for block in blocks)
+        return {re.match(r"[\w.-]+==[^\s;]+", block)[0] for block in blocks}
+    plain, gpu = pins("requirements.lock"), pins("requirements-gpu.lock")
+    assert len(gpu) > 30 and {pin for pin in gpu if not pin.startswith("nvidia-")} <= plain
+    cuda = {pin.split("==")[0] for pin in gpu - plain}
+    assert {"nvidia-cudnn-cu12", "nvidia-cusolver-cu12"} <= cuda and not any(pin.startswith("pytest") for pin in gpu)
 
 
 def test_container_runs_as_nobody_and_starts_in_exec_form():
@@ -129,7 +140,8 @@ def test_every_argument_is_declared_before_its_use():
 
 
 def copied_sources():
-    return [source for name, rest in STEPS if name == "COPY" for source in rest.split()[:-1]]
+    return [source.replace("${LOCK}", lock) for name, rest in STEPS if name == "COPY" for source in rest.split()[:-1]
+            for lock in (["requirements.lock", "requirements-gpu.lock"] if "${LOCK}" in source else [""])]
 
 
 def test_every_copied_file_exists_and_reaches_the_context(project):
@@ -171,9 +183,10 @@ def carry_out(tmp_path):
             env.update(pair.split("=", 1) for pair in
                        shlex.split(re.sub(r"\$\{(\w+)\}", lambda match: shlex.quote(values[match[1]]), rest)))
         elif name == "COPY":
-            *sources, target = rest.split()
+            *sources, target = rest.replace("${LOCK}", values.get("LOCK", "")).split()
             for source in sources:
                 place = workspace / target if not target.endswith("/") else workspace / target / os.path.basename(source)
+                os.makedirs(tmp_path / "etc", exist_ok=True)
                 os.makedirs(place.parent, exist_ok=True)
                 if (folder / source).is_dir():
                     shutil.copytree(folder / source, place)
@@ -182,6 +195,7 @@ def carry_out(tmp_path):
         elif name == "RUN":
             # Nothing is installed by a test: pip only says whether the lock is met, offline, as it is in this environment.
             command = rest.replace("/workspace", str(workspace)).replace("pip install", "pip install --dry-run --no-index")
+            command = command.replace("/etc/ld.so.conf.d", str(tmp_path / "etc"))
             done = subprocess.run(["/bin/sh", "-c", command], cwd=workspace, env=env, capture_output=True, text=True, timeout=100)
             assert done.returncode == 0, done.stderr
     return env, json.loads(STEPS[-1][1])
@@ -199,7 +213,7 @@ def tree(folder):
 
 
 def test_the_image_predicts_input_into_output(project):
-    assert build(project, *FLAGS, "-t", "v1").returncode == 0
+    assert build(project, *FLAGS, "-t", "v1", "--cpu").returncode == 0
     env, entry = carry_out(project)
     os.makedirs(project / "input" / "deep")
     os.makedirs(project / "output")
@@ -221,7 +235,7 @@ def test_the_image_predicts_input_into_output(project):
 def test_a_model_with_objectnet_ids_needs_no_mapping(project):
     flags = list(FLAGS)
     flags[flags.index("map.json")] = "none"
-    assert build(project, *flags).returncode == 0
+    assert build(project, *flags, "--cpu").returncode == 0
     env, entry = carry_out(project)
     assert env["CONVERT_OUTPUTS_MODE"] == "0"
     os.makedirs(project / "input")
@@ -242,7 +256,7 @@ def test_flags_of_the_template_reach_docker(project):
     assert done.returncode == 0, done.stderr
     args = docker_arguments(project)
     assert args[:2] == ["build", "--no-cache"] and args[-1] == str(project / "project")
-    for expected in ("TENSORFLOW_VERSION=2.20.0", "GPU=", "MODEL_CLASS_NAME=submission/my model.py", "me/x:v2",
+    for expected in ("TENSORFLOW_VERSION=2.20.0", "LOCK=requirements.lock", "MODEL_CLASS_NAME=submission/my model.py", "me/x:v2",
                      "MODEL_CHECKPOINT=submission/weights.npz", "CONVERT_OUTPUTS_MODE=1"):
         assert expected in args
     declared = {rest.split("=")[0] for name, rest in STEPS if name == "ARG"}
@@ -252,6 +266,10 @@ def test_flags_of_the_template_reach_docker(project):
 def test_tag_is_latest_and_no_cache_has_its_short_form(project):
     assert build(project, *FLAGS, "-nc").returncode == 0
     assert "me/objectnet:latest" in docker_arguments(project) and "--no-cache" in docker_arguments(project)
+    assert "LOCK=requirements-gpu.lock" in docker_arguments(project)
+    digest = "2.21.0@sha256:" + "0" * 64
+    assert build(project, *FLAGS, "-v", digest).returncode == 0
+    assert f"TENSORFLOW_VERSION={digest}" in docker_arguments(project)
 
 
 def test_a_built_in_network_and_a_tensorflow_checkpoint_are_laid_out_whole(project):

@@ -11,9 +11,9 @@ usage: utils/build_submission.sh -n MODEL -c CHECKPOINT -m MAPPINGS -i IMAGE [op
   -m, --mappings=PATH                ObjectNet's mappings folder or id JSON; `none` if MODEL gives ObjectNet ids itself
   -i, --image=IMAGE                  name of the image to build
   -t, --tag=TAG                      its tag (default: latest)
-  -v, --tensorflow-version=VERSION   tag of the official base image (default: 2.21.0)
+  -v, --tensorflow-version=VERSION   the official base image: a release, or VERSION@sha256:DIGEST (default: 2.21.0)
   -nc, --no-cache                    build every layer anew
-      --cpu                          on the base image without CUDA
+      --cpu                          without CUDA: an image of a fifth of the size
       --dry-run                      lay out build/submission and print the docker command only
   -h, --help                         this text
 
@@ -26,7 +26,7 @@ fail() {
     exit 2
 }
 
-model="" checkpoint="" mappings="" image="" tag="latest" version="2.21.0" gpu="-gpu" cache=() dry_run=""
+model="" checkpoint="" mappings="" image="" tag="latest" version="2.21.0" lock="requirements-gpu.lock" cache=() dry_run=""
 while [ $# -gt 0 ]; do
     flag="$1"
     shift
@@ -46,7 +46,7 @@ while [ $# -gt 0 ]; do
         -t|--tag) tag="$value" ;;
         -v|--tensorflow-version) version="$value" ;;
         -nc|--no-cache) cache=(--no-cache) ;;
-        --cpu) gpu="" ;;
+        --cpu) lock="requirements.lock" ;;
         --dry-run) dry_run=1 ;;
         -h|--help) usage; exit 0 ;;
         *) fail "unknown flag $flag; see --help" ;;
@@ -57,7 +57,7 @@ done
 [ -n "$mappings" ] || fail "no mappings: -m PATH of ObjectNet's mappings folder, or -m none; see --help"
 [ -n "$image" ] || fail "no image name: -i IMAGE; see --help"
 [ -n "$tag" ] || fail "-t: an empty tag"
-[[ "$version" =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || fail "-v $version: a release such as 2.21.0, so that the build can be repeated"
+[[ "$version" =~ ^[0-9]+\.[0-9]+\.[0-9]+(@sha256:[0-9a-f]{64})?$ ]] || fail "-v $version: a release such as 2.21.0, so that the build can be repeated"
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 context="$root/build/submission"
@@ -94,7 +94,7 @@ else
     fail "$mappings: no such mappings folder or file"
 fi
 
-command=(docker build "${cache[@]}" --build-arg "TENSORFLOW_VERSION=$version" --build-arg "GPU=$gpu"
+command=(docker build "${cache[@]}" --build-arg "TENSORFLOW_VERSION=$version" --build-arg "LOCK=$lock"
          --build-arg "MODEL_CLASS_NAME=$model" --build-arg "MODEL_CHECKPOINT=submission/$(basename -- "$checkpoint")"
          --build-arg "CONVERT_OUTPUTS_MODE=$convert" -t "$image:$tag" -f "$root/Dockerfile" "$root")
 printf '%q ' "${command[@]}"
