@@ -147,6 +147,46 @@ def test_a_kill_or_a_full_disk_keeps_the_old_zip(folder):
     assert (folder / "train_log/submission.zip").read_text() == "old"
 
 
+GOOD_LINE = "a.jpg 1    2    3    4    5\n"
+
+
+def checked(folder, text, *args, member="predictions.txt", code=3):
+    with zipfile.ZipFile(folder / "s.zip", "w") as archive:
+        archive.writestr(member, text)
+    result = run(folder, "--check", "s.zip", *args)
+    assert result.returncode == code and "Traceback" not in result.stderr, result.stderr
+    return result.stderr if code else result.stdout
+
+
+def test_a_submission_on_the_disk_is_checked(folder):
+    assert run(folder).returncode == 0
+    result = run(folder, "--check", "train_log/submission.zip", "--list", "test.txt", "--classes", "30")
+    assert result.returncode == 0 and "40 rows, no fault found" in result.stdout and result.stderr == ""
+    (folder / "names.txt").write_text("a b.jpg\n")
+    checked(folder, "a b.jpg 1    2    3    4    5\n", "--list", "names.txt", code=0)
+
+
+def test_the_checker_lists_every_fault_by_line(folder):
+    text = GOOD_LINE + "b.jpg 1 2 3 4 9\nb.jpg 1    2    3    4    5\n\nc.jpg 1    1    2    3    4\nd.jpg 1.0    x    -1    2    3\ne.jpg 1    2    3    4"
+    found = checked(folder, text, "--classes", "9")
+    for words in ("line 2: class id 9 is outside 0..8", "line 3: name 'b.jpg' stands in line 2 too", "line 4: 0 class ids", "line 5: a class is named twice",
+                  "line 6: '1.0' is not a class id", "line 6: '-1' is not", "line 7: no line end", "line 7: 4 class ids where 5"):
+        assert words in found, words
+    (folder / "names.txt").write_text("a.jpg\nz.jpg\n")
+    assert "no line for 'z.jpg' (line 2 of names.txt)" in checked(folder, GOOD_LINE, "--list", "names.txt")
+    assert "line 2: 'y.jpg' is not in names.txt" in checked(folder, GOOD_LINE + GOOD_LINE.replace("a", "y"), "--list", "names.txt")
+
+
+def test_the_checker_knows_the_archives_form(folder):
+    assert "must be at the zip's root" in checked(folder, GOOD_LINE, member="sub/predictions.txt")
+    (folder / "plain.txt").write_text(GOOD_LINE.replace("    ", " "))
+    plain = run(folder, "--check", "plain.txt")
+    assert plain.returncode == 0 and "line 1: not exactly" in plain.stderr
+    whole = (folder / "s.zip").read_bytes()
+    (folder / "cut.zip").write_bytes(whole[:40] + bytes(20) + whole[60:])
+    assert run(folder, "--check", "cut.zip").returncode == 3
+
+
 def test_it_is_quick_and_help_quicker(folder):
     def seconds(*args):
         def once():
