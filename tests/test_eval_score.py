@@ -107,6 +107,21 @@ def test_the_mean_of_two_runs_is_the_mean_of_their_probabilities(folder):
     assert json.loads(run(folder, "e.json", "--json"))["errors"]["top1"]["error"] < single
 
 
+def test_shards_are_merged_and_scored(tmp_path):
+    labels = np.arange(12)
+    scores = probabilities(0, labels, 12)
+    write(tmp_path / "whole.json", labels, scores, all_scores=False)
+    header = json.loads((tmp_path / "whole.json").read_text())["header"]
+    top = np.argsort(-scores, axis=1)[:, :5]
+    for start, stop in ((5, 12), (0, 5)):
+        part = slice(start, stop)
+        with PredictionWriter(tmp_path / f"{start}.json", {**header, "shard": {"start": start, "stop": stop}}) as writer:
+            writer.write([f"v{i}.jpg" for i in range(start, stop)], labels[part], top[part], np.take_along_axis(scores, top, 1)[part])
+    text = run(tmp_path, "--merge", "5.json", "0.json", "--out", "merged.json")
+    assert (tmp_path / "merged.json").read_bytes() == (tmp_path / "whole.json").read_bytes() and text == run(tmp_path, "whole.json").replace("whole", "merged")
+    assert "end at row 5 of 12" in run(tmp_path, "--merge", "0.json", "--out", "m.json", code=3)
+
+
 def test_averaging_refuses_what_has_no_mean(folder):
     labels = open_predictions(folder / "b.json").arrays().labels
     write(folder / "logits.json", labels, np.log(probabilities(3, labels, 12)))
@@ -166,10 +181,11 @@ def test_an_unlabelled_list_has_no_error_rates(tmp_path):
 
 
 def test_names_do_not_reach_the_terminal_raw(tmp_path):
-    header = {"classes": {"count": 2, "names": ["\x1b[31mred", "b"]}, "k": 2}
+    header = {"classes": {"count": 2, "names": ["\x1b[31mred", "=cmd()"]}, "k": 2}
     with PredictionWriter(tmp_path / "p.json", header) as writer:
         writer.write(["a"], [0], np.array([[1, 0]]), np.array([[.6, .4]]))
-    assert "\x1b" not in run(tmp_path, "p.json", "--per-class")
+    table = run(tmp_path, "p.json", "--per-class")
+    assert "\x1b" not in table and "\t'=cmd()\t" in table
 
 
 def test_wrong_rows_are_listed_with_their_numbers(folder):

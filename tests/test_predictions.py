@@ -194,7 +194,23 @@ def test_every_cut_of_the_file_is_noticed(tmp_path):
             open_predictions(path).arrays()
 
 
+@pytest.mark.parametrize("byte", [b"x", b"9", b'"', b"\n", b"\xff", b"]", b","])
+def test_no_changed_byte_loses_or_renames_a_row_unseen(tmp_path, byte):
+    path = tmp_path / "p.json"
+    write(path)
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        path.write_bytes(whole[:position] + byte + whole[position + 1:])
+        try:
+            assert open_predictions(path).arrays().names == NAMES
+        except DataError:
+            pass
+
+
 @pytest.mark.parametrize("text, words", [
+    (b'{"format":"webvision-predictions","version":1,"header":{"k":%d},"predictions":[]}' % 10**30, "k is int 1000000"),
+    (b'{"format":"webvision-predictions","version":1,"header":{"classes":{"count":1e3}},"predictions":[]}', "classes.count is float 1000.0"),
+    (b'{"format":"webvision-predictions","version":1,"header":{"shard":{"start":3,"stop":2}},"predictions":[]}', "shard.stop is int 2"),
     (b"", "not valid JSON"), (b"\x00\x01", "not valid JSON"), (b"{}", "not a prediction file"), (b"[[1,2,3,4,5]]", "plain JSON list"),
     (b"[" * 200_000, "nested too deeply"), (b"9" * 10_000, "not valid JSON"), (b'{"format":"webvision-predictions","version":2}', "version int 2"),
     (b'{"format":"webvision-predictions","version":1,"header":{"k":0},"predictions":[]}', "k is int 0"),
@@ -212,6 +228,13 @@ def test_a_huge_file_without_lines_is_refused_by_its_size_alone(tmp_path):
         file.truncate(2 << 30)
     with pytest.raises(DataError, match="2147483648 bytes"):
         open_predictions(tmp_path / "p.json")
+
+
+def test_a_pipe_or_a_folder_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "p.json")
+    for path in (tmp_path / "p.json", tmp_path):
+        with pytest.raises(DataError, match="a folder or a device"):
+            open_predictions(path)
 
 
 def test_all_scores_come_back_from_the_file_beside(tmp_path):

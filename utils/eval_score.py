@@ -24,7 +24,8 @@ def parse_args(argv=None):
     parser.add_argument("--classes", type=positive, metavar="N", help="class count, for upstream's lists, which do not say")
     parser.add_argument("--compare", action="store_true", help="compare two files image by image")
     parser.add_argument("--average", action="store_true", help="average the probabilities of several files, then score")
-    parser.add_argument("--out", metavar="FILE", help="where --average keeps its result [averaged.json beside the first file]")
+    parser.add_argument("--merge", action="store_true", help="join the shards of one list to one file, then score it")
+    parser.add_argument("--out", metavar="FILE", help="where --average or --merge keeps its result [averaged.json or merged.json beside the first file]")
     parser.add_argument("--k", type=positives, metavar="K[,K]", help="which top-k errors [1,5]")
     parser.add_argument("--tie-rule", default="lowest", choices=("lowest", "highest", "optimistic", "pessimistic"),
                         help="which of equal scores comes first: lowest id (ours, TensorFlow's top_k), highest (sotabench, "
@@ -37,19 +38,28 @@ def parse_args(argv=None):
     folder.add_argument("--class-map", metavar="FILE", help="ids to names, or names to ids, where labels are of both kinds")
     folder.add_argument("--results", metavar="FILE", help="where the figures are written [eval_results.txt]")
     args = parser.parse_args(argv)
+    check(parser, args)
+    return args
+
+
+def check(parser, args):
+    """End with a usage error when flags contradict each other."""
     if bool(args.preds) != bool(args.gts):
         parser.error("--preds and --gts belong together")
-    if args.preds and (args.predictions or args.compare or args.average or args.tie_rule != "lowest"):
+    if args.preds and (args.predictions or args.compare or args.average or args.merge or args.tie_rule != "lowest"):
         parser.error("--preds is an evaluation of its own: --k, --per-class and --json go with it")
     if (args.class_map or args.results) and not args.preds:
         parser.error("--class-map and --results belong to --preds")
-    if args.compare and (args.average or len(args.predictions) != 2):
+    if args.compare + args.average + args.merge > 1:
+        parser.error("--compare, --average and --merge exclude each other")
+    if args.compare and len(args.predictions) != 2:
         parser.error("--compare takes two prediction files")
     if args.average and len(args.predictions) < 2:
         parser.error("--average takes two or more prediction files")
-    if args.out and not args.average:
-        parser.error("--out belongs to --average")
-    return args
+    if args.merge and not args.predictions:
+        parser.error("--merge takes the shards")
+    if args.out and not (args.average or args.merge):
+        parser.error("--out belongs to --average and --merge")
 
 
 def positive(text):
@@ -70,7 +80,8 @@ def main(argv=None):
     elif args.compare:
         result, lines = evaluation.compare_files(*args.predictions, args.k or (1, 5), args.tie_rule)
     else:
-        runs = evaluation.load_files(args.predictions, args.labels, args.classes)
+        files = [evaluation.merge_files(args.predictions, args.out)] if args.merge else args.predictions
+        runs = evaluation.load_files(files, args.labels, args.classes)
         if args.average:
             runs = [evaluation.average_files(runs, args.out)]
         result, lines = evaluation.score_runs(runs, args.k or (1, 5), args.tie_rule, args.per_class)

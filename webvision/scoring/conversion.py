@@ -13,7 +13,7 @@ def convert(path, out, *, list_path=None, num_classes=None):
     All faults of the rows, and of their names against the list, are raised together as one DataError, and nothing is written.
     """
     remarks = []
-    if _is_list(path):
+    if is_upstream_list(path):
         if list_path is None:
             raise UsageError(f"{path} is a list of ids without names; say with --list which image list it belongs to")
         names = [entry.name for entry in read_list(list_path, None, allow_outside=True)]
@@ -31,13 +31,6 @@ def convert(path, out, *, list_path=None, num_classes=None):
             raise DataError("\n".join([*list_faults(path, faults), f"{out} was not written"]))
     receipt = write_submission(out, arrays, num_classes=num_classes)
     return receipt, remarks + _remarks(arrays)
-
-
-def _is_list(path):
-    try:
-        return is_upstream_list(path)
-    except OSError:
-        return False                    # missing or a folder: reading it as a prediction file says so
 
 
 def _remarks(arrays):

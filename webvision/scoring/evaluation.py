@@ -3,6 +3,7 @@ import os
 
 from webvision.errors import DataError, printable
 from webvision.scoring import intervals, kneron, runs, scorecard
+from webvision.scoring.prediction_shards import merge_shards
 from webvision.scoring.predictions import DEFAULT_PATH
 from webvision.scoring.upstream_lists import is_upstream_list
 
@@ -10,7 +11,7 @@ from webvision.scoring.upstream_lists import is_upstream_list
 def load_files(paths, labels_path=None, num_classes=None):
     """The runs at `paths`; two plain JSON lists are upstream's ids and their labels."""
     paths = list(paths) or [DEFAULT_PATH]
-    if labels_path is None and len(paths) == 2 and all(os.path.isfile(path) and is_upstream_list(path) for path in paths):
+    if labels_path is None and len(paths) == 2 and all(is_upstream_list(path) for path in paths):
         paths, labels_path = paths[:1], paths[1]
     return [runs.load_run(path, labels_path, num_classes=num_classes) for path in paths]
 
@@ -18,6 +19,13 @@ def load_files(paths, labels_path=None, num_classes=None):
 def average_files(loaded, out=None):
     """The mean of `loaded` runs, kept in `out`."""
     return runs.average_runs(loaded, out or os.path.join(os.path.dirname(loaded[0].path), "averaged.json"))
+
+
+def merge_files(paths, out=None):
+    """Join the shards at `paths`; returns the path of the whole."""
+    out = out or os.path.join(os.path.dirname(paths[0]), "merged.json")
+    merge_shards(paths, out)
+    return out
 
 
 def score_runs(loaded, ks, tie_rule, per_class):

@@ -12,7 +12,7 @@ import os
 
 import numpy as np
 
-from webvision.errors import DataError
+from webvision.errors import DataError, printable
 from webvision.files import atomic_write
 from webvision.scoring.prediction_rows import describe, parse_json
 from webvision.scoring.prediction_scan import Arrays
@@ -180,4 +180,4 @@ def write_results(path, card):
         file.write("\nclass\timages\tprecision\trecall\tf1\n")
         for row in card["per_class"]:
             figures = "\t".join("-" if row[key] is None else f"{row[key]:.4f}" for key in ("precision", "recall", "f1"))
-            file.write(f"{row['name']}\t{row['images']}\t{figures}\n")
+            file.write(f"{printable(row['name'])}\t{row['images']}\t{figures}\n")

@@ -9,6 +9,7 @@ import numpy as np
 from webvision.errors import DataError
 
 FORMAT, VERSION = "webvision-predictions", 1
+MAX_CLASSES, MAX_ROWS = 1 << 24, 1 << 40        # tables of this many classes are made from a number in a stranger's header
 KEYS = {"name", "label", "top", "scores", "problem"}
 
 
@@ -116,6 +117,8 @@ def describe(value):
     """A short name of a JSON value for a message."""
     if value is None:
         return "missing or null"
+    if type(value) is int and abs(value) >= 10**40:           # repr of thousands of digits is refused by Python itself
+        return "a number of more than 40 digits"
     if type(value) in (bool, int, float, str):
         return f"{type(value).__name__} {value!r:.60}"
     return {list: "a list", dict: "an object"}.get(type(value), type(value).__name__)
@@ -163,6 +166,7 @@ def check_frame(path, document):
     if shard := header.get("shard"):
         counts |= {"shard.start": (shard.get("start", "missing"), 0), "shard.stop": (shard.get("stop", "missing"), shard.get("start"))}
     for key, (value, least) in counts.items():
-        if value is not None and (type(value) is not int or value < least):
-            raise DataError(f"{path}: header: {key} is {describe(value)}, not a number from {least} up")
+        most = MAX_ROWS if key.startswith(("list", "shard")) else MAX_CLASSES
+        if value is not None and (type(value) is not int or type(least) is not int or not least <= value <= most):
+            raise DataError(f"{path}: header: {key} is {describe(value)}, not a whole number from {least} to {most}")
     return header

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 
 import numpy as np
 
@@ -128,12 +129,12 @@ class Predictions:
     def __init__(self, path):
         self.path = os.fspath(path)
         try:
+            if not stat.S_ISREG(os.stat(self.path).st_mode):
+                raise DataError(f"{self.path}: is a folder or a device; name the predictions.json itself")
             with open(self.path, "rb") as file:
                 first = file.readline(MAX_LINE)
         except FileNotFoundError:
             raise DataError(f"{self.path}: no such file; `python3 ./imagenet-resnet.py --eval --load CHECKPOINT --data DIR` writes it") from None
-        except IsADirectoryError:
-            raise DataError(f"{self.path}: is a folder; name the predictions.json in it") from None
         self._by_line = first.startswith(b'{"format":"%s"' % FORMAT.encode()) and first.endswith(b'"predictions":[\n')
         self._document = self._parse(first[:-1].decode("ascii", "replace") + "]}", 1) if self._by_line else self._read_whole()
         self.header = check_frame(self.path, self._document)

@@ -47,7 +47,7 @@ class LoadedRun(NamedTuple):
 def load_run(path, labels_path=None, *, num_classes=None):
     """The predictions at `path`: ours, or upstream's list of ids with its list of labels."""
     path = os.fspath(path)
-    if os.path.isfile(path) and is_upstream_list(path):
+    if is_upstream_list(path):
         if labels_path is None:
             raise UsageError(f"{path} is a list of ids without labels; name the list of labels after it (--labels FILE)")
         arrays = read_top_list(path, num_classes=num_classes)

@@ -108,8 +108,17 @@ def text(card):
 def _class_lines(rows):
     yield "\t".join(rows[0]) if rows else ""
     for row in rows:
-        yield "\t".join("-" if value is None or value != value else f"{value:.4f}" if isinstance(value, float) else printable(value)
-                        for value in row.values())
+        yield "\t".join(map(_cell, row.values()))
+
+
+def _cell(value):
+    """A value in a table for people: names cannot steer a terminal, nor start a formula where the table is pasted."""
+    if value is None or value != value:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    text = printable(value)
+    return f"'{text}" if isinstance(value, str) and text[:1] in ("=", "+", "-", "@") else text
 
 
 def comparison_text(a, b, found):

@@ -12,7 +12,9 @@ MAX_BYTES = 1 << 28            # 290,000 rows of five ids are 9 MB
 
 
 def is_upstream_list(path):
-    """Whether the file at `path` starts as a JSON list does."""
+    """Whether `path` is a file that starts as a JSON list does."""
+    if not os.path.isfile(path):
+        return False
     with open(path, "rb") as file:
         return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
 
