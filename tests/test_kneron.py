@@ -126,6 +126,12 @@ def test_a_stop_rule_needs_all_its_targets():
         rule.reached({"top1": 80.})
 
 
+def test_errors_of_an_epoch_answer_a_rule_in_percent():
+    figures = stop_rules.with_accuracies({"val-error-top1": .25, "val-balanced-error-top5": .5, "loss": 1.})
+    assert figures == {"val-error-top1": .25, "top1": 75, "acc1": 75, "val-balanced-error-top5": .5, "balanced_top5": 50, "loss": 1.}
+    assert stop_rules.parse_stop_at("top1=75").reached(figures) and not stop_rules.parse_stop_at("top1=76").reached(figures)
+
+
 @pytest.mark.parametrize("text, words", [("top1", "NAME=VALUE"), ("accuracy=3", "NAME=VALUE"), ("top1=x", "not a number"), ("top1=75,top1=80", "twice"),
                                          ("top1=0.75", "a percentage, 1 to 100; 75"), ("top1=101", "percentage"), ("loss=-1", "reach"), ("loss=nan", "reach"),
                                          ("val-error-top1=25", "a fraction, 0 to 1; 0.25"), ("", "NAME=VALUE")])

@@ -147,8 +147,21 @@ def test_the_headline_is_the_scorecards(run, page):
 
 def test_wrong_labels_come_first_among_the_suspects(run):
     folder, flipped = run
-    rows = report_figures.probable_label_errors(load_run(folder / "run/train.json"))
+    rows = [row for row, _ in report_figures.probable_label_errors(load_run(folder / "run/train.json"))]
     assert len(flipped) == 20 and len(set(rows[:10]) & flipped) >= 9 and len(set(rows[:25]) & flipped) >= 11
+
+
+def test_the_folds_of_a_cross_validation_are_judged_together(run, tmp_path):
+    folder, _ = run
+    document = json.loads((folder / "run/train.json").read_text())
+    whole = Page(report.build_report([folder / "run/predictions.json", folder / "run/train.json"])[0]).section("labels")
+    for fold in (0, 1):
+        part = {**document, "predictions": document["predictions"][fold::2], "header": {**document["header"], "list": {"path": f"train-fold{fold}.txt"}}}
+        (tmp_path / f"{fold}.json").write_text(json.dumps({k: v for k, v in part.items() if k not in ("rows", "names_sha256")}))
+    folds = Page(report.build_report([folder / "run/predictions.json", tmp_path / "0.json", tmp_path / "1.json"])[0]).section("labels")
+    assert "of 400 labels are suspect" in whole and "of 400 labels are suspect" in folds
+    names = [set(re.findall(r"\w+/\d{5}\.jpg", text)) for text in (whole, folds)]
+    assert len(names[0] & names[1]) >= .8 * len(names[0])
 
 
 def test_thumbnails_are_small_pictures_made_again(page):

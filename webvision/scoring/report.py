@@ -41,7 +41,8 @@ def build_report(paths, sources=Sources()):
     """(the page as text, remarks for the person) for predictions at `paths`.
 
     The first file is what the report is about. Each further one is either another run over the same images, to be
-    compared with the first, or predictions over the training list, in which probable label errors are looked for.
+    compared with the first, or predictions over the training list or a part of it (the folds of a cross-validation),
+    in which probable label errors are looked for.
     """
     first, others, training = _sort_out([load_run(path) for path in paths])
     wrong = {k: scorecard.outcomes(first, k) for k in (1, 5)}
@@ -69,21 +70,21 @@ def build_report(paths, sources=Sources()):
 
 
 def _sort_out(runs):
-    """(the subject, runs over the same images, the run over the training list or None)."""
+    """(the subject, runs over the same images, runs over training lists)."""
     for run in runs:
         if run.arrays.scores is None or run.labels is None or not len(run.arrays.names):
             raise DataError(f"{run.path}: has no {'scores' if run.arrays.scores is None else 'labels' if run.labels is None else 'rows'}; "
                             "a report needs predictions of labelled images")
         if not (-1e-5 <= run.arrays.scores.min() and run.arrays.scores.max() <= 1 + 1e-5):
             raise DataError(f"{run.path}: its scores are not probabilities; a report speaks of how sure the network is")
-    first, others, training = runs[0], [], None
+    first, others, training = runs[0], [], []
     for run in runs[1:]:
         if run.arrays.names != first.arrays.names and split_of(run) == "train":
-            training = run
+            training.append(run)
         else:
             same_images(first, run)
             others.append(run)
-    return first, others, training or (first if split_of(first) == "train" else None)
+    return first, others, training or [first] * (split_of(first) == "train")
 
 
 def _model(run):
@@ -156,12 +157,14 @@ def _hardest(subject):
 
 
 def _label_errors(subject, training):
-    if training is None:
+    if not training:
         return ("<p>To look for them, predict the training list too, best with networks that did not learn from the pictures that they judge, "
-                "and give the file as a second argument: <code>--eval --split train --out train.json</code>, then <code>report.py predictions.json train.json</code>.</p>")
-    rows = report_figures.probable_label_errors(training)
-    told = f"<p>{len(rows):,} of {len(training.labels):,} labels are suspect; the first {min(len(rows), SHOWN_LABEL_ERRORS)} of them:</p>"
-    return told + report_html.gallery(_cards(subject, training, rows[:SHOWN_LABEL_ERRORS]))
+                "and give the files as further arguments: <code>--eval --split train --out train.json</code>, then "
+                "<code>report.py predictions.json train.json</code>.</p>")
+    found = sorted(((margin, run, row) for run in training for row, margin in report_figures.probable_label_errors(run)), key=lambda item: -item[0])
+    cards = (card for _, run, row in found[:SHOWN_LABEL_ERRORS] for card in _cards(subject, run, [row]))
+    told = f"<p>{len(found):,} of {sum(len(run.labels) for run in training):,} labels are suspect; the first {min(len(found), SHOWN_LABEL_ERRORS)} of them:</p>"
+    return told + report_html.gallery(cards)
 
 
 def _page(run, sections, rows):
@@ -196,6 +199,6 @@ def _remarks(subject, stats_path, training, sources):
         remarks.append("no stats.json beside the checkpoint or the predictions: no training curves (--run DIR names the run)")
     if subject.train_counts is None:
         remarks.append("training images of the classes are not known: no error by frequency (--data DIR tells)")
-    if training is None:
+    if not training:
         remarks.append("no predictions over the training list: no search for wrong labels")
     return remarks

@@ -81,11 +81,11 @@ def confident_mistakes(run, limit):
     return rows[np.argsort(-run.arrays.scores[rows, 0], kind="stable")][:limit].tolist()
 
 
-def probable_label_errors(run, limit=None):
-    """Rows whose label is probably wrong, the most probable first.
+def probable_label_errors(run):
+    """[(row, margin)] of the images whose label is probably wrong, the most probable first.
 
     A label is suspect when the network gives another class at least the probability that it gives to images labelled
-    as that class on average (confident learning, Northcutt et al. 2021); suspects are ordered by how much more
+    as that class on average (confident learning, Northcutt et al. 2021). Suspects are ordered by the margin: how much more
     probable that class is than the label, which on images that the network learned from is an order by loss.
     """
     own = label_probabilities(run)
@@ -94,7 +94,9 @@ def probable_label_errors(run, limit=None):
     counts = metrics.class_counts(run.labels, size)
     usual = np.bincount(run.labels, weights=own, minlength=size) / np.maximum(counts, 1)
     suspect = np.flatnonzero((predicted != run.labels) & (sure >= usual[predicted]) & (counts[predicted] > 0) & readable(run))
-    return suspect[np.argsort(-(sure - own)[suspect], kind="stable")][:limit].tolist()
+    margin = (sure - own)[suspect]
+    order = np.argsort(-margin, kind="stable")
+    return list(zip(suspect[order].tolist(), margin[order].tolist()))
 
 
 def hardest_classes(run, table, limit, images_each):

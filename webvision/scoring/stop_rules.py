@@ -29,6 +29,16 @@ METRICS = {
 }
 
 
+def with_accuracies(figures):
+    """`figures` with the percentages that follow from the errors among them: val-error-top1 0.25 gives top1 and acc1 75."""
+    found = dict(figures)
+    for k in (1, 5):
+        for error, names in ((f"val-error-top{k}", (f"top{k}", f"acc{k}")), (f"val-balanced-error-top{k}", (f"balanced_top{k}",))):
+            if error in figures:
+                found |= dict.fromkeys(names, 100 * (1 - figures[error]))
+    return found
+
+
 def better(name, new, old):
     """Whether `new` is a better value of the metric `name` than `old` (None: there is none yet). NaN is never better."""
     if math.isnan(new):
