@@ -156,6 +156,20 @@ def test_help_is_help(tmp_path):
     assert done.returncode == 0 and "--answers" in done.stdout
 
 
+def test_overlap_and_all_in_one_call(tmp_path):
+    (tmp_path / "all.json").write_text(json.dumps(ANSWERS))
+    (tmp_path / "overlap.json").write_text(json.dumps({name: ANSWERS[name] for name in NAMES[:4]} | {"missing.png": 3}))
+    (tmp_path / "p.csv").write_text("".join(row(name, ids=[ANSWERS[name] if i % 2 else 300, ANSWERS[name], 1, 2, 3])
+                                            for i, name in enumerate(NAMES)))
+    alone = run(["-a", "all.json", "-f", "p.csv"], tmp_path)
+    both = run(["-a", "all.json", "-f", "p.csv", "--subset", "overlap.json"], tmp_path)
+    assert both.returncode == 0 and both.stdout == alone.stdout
+    assert both.stderr == alone.stderr + "overlap.json: accuracy 40.00, top5_accuracy 80.00 on 5 images\n"
+    for text in ("", "[]", "{}"):
+        (tmp_path / "overlap.json").write_text(text)
+        assert run(["-a", "all.json", "-f", "p.csv", "--subset", "overlap.json"], tmp_path).returncode == 3
+
+
 def test_full_challenge_size_is_scored_exactly(tmp_path):
     draw = random.Random(1)
     answers = {f"{i:015x}.png": draw.randrange(313) for i in range(50273)}

@@ -23,6 +23,8 @@ def parse_args(argv=None):
     parser.add_argument("--answers", "-a", required=True, metavar="JSON", help="image name -> ObjectNet id")
     parser.add_argument("--filename", "-f", required=True, metavar="CSV", help="the predictions to judge")
     parser.add_argument("--no-range-check", "-n", action="store_true", help="allow ids outside -1..312")
+    parser.add_argument("--subset", action="append", default=[], metavar="JSON",
+                        help="answers for a part of the images: accuracy on those too, on stderr; may be repeated")
     return parser.parse_args(argv)
 
 
@@ -32,6 +34,9 @@ def main(argv=None):
     for remark in verdict.remarks:
         print(printable(f"{args.filename}: {remark}"), file=sys.stderr)
     print(verdict.text())
+    for subset in args.subset if verdict.exit_code == 0 else []:
+        images, top1, top5 = objectnet_validate.score_subset(subset, args.filename)
+        print(printable(f"{subset}: accuracy {top1:.2f}, top5_accuracy {top5:.2f} on {images} images"), file=sys.stderr)
     return verdict.exit_code
 
 

@@ -11,6 +11,8 @@ import os
 from collections import Counter
 from typing import NamedTuple
 
+from webvision.errors import DataError, printable
+
 FIRST_ID, LAST_ID = -1, 312             # 313 ObjectNet classes; -1 is the challenge's "no prediction"
 COLUMNS = 11                            # name, then five times (id, confidence)
 SHOWN = 5                               # lines quoted for each kind of remark
@@ -51,6 +53,34 @@ def validate(answers_path, predictions_path, *, range_check=True):
         return _Scorer(answers, predictions_path, range_check).verdict(csv.reader(file))
 
 
+def score_subset(answers_path, predictions_path):
+    """(images, top-1, top-5 in percent) over the images in `answers_path` only, for a file that `validate` accepted.
+
+    The challenge's answers for the classes shared with ImageNet cover 18,574 of the 50,273 images; its validator would
+    refuse the other rows as unknown. DataError if the answers cannot be read.
+    """
+    try:
+        with open(answers_path, encoding="utf-8") as file:
+            answers = json.load(file)
+        if not isinstance(answers, dict) or not answers:
+            raise ValueError("a JSON object of name and id was expected")
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{printable(answers_path)}: {error}") from None
+    top1 = top5 = 0
+    with open(predictions_path, encoding="utf-8") as file:
+        for row in csv.reader(file):
+            name = os.path.split(row[0])[1]
+            if name in answers:
+                ids = _ids(row)
+                top1 += ids[0] == answers[name]
+                top5 += answers[name] in ids
+    return len(answers), 100.0 * top1 / len(answers), 100.0 * top5 / len(answers)
+
+
+def _ids(row):
+    return [int(text) if text else -1 for text in row[1:10:2]]
+
+
 class _Scorer:
     """Counts hits row by row, remembers the first error (the official one), and collects remarks to the end."""
 
@@ -88,7 +118,7 @@ class _Scorer:
         self.lines[name] = line
         correct = self.answers[name]        # raises if the answers are a list of names, before the ids are looked at
         try:
-            ids = [int(text) if text else -1 for text in row[1:10:2]]
+            ids = _ids(row)
         except ValueError as error:
             hint = "; the ids seem to come first, then the confidences" if _ids_first(row) else ""
             return self._error(BAD_ID, line, f"{error}{hint}")
