@@ -12,7 +12,7 @@ from objectnet_fixtures import EXPECTED, write_mappings
 from PIL import Image
 
 from webvision.data.presets import PRESETS
-from webvision.errors import DataError, UsageError
+from webvision.errors import DataError, IncompleteError, UsageError
 from webvision.inference import objectnet as run
 from webvision.inference import own_model
 from webvision.scoring import objectnet_validate
@@ -118,6 +118,15 @@ def test_output_does_not_depend_on_batch_size_and_workers(batch, workers, images
     for name, setting in (("plain.csv", {"batch": 2}), ("other.csv", {"batch": batch, "workers": workers})):
         run.evaluate(pictures, str(tmp_path / name), colour_model, preset=PRESETS["objectnet"], mapping=EXPECTED, **setting)
     assert (tmp_path / "plain.csv").read_bytes() == (tmp_path / "other.csv").read_bytes()
+
+
+def test_O1_missing_rows_are_an_error_and_no_output(images, tmp_path, monkeypatch, capsys):
+    pictures = run.find_pictures(images)
+    whole = run.EvalBatches.__iter__
+    monkeypatch.setattr(run.EvalBatches, "__iter__", lambda self: iter(list(whole(self))[:-1]))
+    with pytest.raises(IncompleteError, match="3 rows for 4 images"):
+        run.evaluate(pictures, str(tmp_path / "p.csv"), colour_model, preset=PRESETS["objectnet"], mapping=None, batch=1)
+    assert not (tmp_path / "p.csv").exists() and "keeps the 3 rows" in capsys.readouterr().err
 
 
 # ---- MODEL

@@ -152,6 +152,17 @@ def test_the_callers_dict_is_left_alone_and_a_later_value_replaces_an_earlier_on
     assert feed(evaluator, logits, 5).get_results() == feed(ImageNetEvaluator(str(tmp_path)), logits, 12).get_results()
 
 
+def test_the_example_of_the_documentation_runs_as_it_stands(tmp_path):
+    import doctest
+    labels, logits = [0, 1, 2, 3], np.eye(4, 10, dtype=np.float32) * 9 + np.arange(10) / 10.
+    logits[2, 2], logits[3, 3] = 0.65, -1.                  # fourth best, and last
+    write_labels(tmp_path, labels)
+    runner = doctest.DocTestRunner()
+    test = doctest.DocTestParser().get_doctest(sotabench.__doc__, {
+        "root": str(tmp_path), "batches": [(image_ids(4)[:2], logits[:2]), (image_ids(4)[2:], logits[2:])]}, "example", None, 0)
+    assert runner.run(test) == (0, 5)
+
+
 def test_no_model_name_still_saves(tmp_path, monkeypatch):
     labels, logits = draw(1, 12, 10)
     write_labels(tmp_path, labels)

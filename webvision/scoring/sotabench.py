@@ -2,7 +2,16 @@
 
 A script written for `sotabencheval.image_classification` runs with these imports instead:
 
-    from webvision.scoring.sotabench import ImageNetEvaluator, is_server
+    >>> from webvision.scoring.sotabench import ImageNetEvaluator, is_server
+    >>> evaluator = ImageNetEvaluator(root, model_name="ResNet-50", paper_arxiv_id="1512.03385")
+    >>> for image_ids, logits in batches:                   # ids have no extension
+    ...     evaluator.add(dict(zip(image_ids, logits)))
+    ...     if evaluator.cache_exists:                      # this model's results are known
+    ...         break
+    >>> evaluator.get_results()
+    {'Top 1 Accuracy': 0.5, 'Top 5 Accuracy': 0.75}
+    >>> evaluator.save().run_hash == evaluator.batch_hash
+    True
 
 What is kept of an image is two booleans, so memory does not grow with the number of classes. Ranks follow the public
 package: the largest logit wins, equal ones in the order of NumPy's argsort (the highest index last), NaN before all.
