@@ -3,6 +3,7 @@ import hashlib
 import os
 import signal
 import sys
+import threading
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TRACED = os.path.join(ROOT, "webvision", "prep"), os.path.join(ROOT, "webvision", "files.py")
@@ -95,8 +96,10 @@ def _trace(work, on_line):
     def on_call(frame, event, argument):
         return on_line if frame.f_code.co_filename.startswith(TRACED) else None
 
+    threading.settrace(on_call)             # for the threads that `work` starts
     sys.settrace(on_call)
     try:
         work()
     finally:
         sys.settrace(None)
+        threading.settrace(None)

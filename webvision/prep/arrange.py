@@ -3,6 +3,7 @@
 First the plan, from the lists alone; then the census, before anything is touched; then every file to its place;
 the lists last. Each step finds what an earlier, killed run left and goes on from there: the end is the same bytes.
 """
+import contextlib
 import errno
 import os
 import stat
@@ -44,9 +45,12 @@ def arrange(raw, data, *, method="move", train_list=None, max_missing=MAX_MISSIN
             _check_devices(parts, method)
             _place_all(parts, data, method, classes)
             _write_lists(os.path.join(data, "meta"), parts, classes)
-            report["complete"] = True
-        finally:
-            write_json(os.path.join(data, "meta", REPORT), report)
+        except BaseException:
+            with contextlib.suppress(OSError):      # a full disk: what stopped us matters more than its report
+                write_json(os.path.join(data, "meta", REPORT), report)
+            raise
+        report["complete"] = True
+        write_json(os.path.join(data, "meta", REPORT), report)
     return report
 
 
@@ -158,6 +162,8 @@ def _place_part(part, placer, progress):
             raise IncompleteError(f"{part.rows.line(row)}: {error}: it was there a moment ago; is something else at work in this "
                                   "folder? Run the same command again to go on") from None
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise ResourceError(f"{error}; free some space and run the same command again: it goes on") from None
             if error.errno not in _NOT_HERE:
                 raise
             raise ResourceError(f"{part.rows.line(row)}: {error}; files that can't be {_PAST[placer.method]} can be arranged with "

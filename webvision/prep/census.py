@@ -129,8 +129,9 @@ class Part:
                 hit = rows[at[known]]
                 self.state[hit] |= bit
                 self.state[hit[np.array(sizes, np.int64)[known] == 0]] |= EMPTY
-                for i in np.flatnonzero(~known).tolist():
-                    self.extra.add(b"%s/%s" % (os.fsencode(self.places.split) if bit == AT_TARGET else b"source", prefix + names[i]))
+                where = b"source/" if bit == AT_SOURCE else os.fsencode(self.places.split) + b"/"
+                for name in sorted(names[i] for i in np.flatnonzero(~known)):
+                    self.extra.add(where + prefix + name)
                 progress(len(names))
 
     def source_folders(self):
@@ -174,7 +175,7 @@ def walk(root, folder, odd):
     stack = [folder]
     while stack:
         prefix = stack.pop()
-        names, sizes = [], []
+        names, sizes, folders = [], [], []
         try:
             entries = os.scandir(os.path.join(root, prefix) if prefix else root)
         except (FileNotFoundError, NotADirectoryError):
@@ -183,7 +184,7 @@ def walk(root, folder, odd):
         with entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    stack.append(prefix + entry.name)
+                    folders.append(prefix + entry.name)
                     continue
                 status = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(status.st_mode):
@@ -191,5 +192,6 @@ def walk(root, folder, odd):
                     sizes.append(status.st_size)
                 else:
                     odd.add(prefix + entry.name)
+        stack += sorted(folders, reverse=True)      # the same order in every run, so that reports are the same
         if names:
             yield prefix, names, sizes

@@ -133,13 +133,12 @@ def _same_pictures(splits, *, near):
     ('near', split, other): rows that look alike but are not equal, once for two splits.
     """
     same = {(split.name, split.name): check_same.copies(split.records) for split in splits}
-    for left, right in itertools.permutations(splits, 2):
-        same[left.name, right.name] = check_same.equal_content(left.records, right.records)
-    if near:
-        for right, left in itertools.combinations(splits, 2):       # train comes first: the long list is the right one
-            alike = check_same.near_look(left.records, right.records)
-            differ = (left.records["content"][alike.left] != right.records["content"][alike.right]).any(axis=1)
-            same["near", left.name, right.name] = check_same.Pairs(alike.left[differ], alike.right[differ])
+    for long, short in itertools.combinations(splits, 2):    # train comes first
+        same[long.name, short.name], same[short.name, long.name] = check_same.equal_both_ways(long.records, short.records)
+        if near:
+            alike = check_same.near_look(short.records, long.records)
+            differ = (short.records["content"][alike.left] != long.records["content"][alike.right]).any(axis=1)
+            same["near", short.name, long.name] = check_same.Pairs(alike.left[differ], alike.right[differ])
     return same
 
 

@@ -8,6 +8,7 @@ from webvision.prep.check_scan import DECODED, READ
 NEAR_BITS = 3             # of 64: resizing and recompression change up to about three, two photographs differ in about 30
 _BAND_BITS = 16           # four bands: two hashes within three bits agree in at least one
 _PLAIN_BITS = 6           # fewer ones (or zeros) than that show next to nothing: a sky, a white page; they all look alike
+_ROWS = 1 << 20           # looked up at once
 _PAIRS = 1 << 22          # compared at once: 100 MB
 
 
@@ -17,25 +18,44 @@ class Pairs(NamedTuple):
     right: np.ndarray
 
 
-def equal_content(left, right):
-    """Pairs (row of `left`, first row of `right` with the same bytes) of two arrays of RECORDs, in the order of `left`."""
-    left_rows, right_rows = np.flatnonzero(left["flags"] & READ), np.flatnonzero(right["flags"] & READ)
-    if not len(right_rows):
-        return Pairs(right_rows, right_rows)
+def equal_content(left, right, right_rows=None):
+    """Pairs (row of `left`, first row of `right` with the same bytes) of two arrays of RECORDs, in the order of `left`.
+
+    `right_rows`: the only rows of `right` that come into question. Only `right` is sorted: let it be the short one.
+    """
+    if right_rows is None:
+        right_rows = np.flatnonzero(right["flags"] & READ)
     keys = right["content"][right_rows, 0]
     order = np.argsort(keys, kind="stable")              # of equal ones the first row comes first
-    wanted = left["content"][left_rows]
-    place = np.minimum(np.searchsorted(keys[order], wanted[:, 0]), len(keys) - 1)
-    candidates = right_rows[order[place]]
-    same = (right["content"][candidates] == wanted).all(axis=1)
-    return Pairs(left_rows[same], candidates[same])
+    keys, right_rows = keys[order], right_rows[order]
+    found = [(np.zeros(0, np.int64),) * 2]
+    for low in range(0, len(left) if len(keys) else 0, _ROWS):
+        part = left[low:low + _ROWS]
+        place = np.minimum(np.searchsorted(keys, part["content"][:, 0]), len(keys) - 1)
+        rows = np.flatnonzero((keys[place] == part["content"][:, 0]) & (part["flags"] & READ != 0))
+        candidates = right_rows[place[rows]]
+        same = (right["content"][candidates] == part["content"][rows]).all(axis=1)
+        found.append((rows[same] + low, candidates[same]))
+    return Pairs(*map(np.concatenate, zip(*found, strict=True)))
+
+
+def equal_both_ways(long, short):
+    """(Pairs from `long` to `short`, Pairs from `short` to `long`), each as `equal_content` gives them."""
+    forward = equal_content(long, short)
+    return forward, equal_content(short, long, np.unique(forward.left))
 
 
 def copies(records):
-    """Pairs (row, earlier row of the same list with the same bytes)."""
-    pairs = equal_content(records, records)
-    later = pairs.left != pairs.right
-    return Pairs(pairs.left[later], pairs.right[later])
+    """Pairs (row, first row of the same list with the same bytes), without a row's pair with itself."""
+    rows = np.flatnonzero(records["flags"] & READ)
+    keys = records["content"][rows, 0]
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    later = np.flatnonzero(keys[1:] == keys[:-1]) + 1
+    left, right = rows[order[later]], rows[order[np.searchsorted(keys, keys[later])]]
+    same = (records["content"][left] == records["content"][right]).all(axis=1)
+    in_order = np.argsort(left[same])
+    return Pairs(left[same][in_order], right[same][in_order])
 
 
 def near_look(left, right):

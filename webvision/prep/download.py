@@ -103,8 +103,8 @@ def print_report(results, state):
     failed = {name: result for name, result in results.items() if "error" in result}
     whole = [result for result in results.values() if "error" not in result]
     print(f"{len(whole)} of {len(results)} archives are here and unpacked ({sum(r['status'] == 'was done' for r in whole)} were before): "
-          f"{amount(sum(r['size'] for r in whole), 'bytes')}, {sum(r.get('members', 1) for r in whole):,} files; "
-          f"checksums: {os.path.join(state, 'manifest.json')}")
+          f"{amount(sum(r['size'] for r in whole), 'bytes')}, {sum(r.get('members', 1) for r in whole):,} files"
+          + (f"; checksums: {os.path.join(state, 'manifest.json')}" if whole else ""))
     for name, result in failed.items():
         print(f"download.sh: error: {name}: {result['error']}", file=sys.stderr)
     codes = {result["exit_code"] for result in failed.values()}

@@ -37,7 +37,7 @@ class RawList:
             if labels and (label == UNLABELLED) != (labels[-1] == UNLABELLED):
                 raise DataError(f"{path}:{number}: this line {'has no' if label < 0 else 'has a'} label, the lines above "
                                 f"{'have' if label < 0 else 'have none'}: {_quote(line)}; a list is labelled as a whole or not at all")
-            self._starts.append(start)
+            self._starts.append(start + line.index(name))
             self._lengths.append(len(name))
             labels.append(label)
             start += len(line) + 1
@@ -63,13 +63,13 @@ class RawList:
 def parse_line(line, num_classes):
     """b'name label' or b'name' -> (name, label or UNLABELLED). ValueError says what is wrong with it.
 
-    The label is the digits after the last blank; names may contain blanks. Blanks and CR at the end and a tab before
+    The label is the digits after the last blank; names may contain blanks. Blanks and CR around the line and a tab before
     the label are the distributor's, and harmless. A name that would lead out of its folder is refused.
     """
     plain = _PLAIN_LINE(line)
     if plain and (label := int(plain[2])) < num_classes:
         return plain[1], label
-    line = line.rstrip(b" \t\r")
+    line = line.strip()
     if not line:
         raise ValueError("blank line; delete it")
     name, label = line, UNLABELLED

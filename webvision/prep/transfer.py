@@ -140,14 +140,19 @@ def content_range(response):
     return (int(match[1]) if match[1] else None), (int(match[2]) if match[2] != "*" else None)
 
 
+_IN_WORDS = {
+    "NewConnectionError": "no connection", "ConnectTimeoutError": "no connection in time", "ReadTimeoutError": "no byte in time: stalled",
+    "NameResolutionError": "the host's name is not known", "ProxyError": "the proxy does not let us through",
+    "SSLError": "the server's certificate does not fit", "ProtocolError": "the connection broke",
+    "IncompleteRead": "the connection broke", "ConnectionResetError": "the connection broke"}
+
+
 def explain(error):
-    """An exception of the HTTP client in words for a person."""
-    names = {"NewConnectionError": "no connection", "ConnectTimeoutError": "no connection in time", "ReadTimeoutError": "no byte in time: stalled",
-             "NameResolutionError": "the host's name is not known", "ProxyError": "the proxy does not let us through",
-             "SSLError": "the server's certificate does not fit", "ProtocolError": "the connection broke",
-             "IncompleteRead": "the connection broke", "ConnectionResetError": "the connection broke"}
+    """An exception of the HTTP client in words for a person, with the system's own where it has any."""
     kind = type(error).__name__
-    return redact(f"{names.get(kind, kind)} ({error})" if kind not in ("ReadTimeoutError",) else names[kind])
+    system = re.search(r"\[Errno -?\d+\] ([\w ]+)|CERTIFICATE_VERIFY_FAILED[^(]*", str(error))
+    words = _IN_WORDS.get(kind, f"{kind}: {error}")
+    return redact(f"{words} ({system[1] or system[0]})" if system and kind in _IN_WORDS else words)
 
 
 def redact(text):
