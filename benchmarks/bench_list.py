@@ -79,13 +79,14 @@ def in_child(work):
 def ours_first(path):
     with Meter() as meter:
         index = open_index(path, CLASSES)
-    return {"load": meter.cpu, "peak": memory_mb("VmHWM"), "disk": os.path.getsize(side_file(path)) / 2 ** 20, "rows": len(index)}
+    disk = os.path.getsize(side_file(path)) / 2 ** 20
+    return {"load": meter.cpu, "peak": memory_mb("VmHWM"), "disk": disk, "rows": len(index)}
 
 
 def ours_again(path):
     with Meter() as meter:
         index = open_index(path, CLASSES)
-    load, wall, resident = meter.cpu, meter.wall, memory_mb("VmRSS")
+    load, wall = meter.cpu, meter.wall
     with Meter() as meter:
         order = EpochOrder(index, targets(index.counts, parse_balance("upsample")), seed=1)
     balance = meter.cpu
@@ -95,9 +96,8 @@ def ours_again(path):
     per_entry = meter.cpu / ORDER_ENTRIES
     with Meter() as meter:
         order.rows(0, np.arange(64))
-    return {"second": load, "wall": wall, "resident": resident, "balance": balance, "entries": len(order), "per_entry": per_entry,
-            "batch": meter.cpu, "peak": memory_mb("VmHWM"), "largest": int(index.counts.max()), "median": float(np.median(index.counts)),
-            "fork": in_child(lambda: ours_worker(index, order))}
+    return {"second": load, "wall": wall, "balance": balance, "entries": len(order), "per_entry": per_entry, "batch": meter.cpu,
+            "peak": memory_mb("VmHWM"), "largest": int(index.counts.max()), "median": float(np.median(index.counts)), "fork": in_child(lambda: ours_worker(index, order))}
 
 
 def ours_worker(index, order):
@@ -181,11 +181,13 @@ def table(first, again, spawned, theirs):
         ("first start", seconds(first["load"]), seconds((theirs["load"] + theirs["group"]) * scale)),
         ("  its peak memory", memory(first["peak"]), memory(theirs["peak"] * scale)),
         ("  on disk", memory(first["disk"]), "-"),
-        ("later start", f"{seconds(again['second'])} ({seconds(again['wall'])} wall)", seconds((theirs["load"] + theirs["group"]) * scale)),
+        ("later start", f"{seconds(again['second'])} ({seconds(again['wall'])} wall)",
+         seconds((theirs["load"] + theirs["group"]) * scale)),
         ("balance", seconds(again["balance"]), seconds(theirs["balance"] * scale)),
         ("  balanced entries", f"{again['entries']:,.0f}", f"{theirs['entries'] * scale:,.0f}"),
         ("  peak memory with it", memory(again["peak"]), memory(theirs["balanced_peak"] * scale)),
-        ("order of an epoch", f"{again['per_entry'] * 1e6:.2f} us an entry, 0 MB", f"{seconds(theirs['shuffle'] * scale)} in each worker"),
+        ("order of an epoch", f"{again['per_entry'] * 1e6:.2f} us an entry, 0 MB",
+         f"{seconds(theirs['shuffle'] * scale)} in each worker"),
         ("  64 rows", seconds(again["batch"]), "-"),
         ("private memory, forked worker", memory(again["fork"]), memory(theirs["fork"] * scale)),
         ("private memory, spawned worker", memory(spawned["spawn_memory"]), "-"),

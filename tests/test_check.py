@@ -360,6 +360,34 @@ def test_no_worker_outlives_a_killed_check(tmp_path):
 
 # --- equal pictures, at random ---
 
+def test_equal_content_against_every_pair_compared(monkeypatch):
+    monkeypatch.setattr(check_same, "_ROWS", 16)
+    rng = np.random.default_rng(1)
+    long, short = np.zeros(90, RECORD), np.zeros(13, RECORD)
+    for records in (long, short):
+        records["content"] = rng.integers(0, 30, (len(records), 1))
+        records["flags"] = rng.integers(0, 2, len(records)) * check_same.READ
+
+    def by_hand(left, right, skip_itself=False):
+        pairs = []
+        for i, one in enumerate(left):
+            first = next((j for j, other in enumerate(right) if one["flags"] and other["flags"]
+                          and (one["content"] == other["content"]).all()), None)
+            if first is not None and not (skip_itself and first == i):
+                pairs.append((i, first))
+        return pairs
+
+    def pairs_of(pairs):
+        return list(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
+    forward, backward = check_same.equal_both_ways(long, short)
+    assert pairs_of(forward) == by_hand(long, short) and pairs_of(backward) == by_hand(short, long)
+    assert pairs_of(check_same.copies(long)) == by_hand(long, long, skip_itself=True)
+    assert len(forward.left) and len(backward.left)
+    assert pairs_of(check_same.equal_content(long, short[:0])) == []
+    short["content"][:, 1] += 100                        # the first half of a hash alone proves nothing
+    assert pairs_of(check_same.equal_content(long, short)) == []
+
+
 def test_near_look_against_every_pair_compared():
     rng = np.random.default_rng(0)
     left, right = np.zeros(60, RECORD), np.zeros(400, RECORD)

@@ -19,9 +19,10 @@ def parse_args(argv=None):
     level.add_argument("--decode", dest="level", action="store_const", const="decode", default="content",
                        help="decode every picture as training does (default: read its bytes, for equal pictures)")
     level.add_argument("--near", dest="level", action="store_const", const="near", help="--decode, and find pictures that look alike")
-    parser.add_argument("--out", metavar="DIR", help="folder for report.json, problems.csv, imbalance.png, worst.png (default: DATA/check)")
+    parser.add_argument("--out", metavar="DIR", help="folder for the reports (default: DATA/check)")
     parser.add_argument("--fix", action="store_true", help="write cleaned lists to OUT/fixed/")
-    parser.add_argument("--max-bad", type=share, default=.01, metavar="SHARE", help="missing or damaged pictures that are still right (default: 1%%)")
+    parser.add_argument("--max-bad", type=share, default=.01, metavar="SHARE",
+                        help="exit with 4 if more of a split's pictures are missing or damaged (default: 1%%)")
     parser.add_argument("--accept-truncated", action="store_true", help="cut files count as pictures, as for training with this flag")
     parser.add_argument("--allow-outside", action="store_true", help="accept absolute names and '..' in lists")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="worker processes (default: one per core)")
@@ -57,7 +58,9 @@ def main(argv=None):
     report = check(args.data, out, CheckOptions(scan=scan, jobs=args.jobs, timeout_s=args.timeout, allow_outside=args.allow_outside,
                                                 fix=args.fix, restart=args.restart))
     print(*summary(report), sep="\n")
-    print(f"more in {printable(out)}: report.json, problems.csv, imbalance.png{', worst.png' if os.path.exists(os.path.join(out, 'worst.png')) else ''}")
+    names = [name for name in ("report.json", "problems.csv", "classes.csv", "imbalance.png", "worst.png")
+             if os.path.exists(os.path.join(out, name))]
+    print(f"more in {printable(out)}: {', '.join(names)}")
     if args.fix:
         print(f"cleaned lists in {printable(out)}/fixed; to use them: cp {printable(out)}/fixed/*.txt {printable(args.data)}/meta/")
     if wrong := [name for name, part in report["splits"].items() if part["wrong_lines"]["count"]]:

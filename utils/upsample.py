@@ -15,7 +15,8 @@ def parse_args(argv=None):
     source.add_argument("--list", metavar="FILE", help="another list, with --synsets")
     parser.add_argument("--synsets", metavar="FILE", help="the classes of --list (default: synsets.txt beside it)")
     parser.add_argument("--balance", default="upsample", metavar="RULE",
-                        help="upsample (default): every class as often as the largest; sqrt; cap:N: no picture more than N times; none")
+                        help="upsample (default): every class as often as the largest; sqrt: halfway; none; "
+                             "cap:N: no picture more than N times")
     parser.add_argument("--seed", type=int, default=0, help="as given to training (default: 0)")
     parser.add_argument("--epoch", type=int, default=0, help="which epoch, from 0 (default)")
     parser.add_argument("--allow-outside", action="store_true", help="accept absolute names and '..' in the list")

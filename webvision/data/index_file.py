@@ -24,7 +24,7 @@ _HEADER_BYTES = 192                             # fields, zeros, CRC-32 in the l
 _LABELLED, _OUTSIDE = 1, 2
 _ALIGN = 64
 _SUM_BLOCK = 8192                               # 64-bit words a sum: a block moved elsewhere changes two sums
-_GROUP_ROWS = 1 << 17                           # rows sorted at once: 1 MB temporaries are reused, 8 MB ones mapped anew (0.2 s for 0.4)
+_GROUP_ROWS = 1 << 17                           # rows sorted at once: 1 MB temporaries are reused, larger ones mapped anew
 RACY_NS = 2_000_000_000                         # a list may change again within its time stamp's grain: 2 s on FAT, 10 ms on ext4
 
 

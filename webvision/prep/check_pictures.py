@@ -44,7 +44,8 @@ def write_imbalance(path, counts):
     title = (f"{len(ordered):,} classes, largest {ordered[0]:,}, median {np.median(ordered):,.0f}, smallest {ordered[-1]:,}, "
              f"empty {int((ordered == 0).sum()):,}")
     cv2.putText(image, title, (_MARGIN, 30), _FONT, .6, _INK, 1, cv2.LINE_AA)
-    cv2.putText(image, "pictures per class, largest class first", (_MARGIN, _HEIGHT + 2 * _MARGIN - 20), _FONT, .45, _INK, 1, cv2.LINE_AA)
+    cv2.putText(image, "pictures per class, largest class first", (_MARGIN, _HEIGHT + 2 * _MARGIN - 20), _FONT, .45, _INK, 1,
+                cv2.LINE_AA)
     _write_png(path, image)
 
 

@@ -178,8 +178,8 @@ def summary(report):
     for name, part in report["splits"].items():
         lines.append(f"{name}: {part['rows']:,} rows{'' if part['labelled'] else ', without labels'}")
         if per_class := part.get("pictures_per_class"):
-            lines.append(f"  {report['classes']:,} classes; pictures per class: min {per_class['min']:,}, median {per_class['median']:,g}, "
-                         f"max {per_class['max']:,}; {len(per_class['empty'])} without a picture"
+            lines.append(f"  {report['classes']:,} classes; pictures per class: min {per_class['min']:,}, "
+                         f"median {per_class['median']:,g}, max {per_class['max']:,}; {len(per_class['empty'])} without a picture"
                          + (f" ({', '.join(printable(c) for c in per_class['empty'][:5])})" if per_class["empty"] else ""))
             lines.extend(f"    {line}" for line in per_class["picture"] if name == "train")
         counts = {"wrong lines": part["wrong_lines"]["count"], **part["unreadable"],

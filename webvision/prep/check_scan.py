@@ -22,7 +22,7 @@ LEVELS = ("names", "content", "decode", "near")
 @dataclass(frozen=True)
 class ScanOptions:
     """How closely the pictures are looked at."""
-    level: str = "content"             # of LEVELS: 'names' the file is there; 'content' its bytes; 'decode' its pixels; 'near' their look
+    level: str = "content"             # of LEVELS, each closer: the file is there; its bytes; its pixels; what they look like
     policy: ImagePolicy = DEFAULT_POLICY
 
     def at_least(self, level):
