@@ -5,7 +5,8 @@ The result goes where SOTABENCH_STORE_FILENAME says, in sotabench's format, and 
 """
 import os
 import sys
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, ROOT)
 from webvision.environment import use_project_environment  # noqa: E402
 use_project_environment("numpy", "cv2")
 
@@ -16,7 +17,7 @@ from webvision.errors import UsageError, run_command  # noqa: E402
 
 # What the server evaluates: edit these for your model.
 MODEL = "resnet50"                          # a network of this project, or a Python file with logits(images) and PRESET
-CHECKPOINT = "train_log/sotabench"          # a checkpoint, or the folder of a run
+CHECKPOINT = os.path.join(ROOT, "train_log", "sotabench")   # a checkpoint or a run's folder; sotabench_setup.sh can fetch it
 MODEL_NAME = "ResNet-50"
 PAPER_ARXIV_ID = "1512.03385"
 
