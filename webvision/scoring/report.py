@@ -119,7 +119,7 @@ def _frequency(subject):
         return "<p>All classes have equally many training images.</p>", ""
     groups = [(report_charts.short(b.low), f"{b.classes} classes with {b.low} to {b.high} training images", [b.top1, b.top5])
               for b in effect.bins]
-    lead = (f"The rarest fifth of the classes has {100 * effect.rare:.1f} % top-1 error, the most frequent fifth {100 * effect.frequent:.1f} %; "
+    lead = (f"The rarest fifth of the classes has {report_html.share(effect.rare)} top-1 error, the most frequent fifth {report_html.share(effect.frequent)}; "
             f"the most frequent class has {effect.ratio:,.0f} times the training images of the rarest.")
     chart = report_charts.bar_chart("Mean error of classes, by their training images", groups, ["top-1 error", "top-5 error"],
                                     x_name="training images of a class, from")

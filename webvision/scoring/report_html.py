@@ -6,8 +6,9 @@ from webvision.errors import printable
 
 SHOWN_PROBLEMS = 100
 TABLE_COLUMNS = (                  # key, heading, kind; page.js shows the same rows in the same way
-    ("name", "class", "text"), ("images", "images", "count"), ("train", "in training", "count"), ("top1", "top-1 error", "share"),
-    ("top5", "top-5 error", "share"), ("precision", "precision", "share"), ("f1", "F1", "share"), ("taken", "most often taken for", "text"))
+    ("name", "class", "text"), ("top1", "top-1 error", "share"), ("top5", "top-5 error", "share"), ("images", "images", "count"),
+    ("train", "in training", "count"), ("precision", "precision", "share"), ("f1", "F1", "share"), ("taken", "most often taken for", "text"))
+TOP1 = 1                           # its place in a row
 FIRST_ROWS = 50
 
 
@@ -18,7 +19,7 @@ def esc(text):
 
 def share(value, digits=1):
     """A fraction as percent; a dash where there is none."""
-    return "–" if value is None or math.isnan(value) else f"{100 * value:.{digits}f} %"
+    return "–" if value is None or math.isnan(value) else f"{100 * value:.{digits}f}\u00a0%"
 
 
 def section(key, title, body, lead=""):
@@ -48,7 +49,7 @@ def tiles(card):
 
 
 def _tile(term, value, hint):
-    return f'<div class="tile"><div class="term">{esc(term)}</div><div class="value">{esc(value)}</div><div class="hint">{esc(hint)}</div></div>'
+    return f'<div class="tile"><div class="term">{term}</div><div class="value">{value}</div><div class="hint">{hint}</div></div>'
 
 
 def comparison(cards, differences):
@@ -83,8 +84,8 @@ def class_rows(table, names, train_counts):
     rows = []
     for c, name in enumerate(names):
         taken = f"{printable(names[table.taken_for[c]])} ({table.taken_count[c]})" if table.taken_for[c] >= 0 else ""
-        rows.append([printable(name), int(table.images[c]), None if train_counts is None else int(train_counts[c]), figure(table.errors1[c]),
-                     figure(table.errors5[c]), figure(table.precision[c]), figure(table.f1[c]), taken])
+        rows.append([printable(name), figure(table.errors1[c]), figure(table.errors5[c]), int(table.images[c]),
+                     None if train_counts is None else int(train_counts[c]), figure(table.precision[c]), figure(table.f1[c]), taken])
     return rows
 
 
@@ -93,7 +94,7 @@ def class_section(rows, has_train_counts):
     columns = [column for column in TABLE_COLUMNS if has_train_counts or column[0] != "train"]
     heads = "".join(f'<th scope="col" class="{kind}" data-key="{key}" aria-sort="{"descending" if key == "top1" else "none"}">'
                     f'<button type="button">{heading}</button></th>' for key, heading, kind in columns)
-    worst = sorted(rows, key=lambda row: (row[3] is None, -(row[3] or 0)))[:FIRST_ROWS]
+    worst = sorted(rows, key=lambda row: (row[TOP1] is None, -(row[TOP1] or 0)))[:FIRST_ROWS]
     body = "".join("<tr>" + "".join(_cell(row[index], kind) for index, (key, _, kind) in enumerate(TABLE_COLUMNS) if has_train_counts or key != "train")
                    + "</tr>" for row in worst)
     return ('<div class="controls"><label>Filter <input id="filter" type="search" placeholder="name" autocomplete="off" aria-describedby="filter-hint"></label>'

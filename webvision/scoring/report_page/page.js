@@ -33,7 +33,7 @@
 
   function text(value, kind) {
     if (value === null) return "\u2013";
-    return kind === "share" ? (100 * value).toFixed(1) + " %" : String(value);
+    return kind === "share" ? (100 * value).toFixed(1) + "\u00a0%" : String(value);
   }
 
   function draw() {
