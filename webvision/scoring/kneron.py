@@ -12,12 +12,13 @@ import os
 
 import numpy as np
 
-from webvision.errors import DataError, printable
+from webvision.errors import DataError
 from webvision.files import atomic_write
 from webvision.scoring.prediction_rows import describe, parse_json
 from webvision.scoring.prediction_scan import Arrays
 from webvision.scoring.predictions import list_faults
 from webvision.scoring.runs import LoadedRun
+from webvision.scoring.scorecard import cell
 
 MAX_BYTES = 1 << 26
 PAIRS_KEY = "0_0"
@@ -179,5 +180,4 @@ def write_results(path, card):
             file.write(f"{kind}: precision {found['precision']:.4f} recall {found['recall']:.4f} f1 {found['f1']:.4f}\n")
         file.write("\nclass\timages\tprecision\trecall\tf1\n")
         for row in card["per_class"]:
-            figures = "\t".join("-" if row[key] is None else f"{row[key]:.4f}" for key in ("precision", "recall", "f1"))
-            file.write(f"{printable(row['name'])}\t{row['images']}\t{figures}\n")
+            file.write("\t".join(cell(row[key]) for key in ("name", "images", "precision", "recall", "f1")) + "\n")

@@ -38,10 +38,10 @@ def facts(pairs):
 def tiles(card):
     """The headline: four errors with their intervals, F1 and the calibration error."""
     parts = []
-    for balanced, words in (("", "error"), ("balanced_", "error, classes equal")):
+    for balanced, words in (("", ""), ("balanced_", "balanced ")):
         for k, found in card["errors"].items():
             low, high = found[f"{balanced}interval"]
-            parts.append(_tile(f"top-{k[3:]} {words}", share(found[f"{balanced}error"]), f"95 %: {share(low)} to {share(high)}"))
+            parts.append(_tile(f"{words}top-{k[3:]} error", share(found[f"{balanced}error"]), f"95 %: {share(low)} to {share(high)}"))
     parts.append(_tile("macro F1", share(card["averages"]["macro"]["f1"]), "of the first choice"))
     if "calibration" in card:
         parts.append(_tile("calibration error", share(card["calibration"]["ece"]), "ECE, 15 bins"))

@@ -108,10 +108,10 @@ def text(card):
 def _class_lines(rows):
     yield "\t".join(rows[0]) if rows else ""
     for row in rows:
-        yield "\t".join(map(_cell, row.values()))
+        yield "\t".join(map(cell, row.values()))
 
 
-def _cell(value):
+def cell(value):
     """A value in a table for people: names cannot steer a terminal, nor start a formula where the table is pasted."""
     if value is None or value != value:
         return "-"
