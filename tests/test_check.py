@@ -237,6 +237,8 @@ def test_exit_codes_and_words(tmp_path):
         shutil.copy(data / "check" / "fixed" / f"{name}.txt", data / "meta")
     done = subprocess.run([*COMMAND, "--data", str(data), "--decode", "--max-bad", "0"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+    done = subprocess.run([*COMMAND, "--data", str(data), "--out", str(tmp_path / "plain")], capture_output=True, text=True)
+    assert done.returncode == 0 and json.loads((tmp_path / "plain" / "report.json").read_text())["level"] == "content", done.stderr
     assert subprocess.run([*COMMAND, "--data", str(data), "--jobs", "0"], capture_output=True).returncode == 2
     assert subprocess.run([*COMMAND, "--data", str(tmp_path / "none")], capture_output=True).returncode == 3
 

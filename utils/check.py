@@ -16,7 +16,7 @@ def parse_args(argv=None):
     parser.add_argument("--data", required=True, metavar="DIR", help="data set: train/, val/, test/ and meta/ with their lists")
     level = parser.add_mutually_exclusive_group()
     level.add_argument("--quick", dest="level", action="store_const", const="names", help="lists and files only; read no picture")
-    level.add_argument("--decode", dest="level", action="store_const", const="decode", default="content",
+    level.add_argument("--decode", dest="level", action="store_const", const="decode",
                        help="decode every picture as training does (default: read its bytes, for equal pictures)")
     level.add_argument("--near", dest="level", action="store_const", const="near", help="--decode, and find pictures that look alike")
     parser.add_argument("--out", metavar="DIR", help="folder for the reports (default: DATA/check)")
@@ -28,6 +28,7 @@ def parse_args(argv=None):
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="worker processes (default: one per core)")
     parser.add_argument("--timeout", type=float, default=60., metavar="S", help="seconds one picture may take (default: 60)")
     parser.add_argument("--restart", action="store_true", help="begin anew instead of going on with an unfinished check")
+    parser.set_defaults(level="content")
     args = parser.parse_args(argv)
     if args.jobs < 1 or args.timeout <= 0:
         parser.error("--jobs and --timeout must be positive")

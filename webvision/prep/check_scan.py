@@ -83,5 +83,9 @@ def look_of(image):
 
     Survives resizing and recompression; pictures that differ in at most three bits are as good as equal.
     """
-    small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (9, 8), interpolation=cv2.INTER_AREA)
+    small = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    while min(small.shape) >= 64:      # halving even sizes is OpenCV's fast case: 19 us instead of 214 for 341 x 256
+        height, width = (side // 2 for side in small.shape)
+        small = cv2.resize(small[:2 * height, :2 * width], (width, height), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(small, (9, 8), interpolation=cv2.INTER_AREA)
     return int.from_bytes(np.packbits(small[:, 1:] < small[:, :-1]).tobytes(), "little")
