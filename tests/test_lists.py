@@ -1,11 +1,13 @@
 """The strict reader: what a list line may be (L1, L2, L4, L5), and that every complaint names file, line and reason."""
 import os
+import random
 import re
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from webvision.data import list_scan
 from webvision.data.index import open_index
 from webvision.data.lists import Entry, read_classes, read_list
 from webvision.errors import DataError
@@ -200,3 +202,14 @@ def test_a_byte_order_mark_before_the_classes_and_an_empty_file_are_refused(tmp_
         read_classes(write(tmp_path, b"\xef\xbb\xbfn1\n", "synsets.txt"))
     with pytest.raises(DataError, match="empty"):
         read_classes(write(tmp_path, b"", "synsets.txt"))
+
+
+def test_borders_between_chunks_of_the_scan_do_not_matter(tmp_path, monkeypatch):
+    monkeypatch.setattr(list_scan, "CHUNK", 1 << 13)
+    rng = random.Random(5)
+    lines = [b"n%d/%s.jpg %d" % (i % 5, b"long name " * rng.randrange(40), i % 5) for i in range(3000)]
+    lines = [line.replace(b" .jpg", b".jpg") for line in lines]
+    assert len(both_readers(write(tmp_path, b"\n".join(lines)))) == 3000
+    lines[2000] = b"n0/a.jpg 5"
+    with pytest.raises(DataError, match=":2001: "):
+        both_readers(write(tmp_path, b"\n".join(lines)))
