@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from webvision.data import order
 from webvision.data.balance import parse_balance, targets
+from webvision.data.index import open_index
 from webvision.data.index_file import group_by_class
 from webvision.data.order import EpochOrder, permute
+from webvision.errors import DataError
 
 
 def an_order(counts, balance="upsample", seed=1):
@@ -130,8 +132,12 @@ def test_wrong_targets_are_refused():
     for wrong in ([1, 0], [2, 1], [2]):
         with pytest.raises(ValueError, match="targets must hold"):
             EpochOrder((starts, rows), wrong, seed=0)
-    with pytest.raises(ValueError, match="without labels"):
-        EpochOrder((None, None), [1], seed=0)
+
+
+def test_a_list_without_labels_cannot_be_balanced(tmp_path):
+    (tmp_path / "test.txt").write_text("a.jpg\nb.jpg\n")
+    with pytest.raises(DataError, match="test.txt has no labels"):
+        EpochOrder(open_index(tmp_path / "test.txt", 3), [0, 0, 0], seed=0)
 
 
 def test_strides_are_coprime_to_their_counts():

@@ -8,6 +8,8 @@ import hashlib
 
 import numpy as np
 
+from webvision.errors import DataError, printable
+
 _SMALL_BITS = 20          # below, four rounds leave visible structure: few round-function values; see test_order.py
 _CHUNK = 4096             # positions at a time: temporaries stay in the first-level cache; 0.2 us a row against 6 us singly
 
@@ -74,7 +76,7 @@ class EpochOrder:
         """`index`: a ListIndex with labels, or the pair (class_starts, rows_by_class)."""
         starts, self._rows = index if isinstance(index, tuple) else (index.class_starts, index.rows_by_class)
         if starts is None:
-            raise ValueError("a list without labels has no classes to balance")
+            raise DataError(f"{printable(index.path)} has no labels, so there is nothing to train on; each line is `name label`")
         self._targets = np.asarray(targets, np.int64)
         self._class_starts = np.asarray(starts[:-1], np.int64)
         self._counts = np.diff(starts).astype(np.int64)
