@@ -241,6 +241,9 @@ def test_exit_codes_and_words(tmp_path):
     assert done.returncode == 0 and json.loads((tmp_path / "plain" / "report.json").read_text())["level"] == "content", done.stderr
     assert subprocess.run([*COMMAND, "--data", str(data), "--jobs", "0"], capture_output=True).returncode == 2
     assert subprocess.run([*COMMAND, "--data", str(tmp_path / "none")], capture_output=True).returncode == 3
+    assert not (tmp_path / "none").exists()
+    done = subprocess.run([*COMMAND, "--data", str(data), "--out", "/proc/check"], capture_output=True, text=True)
+    assert done.returncode == 7 and "with --out" in done.stderr
 
 
 def test_two_checks_into_one_folder_do_not_mix(checked, tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 
 from webvision.data.folders import SPLITS, read_meta_classes, settle_structure
 from webvision.data.lists import encode_name
-from webvision.errors import DataError, printable
+from webvision.errors import DataError, ResourceError, printable
 from webvision.files import directory_lock, remove_leftovers
 from webvision.prep import check_lists, check_report, check_same
 from webvision.prep.check_pictures import write_imbalance, write_sheet
@@ -49,7 +49,11 @@ class Split:
 
 def check(data, out, options):
     """Check the data set at `data`, write the reports into the folder `out`, and return the report (a dict, as in report.json)."""
-    os.makedirs(out, exist_ok=True)
+    classes = read_meta_classes(os.path.join(data, "meta"))          # first: a wrong --data must not be created by --out
+    try:
+        os.makedirs(out, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(f"{printable(out)}: {error.strerror}; name another folder for the reports with --out") from None
     with directory_lock(out, "check"):
         work = os.path.join(out, WORK)
         if options.restart:
@@ -58,7 +62,6 @@ def check(data, out, options):
         for folder in (out, os.path.join(out, "fixed")):
             if os.path.isdir(folder):
                 remove_leftovers(folder)
-        classes = read_meta_classes(os.path.join(data, "meta"))
         splits = [_look_through(split, work, options) for split in _open_splits(data, classes, work, options)]
         same = _same_pictures(splits, near=options.scan.at_least("near"))
         report = check_report.build(data, classes, splits, same, options)
