@@ -14,7 +14,7 @@ import pytest
 
 import report_fixtures
 from webvision.errors import DataError
-from webvision.scoring import report, report_charts, report_figures, scorecard
+from webvision.scoring import report, report_charts, report_figures, report_html, scorecard
 from webvision.scoring.runs import load_run
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -255,7 +255,7 @@ def test_many_classes_and_images_stay_a_small_page(tmp_path):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_text_has_contrast_in_both_themes(theme):
-    with open(os.path.join(report.PAGE, "page.css"), encoding="utf-8") as file:
+    with open(os.path.join(report_html.PAGE, "page.css"), encoding="utf-8") as file:
         css = file.read()
     block = css[css.index('[data-theme="dark"] {') if theme == "dark" else 0:]
     colour = {name: tuple(int(value[i:i + 2], 16) / 255 for i in (0, 2, 4)) for name, value in re.findall(r"--(\w+): #(\w{6})", block[:block.index("}")])}

@@ -25,7 +25,8 @@ def parse_args(argv=None):
     parser.add_argument("--compare", action="store_true", help="compare two files image by image")
     parser.add_argument("--average", action="store_true", help="average the probabilities of several files, then score")
     parser.add_argument("--merge", action="store_true", help="join the shards of one list to one file, then score it")
-    parser.add_argument("--out", metavar="FILE", help="where --average or --merge keeps its result [averaged.json or merged.json beside the first file]")
+    parser.add_argument("--out", metavar="FILE",
+                        help="where --average or --merge keeps its result [averaged.json, merged.json beside the first file]")
     parser.add_argument("--k", type=positives, metavar="K[,K]", help="which top-k errors [1,5]")
     parser.add_argument("--tie-rule", default="lowest", choices=("lowest", "highest", "optimistic", "pessimistic"),
                         help="which of equal scores comes first: lowest id (ours, TensorFlow's top_k), highest (sotabench, "

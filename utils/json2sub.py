@@ -15,7 +15,8 @@ def parse_args(argv=None):
     parser.add_argument("--out", metavar="ZIP", help="where to write [submission.zip beside the predictions]")
     parser.add_argument("--list", metavar="FILE", help="check names and order against this list [the one that --eval read]")
     parser.add_argument("--classes", type=int, metavar="N", help="class count, for upstream's list, which does not say")
-    parser.add_argument("--check", action="store_true", help="write nothing: check the submission (zip or predictions.txt) given as PREDICTIONS")
+    parser.add_argument("--check", action="store_true",
+                        help="write nothing: check the submission (zip or predictions.txt) given as PREDICTIONS")
     args = parser.parse_args(argv)
     if args.check and args.out:
         parser.error("--check writes nothing, so it takes no --out")

@@ -26,7 +26,8 @@ def reliability(confidence, wrong, bins=15):
         raise ValueError(f"{confidence.shape} confidences for {wrong.shape} outcomes")
     tolerance = 1e-5                                    # a softmax in float32 or bfloat16 sums to 1 only nearly
     if confidence.size and not (confidence.min() >= -tolerance and confidence.max() <= 1 + tolerance):
-        raise DataError(f"confidences {confidence.min():g}..{confidence.max():g} are not probabilities; calibration needs a softmax")
+        raise DataError(f"confidences {confidence.min():g}..{confidence.max():g} are not probabilities; "
+                        "calibration needs a softmax")
     edges = np.linspace(0, 1, bins + 1)
     which = np.searchsorted(edges[1:-1], confidence)
     counts = np.bincount(which, minlength=bins)
@@ -36,4 +37,5 @@ def reliability(confidence, wrong, bins=15):
     if not confidence.size:
         return Reliability(edges, counts, mean_confidence, accuracy, float("nan"), float("nan"))
     gaps = np.abs(mean_confidence - accuracy)
-    return Reliability(edges, counts, mean_confidence, accuracy, float(np.nansum(gaps * counts) / confidence.size), float(np.nanmax(gaps)))
+    ece = np.nansum(gaps * counts) / confidence.size
+    return Reliability(edges, counts, mean_confidence, accuracy, float(ece), float(np.nanmax(gaps)))

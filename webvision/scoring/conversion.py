@@ -26,7 +26,8 @@ def convert(path, out, *, list_path=None, num_classes=None):
         if source is not None:
             faults += name_faults(arrays.names, source.names, source.path) if not faults else []
         else:
-            remarks.append("the list of these images is not here, so their names were checked only against the hash in the file; --list FILE checks them")
+            remarks.append("the list of these images is not here, so their names were checked only against the hash in the "
+                           "file; --list FILE checks them")
         if faults:
             raise DataError("\n".join([*list_faults(path, faults), f"{out} was not written"]))
     receipt = write_submission(out, arrays, num_classes=num_classes)
@@ -36,7 +37,8 @@ def convert(path, out, *, list_path=None, num_classes=None):
 def _remarks(arrays):
     remarks = []
     if blank := next((name for name in arrays.names if " " in name), None):
-        remarks.append(f"the name '{printable(blank)}' holds a blank; the challenge's own reader cuts names there (its pictures have none)")
+        remarks.append(f"the name '{printable(blank)}' holds a blank; the challenge's own reader cuts names there "
+                       "(its pictures have none)")
     if unreadable := sum(problem is not None for problem in arrays.problems):
         remarks.append(f"{unreadable} of {len(arrays.names)} pictures could not be read and have the fall-back ids")
     return remarks

@@ -26,6 +26,7 @@ def find_list(predictions, given=None):
         raise DataError(f"{path}: no such list")
     sha256 = file_sha256(path)
     if recorded.get("sha256") not in (None, sha256):
-        raise DataError(f"{printable(predictions.path)}: was made from a list with the SHA-256 {str(recorded['sha256'])[:12]}..., but {path} has "
-                        f"{sha256[:12]}...: another list, or edited since; run --eval again, or name the right one with --list")
+        raise DataError(f"{printable(predictions.path)}: was made from a list with the SHA-256 {str(recorded['sha256'])[:12]}..., "
+                        f"but {path} has {sha256[:12]}...: another list, or edited since; run --eval again, or name the right "
+                        "one with --list")
     return EvaluatedList(path, [entry.name for entry in read_list(path, None, allow_outside=True)])

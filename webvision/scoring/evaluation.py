@@ -53,7 +53,10 @@ def compare_files(path_a, path_b, ks, tie_rule):
 
 
 def score_folder(preds, gts, class_map, ks, results):
-    """Kneron's evaluation of a folder, written to `results` too; without `ks`, top-1 and the largest of top-2 to top-5 that the files can answer."""
+    """Kneron's evaluation of a folder, written to `results` too.
+
+    Without `ks`: top-1, and top-5 or the largest k that the files can answer.
+    """
     run = kneron.load_folder(preds, gts, class_map)
     stored = run.arrays.top.shape[1]
     card = scorecard.score(run, ks=ks or tuple(dict.fromkeys((1, min(5, stored)))), per_class=True)

@@ -130,8 +130,10 @@ def _read_prediction(path, matcher):
     if type(row) is not dict or type(row.get("img_path")) is not str:
         raise ValueError("no \"img_path\"")
     pairs = row.get(PAIRS_KEY)
-    if type(pairs) is not list or not pairs:
-        raise ValueError(f"\"{PAIRS_KEY}\" is {describe(pairs)}, not a list of [score, label]" if pairs != [] else "no [score, label] pair")
+    if type(pairs) is not list:
+        raise ValueError(f"\"{PAIRS_KEY}\" is {describe(pairs)}, not a list of [score, label]")
+    if not pairs:
+        raise ValueError("no [score, label] pair")
     for pair in pairs:
         if type(pair) is not list or len(pair) != 2:
             raise ValueError(f"{describe(pair)} is not [score, label]")

@@ -150,7 +150,8 @@ def check_batch(names, labels, top, scores, num_classes):
 def check_frame(path, document):
     """The header of `document`; DataError unless it is a prediction document of this version with a sensible header."""
     if type(document) is list:
-        raise DataError(f"{path}: a plain JSON list, not a {FORMAT} document; json2sub.py and eval_score.py read such a list with its companion")
+        raise DataError(f"{path}: a plain JSON list, not a {FORMAT} document; json2sub.py and eval_score.py read such a list "
+                        "with its companion")
     if type(document) is not dict or document.get("format") != FORMAT:
         raise DataError(f"{path}: not a prediction file: \"format\" is not {FORMAT!r}")
     if type(document.get("version")) is not int or document["version"] != VERSION:
@@ -164,7 +165,8 @@ def check_frame(path, document):
     counts = {"k": (header.get("k"), 1), "classes.count": (header.get("classes", {}).get("count"), 1),
               "list.rows": (header.get("list", {}).get("rows"), 0)}
     if shard := header.get("shard"):
-        counts |= {"shard.start": (shard.get("start", "missing"), 0), "shard.stop": (shard.get("stop", "missing"), shard.get("start"))}
+        start, stop = shard.get("start", "missing"), shard.get("stop", "missing")
+        counts |= {"shard.start": (start, 0), "shard.stop": (stop, start)}
     for key, (value, least) in counts.items():
         most = MAX_ROWS if key.startswith(("list", "shard")) else MAX_CLASSES
         if value is not None and (type(value) is not int or type(least) is not int or not least <= value <= most):

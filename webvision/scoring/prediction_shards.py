@@ -16,9 +16,11 @@ def merge_shards(paths, out):
     for shard in shards:
         rest = {key: value for key, value in shard.header.items() if key != "shard"}
         if different := [key for key in {**header, **rest} if header.get(key) != rest.get(key)]:
-            raise DataError(f"{shard.path}: header: {', '.join(different)} differ from {shards[0].path}; these are not parts of one evaluation")
+            raise DataError(f"{shard.path}: header: {', '.join(different)} differ from {shards[0].path}; these are not parts "
+                            "of one evaluation")
         if _start(shard) != position:
-            raise DataError(f"{shard.path}: starts at row {_start(shard)} of the list, but the shards before it end at row {position}")
+            raise DataError(f"{shard.path}: starts at row {_start(shard)} of the list, but the shards before it end at "
+                            f"row {position}")
         position = shard.header["shard"]["stop"]
     total = header.get("list", {}).get("rows")
     if total is not None and position != total:

@@ -59,7 +59,8 @@ class PredictionWriter:
         """Append a batch: names[n], labels[n] (None or negative: unlabelled), top[n,k], scores[n,k], problems[n] or None."""
         finite = np.isfinite(np.asarray(scores, np.float32)).all(axis=-1)
         if not finite.all():
-            raise DataError(f"the scores of {names[int(np.argmin(finite))]!r} are not finite: the network's weights or its input are broken")
+            raise DataError(f"the scores of {names[int(np.argmin(finite))]!r} are not finite: the network's weights or its "
+                            "input are broken")
         labels, top, scores = check_batch(names, labels, top, scores, self._num_classes)
         if self._k not in (None, top.shape[1]):
             raise ValueError(f"{top.shape[1]} class ids a row after rows of {self._k}")
@@ -134,7 +135,8 @@ class Predictions:
             with open(self.path, "rb") as file:
                 first = file.readline(MAX_LINE)
         except FileNotFoundError:
-            raise DataError(f"{self.path}: no such file; `python3 ./imagenet-resnet.py --eval --load CHECKPOINT --data DIR` writes it") from None
+            raise DataError(f"{self.path}: no such file; `python3 ./imagenet-resnet.py --eval --load CHECKPOINT --data DIR` "
+                            "writes it") from None
         self._by_line = first.startswith(b'{"format":"%s"' % FORMAT.encode()) and first.endswith(b'"predictions":[\n')
         self._document = self._parse(first[:-1].decode("ascii", "replace") + "]}", 1) if self._by_line else self._read_whole()
         self.header = check_frame(self.path, self._document)
@@ -185,7 +187,8 @@ class Predictions:
         if tail_rows is not None and rows != tail_rows:
             faults.append(f"row {rows}: the file ends here, but says that it holds {tail_rows} rows")
         elif tail_hash is not None and names_hash != tail_hash:
-            faults.append(f"rows 1 to {rows}: the names are not those that were written (names_sha256 differs): rows were exchanged or renamed")
+            faults.append(f"rows 1 to {rows}: the names are not those that were written (names_sha256 differs): rows were "
+                          "exchanged or renamed")
         return faults
 
     def _blocks(self):
@@ -222,7 +225,8 @@ class Predictions:
                     yield text[:-1] if open_row else text
                 elif len(line) == MAX_LINE:
                     raise DataError(f"{self.path}: row {row}: longer than {MAX_LINE} bytes; this is no prediction file")
-        raise DataError(f"{self.path}: row {row}: the file ends in or after this row, without its closing bracket: it was cut off; run --eval again")
+        raise DataError(f"{self.path}: row {row}: the file ends in or after this row, without its closing bracket: it was cut "
+                        "off; run --eval again")
 
     def _read_tail(self, line, row, open_row):
         if open_row:
@@ -241,7 +245,8 @@ class Predictions:
         """The document of a file that another program wrote or re-formatted."""
         size = os.path.getsize(self.path)
         if size > MAX_WHOLE:
-            raise DataError(f"{self.path}: {size} bytes that are not one prediction a line; files of that form are read up to {MAX_WHOLE} bytes")
+            raise DataError(f"{self.path}: {size} bytes that are not one prediction a line; files of that form are read up to "
+                            f"{MAX_WHOLE} bytes")
         with open(self.path, "rb") as file:
             text = file.read()
         try:

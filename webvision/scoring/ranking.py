@@ -102,4 +102,5 @@ def _check(scores, tie_rule):
 def _refuse_nan(scores, first_row):
     nan = np.isnan(scores).any(axis=1)
     if nan.any():
-        raise DataError(f"row {first_row + int(np.argmax(nan)) + 1}: NaN among the scores; a network with NaN weights has no predictions")
+        raise DataError(f"row {first_row + int(np.argmax(nan)) + 1}: NaN among the scores; a network with NaN weights has no "
+                        "predictions")

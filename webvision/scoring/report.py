@@ -12,9 +12,9 @@ from webvision.errors import DataError
 from webvision.scoring import intervals, metrics, report_charts, report_figures, report_html, report_run, scorecard
 from webvision.scoring.calibration import reliability
 from webvision.scoring.report_gallery import Thumbnails, split_of
-from webvision.scoring.runs import load_run, same_images
+from webvision.scoring.report_html import esc, section, share
+from webvision.scoring.runs import LoadedRun, load_run, same_images
 
-PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "report_page")
 SHOWN_MISTAKES, SHOWN_LABEL_ERRORS, SHOWN_PAIRS = 24, 36, 25
 HARD_CLASSES, HARD_IMAGES = 8, 6
 
@@ -28,7 +28,7 @@ class Sources(NamedTuple):
 
 class Subject(NamedTuple):
     """What the sections are about."""
-    run: object                        # the LoadedRun
+    run: LoadedRun
     card: dict                         # its scorecard
     wrong: dict                        # k -> bool[n]
     table: report_figures.ClassTable
@@ -47,34 +47,36 @@ def build_report(paths, sources=Sources()):
     first, others, training = _sort_out([load_run(path) for path in paths])
     wrong = {k: scorecard.outcomes(first, k) for k in (1, 5)}
     subject = Subject(first, scorecard.score(first), wrong, report_figures.class_table(first, wrong[1], wrong[5]),
-                      report_run.class_names(first, sources.data_dir, sources.names_path), report_run.train_counts(first, sources.data_dir),
-                      Thumbnails(sources.data_dir))
+                      report_run.class_names(first, sources.data_dir, sources.names_path),
+                      report_run.train_counts(first, sources.data_dir), Thumbnails(sources.data_dir))
     epochs, stats_path = report_run.read_stats(first, sources.run_dir)
     rows = report_html.class_rows(subject.table, subject.names, subject.train_counts)
-    section = report_html.section
     sections = [
         section("summary", "At a glance", _summary(subject)),
         section("runs", "Runs compared", _comparison(subject, others)),
-        section("training", "Training", f'<div class="charts">{report_run.training_curves(epochs)}</div>' if epochs else ""),
+        section("training", "Training", _charts(report_run.training_curves(epochs))),
         section("frequency", "What imbalance costs", *_frequency(subject)),
         section("classes", "Classes", report_html.class_section(rows, subject.train_counts is not None)),
         section("confusions", "Confused pairs", _confusions(subject)),
-        section("calibration", "Calibration", _calibration(subject), "A network that is 90 % sure should be right nine times of ten."),
-        section("mistakes", "Confident mistakes", _mistakes(subject), "Wrong, and sure of it. Some of these labels may be wrong instead."),
+        section("calibration", "Calibration", _calibration(subject),
+                "A network that is 90 % sure should be right nine times of ten."),
+        section("mistakes", "Confident mistakes", _mistakes(subject),
+                "Wrong, and sure of it. Some of these labels may be wrong instead."),
         section("hardest", "Hardest classes", _hardest(subject)),
         section("labels", "Probable label errors in training", _label_errors(subject, training),
                 "Another class is far more probable than the label. Look before you delete: these are suspicions."),
-        section("unreadable", "Unreadable pictures", report_html.problems([(n, p) for n, p in zip(first.arrays.names, first.arrays.problems) if p])),
+        section("unreadable", "Unreadable pictures", _unreadable(first)),
     ]
-    return _page(first, [s for s in sections if s], rows), _remarks(subject, stats_path, training, sources)
+    return _page(first, [part for part in sections if part], rows), _remarks(subject, stats_path, training, sources)
 
 
 def _sort_out(runs):
     """(the subject, runs over the same images, runs over training lists)."""
     for run in runs:
-        if run.arrays.scores is None or run.labels is None or not len(run.arrays.names):
-            raise DataError(f"{run.path}: has no {'scores' if run.arrays.scores is None else 'labels' if run.labels is None else 'rows'}; "
-                            "a report needs predictions of labelled images")
+        lacking = [what for what, absent in (("scores", run.arrays.scores is None), ("labels", run.labels is None),
+                                             ("rows", not run.arrays.names)) if absent]
+        if lacking:
+            raise DataError(f"{run.path}: has no {lacking[0]}; a report needs predictions of labelled images")
         if not (-1e-5 <= run.arrays.scores.min() and run.arrays.scores.max() <= 1 + 1e-5):
             raise DataError(f"{run.path}: its scores are not probabilities; a report speaks of how sure the network is")
     first, others, training = runs[0], [], []
@@ -87,26 +89,33 @@ def _sort_out(runs):
     return first, others, training or [first] * (split_of(first) == "train")
 
 
+def _summary(subject):
+    run, card = subject.run, subject.card
+    unreadable, absent = card["unreadable_images"], card["classes_without_images"]
+    return report_html.tiles(card) + report_html.facts([
+        ("predictions", run.path),
+        ("list", run.header.get("list", {}).get("path")),
+        ("images", f"{len(run.labels):,}"),
+        ("classes", f"{card['classes']:,}" + (f", {absent} without images" if absent else "")),
+        ("model", _model(run) or None),
+        ("checkpoint", run.header.get("checkpoint", {}).get("path")),
+        ("unreadable", f"{unreadable} of the pictures, counted with their fall-back ids" if unreadable else None)])
+
+
 def _model(run):
     model = run.header.get("model", {})
     return " ".join(dict.fromkeys(str(model[key]) for key in ("name", "mode", "depth") if model.get(key) is not None))
 
 
-def _summary(subject):
-    header, run = subject.run.header, subject.run
-    checkpoint = header.get("checkpoint", {})
-    unreadable = subject.card["unreadable_images"]
-    absent = subject.card["classes_without_images"]
-    return report_html.tiles(subject.card) + report_html.facts([
-        ("predictions", run.path), ("list", header.get("list", {}).get("path")), ("images", f"{len(run.labels):,}"),
-        ("classes", f"{subject.card['classes']:,}" + (f", {absent} without images" if absent else "")), ("model", _model(run) or None),
-        ("checkpoint", checkpoint.get("path")), ("unreadable", f"{unreadable} of the pictures, counted with their fall-back ids" if unreadable else None)])
+def _charts(charts):
+    return f'<div class="charts">{charts}</div>' if charts else ""
 
 
 def _comparison(subject, others):
     if not others:
         return ""
-    differences = [intervals.compare(subject.run.labels, subject.wrong[1], scorecard.outcomes(run, 1), subject.run.class_range) for run in others]
+    differences = [intervals.compare(subject.run.labels, subject.wrong[1], scorecard.outcomes(run, 1), subject.run.class_range)
+                   for run in others]
     return report_html.comparison([subject.card, *map(scorecard.score, others)], differences)
 
 
@@ -119,8 +128,8 @@ def _frequency(subject):
         return "<p>All classes have equally many training images.</p>", ""
     groups = [(report_charts.short(b.low), f"{b.classes} classes with {b.low} to {b.high} training images", [b.top1, b.top5])
               for b in effect.bins]
-    lead = (f"The rarest fifth of the classes has {report_html.share(effect.rare)} top-1 error, the most frequent fifth {report_html.share(effect.frequent)}; "
-            f"the most frequent class has {effect.ratio:,.0f} times the training images of the rarest.")
+    lead = (f"The rarest fifth of the classes has {share(effect.rare)} top-1 error, the most frequent fifth "
+            f"{share(effect.frequent)}; the most frequent class has {effect.ratio:,.0f} times the training images of the rarest.")
     chart = report_charts.bar_chart("Mean error of classes, by their training images", groups, ["top-1 error", "top-5 error"],
                                     x_name="training images of a class, from")
     return chart + report_html.frequency_table(effect), lead
@@ -133,55 +142,59 @@ def _confusions(subject):
 
 
 def _calibration(subject):
-    found = reliability(subject.run.arrays.scores[:, 0], metrics.topk_wrong(subject.run.labels, subject.run.arrays.top, 1))
-    return f'<div class="charts">{report_charts.reliability_charts(found)}</div>'
+    arrays = subject.run.arrays
+    found = reliability(arrays.scores[:, 0], metrics.topk_wrong(subject.run.labels, arrays.top, 1))
+    return _charts(report_charts.reliability_charts(found))
 
 
 def _cards(subject, run, rows):
-    split = split_of(run)
+    """What the gallery shows of `rows` of `run`."""
+    split, arrays = split_of(run), run.arrays
     for row in rows:
-        name = run.arrays.names[row]
-        yield (subject.thumbnails.address(name, split), name, subject.names[run.labels[row]], subject.names[run.arrays.top[row, 0]], float(run.arrays.scores[row, 0]))
+        yield (subject.thumbnails.address(arrays.names[row], split), arrays.names[row], subject.names[run.labels[row]],
+               subject.names[arrays.top[row, 0]], float(arrays.scores[row, 0]))
 
 
 def _mistakes(subject):
-    return report_html.gallery(_cards(subject, subject.run, report_figures.confident_mistakes(subject.run, SHOWN_MISTAKES)))
+    rows = report_figures.confident_mistakes(subject.run, SHOWN_MISTAKES)
+    return report_html.gallery(_cards(subject, subject.run, rows))
 
 
 def _hardest(subject):
     parts = []
     for c, rows in report_figures.hardest_classes(subject.run, subject.table, HARD_CLASSES, HARD_IMAGES):
-        parts.append(f"<h3>{report_html.esc(subject.names[c])} <small>{report_html.share(subject.table.errors1[c])} of "
-                     f"{subject.table.images[c]} images wrong</small></h3>" + report_html.gallery(_cards(subject, subject.run, rows)))
+        wrong = f"{share(subject.table.errors1[c])} of {subject.table.images[c]} images wrong"
+        parts.append(f"<h3>{esc(subject.names[c])} <small>{wrong}</small></h3>")
+        parts.append(report_html.gallery(_cards(subject, subject.run, rows)))
     return "".join(parts)
 
 
 def _label_errors(subject, training):
     if not training:
-        return ("<p>To look for them, predict the training list too, best with networks that did not learn from the pictures that they judge, "
-                "and give the files as further arguments: <code>--eval --split train --out train.json</code>, then "
-                "<code>report.py predictions.json train.json</code>.</p>")
-    found = sorted(((margin, run, row) for run in training for row, margin in report_figures.probable_label_errors(run)), key=lambda item: -item[0])
-    cards = (card for _, run, row in found[:SHOWN_LABEL_ERRORS] for card in _cards(subject, run, [row]))
-    told = f"<p>{len(found):,} of {sum(len(run.labels) for run in training):,} labels are suspect; the first {min(len(found), SHOWN_LABEL_ERRORS)} of them:</p>"
-    return told + report_html.gallery(cards)
+        return report_html.read_part("training.html")
+    found = [(margin, run, row) for run in training for row, margin in report_figures.probable_label_errors(run)]
+    found.sort(key=lambda item: -item[0])
+    shown = found[:SHOWN_LABEL_ERRORS]
+    labels = sum(len(run.labels) for run in training)
+    told = f"<p>{len(found):,} of {labels:,} labels are suspect; the first {len(shown)} of them:</p>"
+    return told + report_html.gallery(card for _, run, row in shown for card in _cards(subject, run, [row]))
+
+
+def _unreadable(run):
+    return report_html.problems([(name, reason) for name, reason in zip(run.arrays.names, run.arrays.problems) if reason])
 
 
 def _page(run, sections, rows):
-    parts = {name: _read(name) for name in ("page.html", "page.css", "page.js")}
-    links = "".join(f'<li><a href="#{key}">{title}</a></li>' for key, title in
-                    re.findall(r'<section id="(\w+)".*?<h2[^>]*>(.*?)</h2>', "".join(sections), re.DOTALL))
+    style, script = report_html.read_part("page.css"), report_html.read_part("page.js")
+    headings = re.findall(r'<section id="(\w+)".*?<h2[^>]*>(.*?)</h2>', "".join(sections), re.DOTALL)
     data = json.dumps({"columns": [[key, kind] for key, _, kind in report_html.TABLE_COLUMNS], "rows": rows}, separators=(",", ":"))
-    title = f"{_model(run) or os.path.basename(run.path)} on {os.path.basename(str(run.header.get('list', {}).get('path', 'a list')))}"
-    values = {"title": report_html.esc(f"What {title} gets wrong"), "style": parts["page.css"], "script": parts["page.js"], "links": links,
-              "style_hash": _digest(parts["page.css"]), "script_hash": _digest(parts["page.js"]), "sections": "\n".join(sections),
-              "data": data.replace("<", "\\u003c")}            # so that no name can end the element that holds it
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], parts["page.html"])
-
-
-def _read(name):
-    with open(os.path.join(PAGE, name), encoding="utf-8") as file:
-        return file.read()
+    evaluated = os.path.basename(str(run.header.get("list", {}).get("path", "a list")))
+    return report_html.fill("page.html", {
+        "title": esc(f"What {_model(run) or os.path.basename(run.path)} on {evaluated} gets wrong"),
+        "links": "".join(f'<li><a href="#{key}">{title}</a></li>' for key, title in headings),
+        "sections": "\n".join(sections),
+        "data": data.replace("<", "\\u003c"),            # so that no name can end the element that holds it
+        "style": style, "style_hash": _digest(style), "script": script, "script_hash": _digest(script)})
 
 
 def _digest(text):
@@ -191,10 +204,11 @@ def _digest(text):
 
 def _remarks(subject, stats_path, training, sources):
     remarks = []
+    missing = subject.thumbnails.missing
     if sources.data_dir is None:
         remarks.append("without --data DIR the report has no pictures")
-    elif subject.thumbnails.missing:
-        remarks.append(f"{subject.thumbnails.missing} pictures could not be shown: not found or not readable below {sources.data_dir}")
+    elif missing:
+        remarks.append(f"{missing} pictures could not be shown: not found or not readable below {sources.data_dir}")
     if stats_path is None:
         remarks.append("no stats.json beside the checkpoint or the predictions: no training curves (--run DIR names the run)")
     if subject.train_counts is None:

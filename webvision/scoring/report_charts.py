@@ -71,8 +71,9 @@ def bar_chart(title, groups, names, *, x_name):
         for number, value in enumerate(values):
             if math.isfinite(value):
                 x = centre + width * (number - len(values) / 2)
-                parts.append(_bar(x, y_axis.at(value), width - 2, y_axis.start, number, f"{hint}, {names[number]}: {100 * value:.1f} %"))
-        parts.append(f'<text class="tick" text-anchor="middle" x="{centre:.1f}" y="{HEIGHT - BOTTOM + 16}">{escape(label)}</text>')
+                told = f"{hint}, {names[number]}: {100 * value:.1f} %"
+                parts.append(_bar(x, y_axis.at(value), width - 2, y_axis.start, number, told))
+        parts.append(_under(centre, 16, label))
     return _figure(title, parts, names)
 
 
@@ -103,9 +104,13 @@ def _frame(x_axis, y_axis, y_text, x_name, x_text="{:g}".format):
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
                      f'<text class="tick" text-anchor="end" x="{LEFT - 6}" y="{y + 4:.1f}">{y_text(value)}</text>')
     for value in _ticks(x_axis) if x_axis else ():
-        parts.append(f'<text class="tick" text-anchor="middle" x="{x_axis.at(value):.1f}" y="{HEIGHT - BOTTOM + 16}">{x_text(value)}</text>')
-    parts.append(f'<text class="tick" text-anchor="middle" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}">{escape(x_name)}</text>')
+        parts.append(_under(x_axis.at(value), 16, x_text(value)))
+    parts.append(_under((LEFT + WIDTH - RIGHT) / 2, 38, x_name))
     return "".join(parts)
+
+
+def _under(x, down, text):
+    return f'<text class="tick" text-anchor="middle" x="{x:.1f}" y="{HEIGHT - BOTTOM + down}">{escape(text)}</text>'
 
 
 def _ticks(axis):

@@ -100,7 +100,10 @@ def probable_label_errors(run):
 
 
 def hardest_classes(run, table, limit, images_each):
-    """[(class, rows of its mistakes, surest first)] for the classes with the highest top-1 error, among those with enough images."""
+    """[(class, rows of its mistakes, surest first)] for the classes with the highest top-1 error.
+
+    Classes with fewer than `LEAST_IMAGES` images are passed over, unless all have so few.
+    """
     least = min(LEAST_IMAGES, int(np.max(table.images, initial=0)))
     candidates = np.flatnonzero((table.images >= max(1, least)) & (table.errors1 > 0))
     worst = candidates[np.lexsort((-table.images[candidates], -table.errors1[candidates]))][:limit]

@@ -1,25 +1,39 @@
 """The report's sections as HTML. Every text from a file passes through `esc`."""
 import html
 import math
+import os
+import re
 
 from webvision.errors import printable
 
+PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "report_page")
 SHOWN_PROBLEMS = 100
-TABLE_COLUMNS = (                  # key, heading, kind; page.js shows the same rows in the same way
-    ("name", "class", "text"), ("top1", "top-1 error", "share"), ("top5", "top-5 error", "share"), ("images", "images", "count"),
-    ("train", "in training", "count"), ("precision", "precision", "share"), ("f1", "F1", "share"), ("taken", "most often taken for", "text"))
-TOP1 = 1                           # its place in a row
 FIRST_ROWS = 50
+TABLE_COLUMNS = (                  # key, heading, kind; page.js shows the same rows in the same way
+    ("name", "class", "text"), ("top1", "top-1 error", "share"), ("top5", "top-5 error", "share"),
+    ("images", "images", "count"), ("train", "in training", "count"), ("precision", "precision", "share"),
+    ("f1", "F1", "share"), ("taken", "most often taken for", "text"))
+TOP1 = 1                           # its place in a row
 
 
 def esc(text):
-    """`text` safe inside HTML text and attributes; control characters, reading-direction marks and bad bytes become visible escapes."""
+    """`text` safe inside HTML; control characters, reading-direction marks and bad bytes become visible escapes."""
     return html.escape(printable(text))
 
 
 def share(value, digits=1):
     """A fraction as percent; a dash where there is none."""
     return "–" if value is None or math.isnan(value) else f"{100 * value:.{digits}f}\u00a0%"
+
+
+def fill(name, values):
+    """The file `name` of the page with {{key}} replaced by values[key], which are HTML already."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], read_part(name))
+
+
+def read_part(name):
+    with open(os.path.join(PAGE, name), encoding="utf-8") as file:
+        return file.read()
 
 
 def section(key, title, body, lead=""):
@@ -30,18 +44,34 @@ def section(key, title, body, lead=""):
     return f'<section id="{key}" aria-labelledby="{key}-title"><h2 id="{key}-title">{esc(title)}</h2>{lead}{body}</section>'
 
 
+def table(label, columns, rows):
+    """A table that scrolls sideways by itself: columns are (heading, kind), rows are lists of HTML; kind 'name' heads a row."""
+    heads = "".join(f'<th scope="col" class="{kind}">{heading}</th>' for heading, kind in columns)
+    body = "".join(f"<tr>{''.join(_cell(value, kind) for value, (_, kind) in zip(row, columns, strict=True))}</tr>" for row in rows)
+    return _scroll(label, f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>")
+
+
+def _cell(value, kind):
+    return f'<th scope="row">{value}</th>' if kind == "name" else f'<td class="{kind}">{value}</td>'
+
+
+def _scroll(label, content):
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">{content}</div>'
+
+
 def facts(pairs):
-    """A list of terms and values."""
-    return '<dl class="facts">' + "".join(f"<div><dt>{esc(term)}</dt><dd>{esc(value)}</dd></div>" for term, value in pairs if value is not None) + "</dl>"
+    """A list of terms and values; pairs without a value are left out."""
+    items = "".join(f"<div><dt>{esc(term)}</dt><dd>{esc(value)}</dd></div>" for term, value in pairs if value is not None)
+    return f'<dl class="facts">{items}</dl>'
 
 
 def tiles(card):
     """The headline: four errors with their intervals, F1 and the calibration error."""
     parts = []
-    for balanced, words in (("", ""), ("balanced_", "balanced ")):
+    for kind, words in (("", ""), ("balanced_", "balanced ")):
         for k, found in card["errors"].items():
-            low, high = found[f"{balanced}interval"]
-            parts.append(_tile(f"{words}top-{k[3:]} error", share(found[f"{balanced}error"]), f"95 %: {share(low)} to {share(high)}"))
+            low, high = map(share, found[f"{kind}interval"])
+            parts.append(_tile(f"{words}top-{k[3:]} error", share(found[f"{kind}error"]), f"95 %: {low} to {high}"))
     parts.append(_tile("macro F1", share(card["averages"]["macro"]["f1"]), "of the first choice"))
     if "calibration" in card:
         parts.append(_tile("calibration error", share(card["calibration"]["ece"]), "ECE, 15 bins"))
@@ -54,14 +84,11 @@ def _tile(term, value, hint):
 
 def comparison(cards, differences):
     """A row a run: its errors, and its difference to the first run with interval and p-value."""
-    rows = []
-    for i, card in enumerate(cards):
-        cells = "".join(f"<td class=\"figure\">{share(card['errors'][k][kind])}</td>" for k in card["errors"] for kind in ("error", "balanced_error"))
-        against = "<td>reference</td>" if i == 0 else f"<td>{_difference(differences[i - 1])}</td>"
-        rows.append(f"<tr><th scope=\"row\">{esc(card['predictions'])}</th>{cells}{against}</tr>")
-    heads = "".join(f'<th scope="col">{words}top-{k[3:]}</th>' for k in cards[0]["errors"] for words in ("", "balanced "))
-    return (f'<div class="scroll" tabindex="0" role="region" aria-label="Runs"><table><thead><tr><th scope="col">run</th>{heads}'
-            f'<th scope="col">top-1 against the first</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>')
+    columns = [("run", "name"), *((f"{words}top-{k[3:]}", "share") for k in cards[0]["errors"] for words in ("", "balanced ")),
+               ("top-1 against the first", "text")]
+    rows = [[esc(card["predictions"]), *(share(found[kind]) for found in card["errors"].values() for kind in ("error", "balanced_error")),
+             _difference(differences[i - 1]) if i else "reference"] for i, card in enumerate(cards)]
+    return table("Runs", columns, rows)
 
 
 def _difference(found):
@@ -72,67 +99,62 @@ def _difference(found):
 
 def frequency_table(effect):
     """The numbers behind the bars of the frequency chart."""
-    rows = "".join(f"<tr><td>{b.low} to {b.high}</td><td>{b.classes}</td><td>{share(b.top1)}</td><td>{share(b.top5)}</td></tr>" for b in effect.bins)
-    return ('<details><summary>as a table</summary><table><thead><tr><th scope="col">training images</th><th scope="col">classes</th>'
-            f'<th scope="col">top-1 error</th><th scope="col">top-5 error</th></tr></thead><tbody>{rows}</tbody></table></details>')
+    columns = [("training images", "text"), ("classes", "count"), ("top-1 error", "share"), ("top-5 error", "share")]
+    rows = [[f"{b.low} to {b.high}", b.classes, share(b.top1), share(b.top5)] for b in effect.bins]
+    return f"<details><summary>as a table</summary>{table('Error by training images', columns, rows)}</details>"
 
 
-def class_rows(table, names, train_counts):
-    """A list for each class, in the order of TABLE_COLUMNS, None where there is no figure."""
-    def figure(value):
+def class_rows(figures, names, train_counts):
+    """A list for each class, in the order of TABLE_COLUMNS, None where there is no figure. `figures` is a ClassTable."""
+    def number(value):
         return None if math.isnan(value) else round(float(value), 4)
     rows = []
     for c, name in enumerate(names):
-        taken = f"{printable(names[table.taken_for[c]])} ({table.taken_count[c]})" if table.taken_for[c] >= 0 else ""
-        rows.append([printable(name), figure(table.errors1[c]), figure(table.errors5[c]), int(table.images[c]),
-                     None if train_counts is None else int(train_counts[c]), figure(table.precision[c]), figure(table.f1[c]), taken])
+        other, count = figures.taken_for[c], figures.taken_count[c]
+        rows.append([printable(name), number(figures.errors1[c]), number(figures.errors5[c]), int(figures.images[c]),
+                     None if train_counts is None else int(train_counts[c]), number(figures.precision[c]), number(figures.f1[c]),
+                     f"{printable(names[other])} ({count})" if other >= 0 else ""])
     return rows
 
 
 def class_section(rows, has_train_counts):
-    """The table's frame, its controls, and the first rows as text, so that a page without scripts shows them too."""
-    columns = [column for column in TABLE_COLUMNS if has_train_counts or column[0] != "train"]
-    heads = "".join(f'<th scope="col" class="{kind}" data-key="{key}" aria-sort="{"descending" if key == "top1" else "none"}">'
-                    f'<button type="button">{heading}</button></th>' for key, heading, kind in columns)
+    """The table of classes with its controls. The worst rows are in it as text, so that a page without scripts shows them too."""
+    columns = [(i, *column) for i, column in enumerate(TABLE_COLUMNS) if has_train_counts or column[0] != "train"]
+    heads = "".join(f'<th scope="col" class="{kind}" data-key="{key}" aria-sort="{"descending" if i == TOP1 else "none"}">'
+                    f'<button type="button">{heading}</button></th>' for i, key, heading, kind in columns)
     worst = sorted(rows, key=lambda row: (row[TOP1] is None, -(row[TOP1] or 0)))[:FIRST_ROWS]
-    body = "".join("<tr>" + "".join(_cell(row[index], kind) for index, (key, _, kind) in enumerate(TABLE_COLUMNS) if has_train_counts or key != "train")
-                   + "</tr>" for row in worst)
-    return ('<div class="controls"><label>Filter <input id="filter" type="search" placeholder="name" autocomplete="off" aria-describedby="filter-hint"></label>'
-            '<label>Show <select id="group"><option value="all">all classes</option><option value="worst">error of 50 % or more</option>'
-            '<option value="perfect">no error</option><option value="absent">without images</option></select></label>'
-            '<span id="filter-hint" class="hint">key <kbd>/</kbd> goes to the filter</span><output id="count" aria-live="polite"></output></div>'
-            f'<div class="scroll" tabindex="0" role="region" aria-label="Classes"><table id="classes-table"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
-            '<div class="controls pager"><button type="button" id="previous">previous</button><output id="page"></output>'
-            '<button type="button" id="next">next</button><button type="button" id="everything">show all rows</button></div>')
+    body = "".join(f"<tr>{''.join(_cell(_figure(row[i], kind), kind) for i, _, _, kind in columns)}</tr>" for row in worst)
+    whole = f'<table id="classes-table"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
+    return fill("classes.html", {"table": _scroll("Classes", whole)})
 
 
-def _cell(value, kind):
-    text = share(value) if kind == "share" else "–" if value is None else str(value)
-    return f'<td class="{kind}">{html.escape(text)}</td>'
+def _figure(value, kind):
+    return share(value) if kind == "share" else "–" if value is None else html.escape(str(value))
 
 
-def confusions(pairs, names, both_ways):
-    """The most frequent mistakes; `both_ways` maps (label, predicted) to the count of the reverse mistake."""
-    rows = "".join(f"<tr><td>{esc(names[p.label])}</td><td>{esc(names[p.predicted])}</td><td class=\"count\">{p.count}</td><td class=\"share\">{share(p.share)}</td>"
-                   f"<td class=\"count\">{both_ways.get((p.predicted, p.label), 0)}</td></tr>" for p in pairs)
-    return rows and ('<div class="scroll" tabindex="0" role="region" aria-label="Confused pairs"><table><thead><tr><th scope="col">class</th><th scope="col">taken for</th>'
-                     '<th scope="col" class="count">images</th><th scope="col" class="share">of its images</th><th scope="col" class="count">the other way</th></tr></thead>'
-                     f"<tbody>{rows}</tbody></table></div>")
+def confusions(pairs, names, counts):
+    """The mistakes `pairs`; `counts` maps (label, predicted) to how often it happens, for the reverse of each."""
+    columns = [("class", "text"), ("taken for", "text"), ("images", "count"), ("of its images", "share"), ("the other way", "count")]
+    rows = [[esc(names[pair.label]), esc(names[pair.predicted]), pair.count, share(pair.share),
+             counts.get((pair.predicted, pair.label), 0)] for pair in pairs]
+    return table("Confused pairs", columns, rows) if rows else ""
 
 
 def gallery(cards):
     """Pictures with what they are called and what they are taken for: [(address or None, name, label, predicted, confidence)]."""
     parts = []
     for address, name, label, predicted, confidence in cards:
-        picture = f'<img src="{address}" alt="{esc(label)}, taken for {esc(predicted)}">' if address else '<div class="no-picture">no picture</div>'
-        parts.append(f'<figure class="card">{picture}<figcaption><span class="label">{esc(label)}</span> <span class="arrow">taken for</span> '
-                     f'<span class="predicted">{esc(predicted)}</span> <span class="sure">{share(confidence, 0)} sure</span>'
-                     f'<span class="file">{esc(name)}</span></figcaption></figure>')
+        picture = '<div class="no-picture">no picture</div>'
+        if address:
+            picture = f'<img src="{address}" alt="{esc(label)}, taken for {esc(predicted)}">'
+        parts.append(f'<figure class="card">{picture}<figcaption><span class="label">{esc(label)}</span> '
+                     f'<span class="arrow">taken for</span> <span class="predicted">{esc(predicted)}</span> '
+                     f'<span class="sure">{share(confidence, 0)} sure</span><span class="file">{esc(name)}</span></figcaption></figure>')
     return f'<div class="gallery">{"".join(parts)}</div>' if parts else ""
 
 
 def problems(names_and_reasons):
     """The pictures that could not be read."""
     items = "".join(f"<li>{esc(name)}: {esc(reason)}</li>" for name, reason in names_and_reasons[:SHOWN_PROBLEMS])
-    more = f"<p>and {len(names_and_reasons) - SHOWN_PROBLEMS} more</p>" if len(names_and_reasons) > SHOWN_PROBLEMS else ""
-    return items and f'<ul class="problems">{items}</ul>{more}'
+    left = len(names_and_reasons) - SHOWN_PROBLEMS
+    return items and f'<ul class="problems">{items}</ul>' + (f"<p>and {left} more</p>" if left > 0 else "")

@@ -8,12 +8,12 @@ import numpy as np
 from webvision.data.index import open_index
 from webvision.data.lists import read_classes
 from webvision.errors import DataError, UsageError, printable
-from webvision.scoring.report_charts import Series, line_chart
+from webvision.scoring.report_charts import Series, line_chart, percent
 
 MAX_STATS = 1 << 27
 CURVES = (                          # title, the figures that belong in it, how its values are written, logarithmic
-    ("Error", lambda key: "error" in key and not key.startswith("learner"), None, False),
-    ("Loss", lambda key: key in ("loss", "train-loss", "cost", "xentropy-loss", "total_loss") or key.endswith("-loss"), "{:.3g}".format, False),
+    ("Error", lambda key: "error" in key, percent, False),
+    ("Loss", lambda key: key in ("loss", "cost", "total_loss") or key.endswith("-loss"), "{:.3g}".format, False),
     ("Learning rate", lambda key: key in ("learning_rate", "lr"), "{:.1e}".format, True))
 
 
@@ -81,10 +81,9 @@ def training_curves(epochs):
     for title, wanted, text, log in CURVES:
         series = []
         for key in filter(wanted, keys):
-            points = [(epoch.get("epoch_num", number), epoch[key]) for number, epoch in enumerate(epochs, 1) if _is_number(epoch.get(key))]
-            series.append(Series(key, points))
-        kind = {"y_text": text} if text else {}
-        charts.append(line_chart(title, series[:8], log=log, **kind))
+            series.append(Series(key, [(epoch.get("epoch_num", number), epoch[key]) for number, epoch in enumerate(epochs, 1)
+                                       if _is_number(epoch.get(key))]))
+        charts.append(line_chart(title, series[:8], y_text=text, log=log))
     return "".join(charts)
 
 

@@ -83,7 +83,8 @@ def average_runs(runs, out):
         same_images(first, run)
         if os.path.abspath(run.path) == os.path.abspath(out):
             raise UsageError(f"{out}: is one of the files to average; name another --out")
-    header = {**first.header, "averaged": [{key: run.header.get(key) for key in ("model", "checkpoint", "preprocessing")} for run in runs]}
+    origins = [{key: run.header.get(key) for key in ("model", "checkpoint", "preprocessing")} for run in runs]
+    header = {**first.header, "averaged": origins}
     with PredictionWriter(out, header) as writer:
         for start in range(0, len(first.arrays.names), CHUNK):
             part = slice(start, start + CHUNK)

@@ -26,8 +26,9 @@ class ScoreMatrix:
         scores = np.ascontiguousarray(scores, "<f4")
         if scores.ndim != 2 or scores.shape[1] != self.shape[1]:
             raise ValueError(f"scores of shape {scores.shape} for {self.shape[1]} classes")
-        if not np.isfinite(scores).all():
-            raise DataError(f"{self.path}: scores of row {self.shape[0] + 1 + int(np.argmin(np.isfinite(scores).all(axis=1)))} are not finite")
+        finite = np.isfinite(scores).all(axis=1)
+        if not finite.all():
+            raise DataError(f"{self.path}: scores of row {self.shape[0] + 1 + int(np.argmin(finite))} are not finite")
         self._file.write(scores.tobytes())
         self.shape = (self.shape[0] + len(scores), self.shape[1])
 

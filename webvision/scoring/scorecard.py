@@ -25,7 +25,8 @@ def outcomes(run, k, tie_rule="lowest"):
 def score(run, *, ks=(1, 5), tie_rule="lowest", per_class=False):
     """The figures of `run` as plain numbers, lists and dictionaries."""
     if run.labels is None:
-        raise DataError(f"{run.path}: the list has no labels, so there is nothing to score; utils/json2sub.py makes a submission of it")
+        raise DataError(f"{run.path}: the list has no labels, so there is nothing to score; utils/json2sub.py makes a "
+                        "submission of it")
     labels, size = run.labels, run.class_range
     wrong = {k: outcomes(run, k, tie_rule) for k in ks}
     card = {"predictions": run.path, "images": len(labels), "classes": size,
@@ -45,7 +46,7 @@ def score(run, *, ks=(1, 5), tie_rule="lowest", per_class=False):
 
 def _first_choice_figures(labels, predicted, size):
     table = metrics.class_scores(labels, predicted, size)
-    averages = {"micro": metrics.micro_scores(labels, predicted), "macro": table.average("macro"), "weighted": table.average("weighted")}
+    averages = {"micro": metrics.micro_scores(labels, predicted), **{kind: table.average(kind) for kind in ("macro", "weighted")}}
     return {"averages": {kind: dict(zip(("precision", "recall", "f1"), values)) for kind, values in averages.items()},
             "confused_pairs": [pair._asdict() for pair in metrics.confusion_pairs(labels, predicted, SHOWN_PAIRS)]}
 
@@ -69,8 +70,9 @@ def class_table(run, wrong):
     counts = metrics.class_counts(run.labels, size)
     errors = {k: metrics.class_errors(run.labels, values, size) for k, values in wrong.items()}
     found = metrics.class_scores(run.labels, run.arrays.top[:, 0], size)
-    rows = [{"class": c, "name": run.class_names[c] if run.class_names else str(c), "images": int(counts[c]),
-             **{f"top{k}_error": float(errors[k][c]) for k in errors}, "precision": None, "recall": None, "f1": None} for c in range(size)]
+    names = run.class_names or list(map(str, range(size)))
+    rows = [{"class": c, "name": names[c], "images": int(counts[c]), **{f"top{k}_error": float(errors[k][c]) for k in errors},
+             "precision": None, "recall": None, "f1": None} for c in range(size)]
     for c, precision, recall, f1 in zip(found.classes, found.precision, found.recall, found.f1):
         rows[c].update(precision=float(precision), recall=float(recall), f1=float(f1))
     return rows
@@ -99,7 +101,8 @@ def text(card):
     for kind, found in card["averages"].items():
         yield f"{kind:8s} precision {found['precision']:.4f}  recall {found['recall']:.4f}  F1 {found['f1']:.4f}"
     if "calibration" in card:
-        yield f"calibration error (ECE) {card['calibration']['ece']:.4f}" + (f"  log loss {card['log_loss']:.4f}" if "log_loss" in card else "")
+        loss = f"  log loss {card['log_loss']:.4f}" if "log_loss" in card else ""
+        yield f"calibration error (ECE) {card['calibration']['ece']:.4f}{loss}"
     if "per_class" in card:
         yield ""
         yield from _class_lines(card["per_class"])

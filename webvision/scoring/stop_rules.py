@@ -60,7 +60,8 @@ class StopRule:
         return all(figures[name] == target or better(name, figures[name], target) for name, target in self.targets.items())
 
     def __str__(self):
-        return ", ".join(f"{name} {'>=' if METRICS[name].higher_is_better else '<='} {target:g}" for name, target in self.targets.items())
+        return ", ".join(f"{name} {'>=' if METRICS[name].higher_is_better else '<='} {target:g}"
+                         for name, target in self.targets.items())
 
 
 def parse_stop_at(text):

@@ -28,7 +28,8 @@ def check_submission(path, *, list_path=None, num_classes=None):
         lines.pop()
     if not lines:
         faults.append("line 1: there are no predictions")
-    listed = {entry.name: number for number, entry in enumerate(read_list(list_path, None, allow_outside=True), 1)} if list_path else None
+    entries = read_list(list_path, None, allow_outside=True) if list_path else ()
+    listed = {entry.name: number for number, entry in enumerate(entries, 1)} if list_path else None
     remarks, seen, in_order = [], {}, []
     for number, raw in enumerate(lines, 1):
         line = raw.decode("utf-8", "surrogateescape")
@@ -39,7 +40,8 @@ def check_submission(path, *, list_path=None, num_classes=None):
         if listed is not None and name not in listed:
             faults.append(f"line {number}: {name!r} is not in {list_path}")
         if not remarks and line != f"{name} {'    '.join(ids)}":
-            remarks.append(f"line {number}: not exactly `name id    id    id    id    id` with four blanks between ids; the challenge's reader may accept it")
+            remarks.append(f"line {number}: not exactly `name id    id    id    id    id` with four blanks between ids; the "
+                           "challenge's reader may accept it")
         in_order.append(name)
     if listed is not None:
         faults += [f"no line for {name!r} (line {number} of {list_path})" for name, number in listed.items() if name not in seen]
@@ -64,8 +66,8 @@ def _content(path, member):
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             if names.count(member) != 1:
-                inside = next((name for name in names if name.endswith("/" + member)), None)
-                raise DataError(f"{path}: {member} must be at the zip's root, once; found {inside or ', '.join(names[:5]) or 'nothing'}")
+                found = ", ".join(names[:5]) or "nothing"
+                raise DataError(f"{path}: {member} must be at the zip's root, once; found {found}")
             faults += [f"holds {name!r} beside {member}" for name in names if name != member]
             if archive.getinfo(member).file_size > MAX_BYTES:
                 raise DataError(f"{path}: {member} is larger than {MAX_BYTES} bytes")

@@ -72,10 +72,12 @@ def name_faults(names, list_names, list_path):
     faults = [f"row {row}: {name!r} is not in {list_path}" for row, name in enumerate(names, 1) if name not in line_of]
     faults += [f"no row for {name!r} (line {line} of {list_path})" for name, line in line_of.items() if name not in row_of]
     if len(names) != len(list_names):
-        faults.append(f"row {min(len(names), len(list_names)) + 1}: {len(names)} predictions, but {list_path} has {len(list_names)} lines")
+        faults.append(f"row {min(len(names), len(list_names)) + 1}: {len(names)} predictions, but {list_path} has "
+                      f"{len(list_names)} lines")
     if not faults:
         row = next(row for row, (a, b) in enumerate(zip(names, list_names), 1) if a != b)
-        faults.append(f"row {row}: {names[row - 1]!r} where {list_path} has {list_names[row - 1]!r}: the rows are not in the list's order")
+        faults.append(f"row {row}: {names[row - 1]!r} where {list_path} has {list_names[row - 1]!r}: the rows are not in "
+                      "the list's order")
     return faults
 
 
