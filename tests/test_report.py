@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import report_fixtures
-from webvision.errors import DataError
-from webvision.scoring import report, report_charts, report_figures, report_html, scorecard
+from webvision.errors import DataError, UsageError
+from webvision.scoring import report, report_charts, report_figures, report_html, report_run, scorecard
 from webvision.scoring.runs import load_run
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -209,6 +209,17 @@ def test_what_is_not_known_is_left_out_and_said(tmp_path):
     parsed = Page(text)
     assert parsed.section("training") is None and parsed.section("frequency") is None and parsed.section("runs") is None
     assert "in training" not in parsed.section("classes") and [len(remarks), len(parsed.all("svg"))] == [4, 2]
+
+
+def test_synset_lines_give_readable_names_that_differ(tmp_path):
+    (tmp_path / "words.txt").write_text("n02165456 ladybug, ladybeetle, lady beetle\nn02012849 crane\nn03126707 crane, lifting device\nplain name\n")
+    report_fixtures.write_predictions(tmp_path / "p.json", list("abcd"), np.arange(4), np.eye(4, dtype=np.float32), header={"classes": {"count": 4, "names": list("wxyz")}}, k=2)
+    found = load_run(tmp_path / "p.json")
+    assert report_run.class_names(found) == list("wxyz")
+    assert report_run.class_names(found, names_path=tmp_path / "words.txt") == ["ladybug", "crane (n02012849)", "crane (n03126707)", "plain name"]
+    (tmp_path / "words.txt").write_text("one\n")
+    with pytest.raises(UsageError, match="1 lines for 4 classes"):
+        report_run.class_names(found, names_path=tmp_path / "words.txt")
 
 
 @pytest.mark.parametrize("stats", ["{", "{}", "[1]", "[" * 100_000])

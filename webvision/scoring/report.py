@@ -104,7 +104,8 @@ def _summary(subject):
 
 def _model(run):
     model = run.header.get("model", {})
-    return " ".join(dict.fromkeys(str(model[key]) for key in ("name", "mode", "depth") if model.get(key) is not None))
+    name = str(model.get("name") or "")
+    return " ".join([name, *(str(model[key]) for key in ("mode", "depth") if str(model.get(key, "")) not in name)]).strip()
 
 
 def _charts(charts):

@@ -2,6 +2,8 @@
 import json
 import math
 import os
+import re
+from collections import Counter
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from webvision.errors import DataError, UsageError, printable
 from webvision.scoring.report_charts import Series, line_chart, percent
 
 MAX_STATS = 1 << 27
+_SYNSET = re.compile(r"(?P<id>n\d{8})\s+(?P<word>[^,]+).*")
 CURVES = (                          # title, the figures that belong in it, how its values are written, logarithmic
     ("Error", lambda key: "error" in key, percent, False),
     ("Loss", lambda key: key in ("loss", "cost", "total_loss") or key.endswith("-loss"), "{:.3g}".format, False),
@@ -18,11 +21,10 @@ CURVES = (                          # title, the figures that belong in it, how 
 
 
 def class_names(run, data_dir=None, names_path=None):
-    """A name for every class: from a file `wnid words...` a line, the predictions' header, DATA/meta/synsets.txt, or the ids."""
+    """A name for every class: from a file of names, the predictions' header, DATA/meta/synsets.txt, or the ids."""
     size = run.class_range
     if names_path:
-        with open(names_path, encoding="utf-8", errors="surrogateescape") as file:
-            names = [line.strip() for line in file]
+        names = _read_names(names_path)
         if len(names) != size:
             raise UsageError(f"{names_path}: {len(names)} lines for {size} classes")
         return names
@@ -31,6 +33,15 @@ def class_names(run, data_dir=None, names_path=None):
     path = data_dir and os.path.join(data_dir, "meta", "synsets.txt")
     names = read_classes(path) if path and os.path.isfile(path) else []
     return names if len(names) == size else [str(c) for c in range(size)]
+
+
+def _read_names(path):
+    """One name a line. Of `n02165456 ladybug, ladybeetle` that is ladybug, with the synset's id where two classes share a word."""
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        found = [_SYNSET.fullmatch(line.strip()) or line.strip() for line in file]
+    words = [name if isinstance(name, str) else name["word"] for name in found]
+    shared = {word for word, count in Counter(words).items() if count > 1}
+    return [f"{word} ({name['id']})" if word in shared and not isinstance(name, str) else word for name, word in zip(found, words)]
 
 
 def train_counts(run, data_dir=None):
