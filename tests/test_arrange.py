@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from prep_fixtures import ROOT, ROWS, SYNSETS, count_lines, make_raw, picture_of, run_and_die, write_file
 
 from webvision.errors import DataError, IncompleteError, ResourceError, UsageError
+from webvision.prep import arrange as module
 from webvision.prep import placing
 from webvision.prep.arrange import arrange
 from webvision.prep.rawlist import RawList, parse_line
@@ -71,6 +72,19 @@ def test_three_methods_make_the_same_set(tmp_path, method):
     else:
         assert picture_of(raw) == before
         assert os.stat(raw / ROWS[0][0]).st_nlink == (2 if method == "link" else 1)
+
+
+@pytest.mark.parametrize("method", ["move", "link", "copy"])
+def test_a_slow_file_system_is_used_by_threads_to_the_same_end(tmp_path, monkeypatch, method):
+    quiet(make_raw(tmp_path / "one"), tmp_path / "one/data", method=method)
+    monkeypatch.setattr(module, "SLOW_SECONDS", 0)
+    monkeypatch.setattr(module, "CHUNK", 2)
+    quiet(make_raw(tmp_path / "many"), tmp_path / "many/data", method=method)
+    assert picture_of(tmp_path / "many") == picture_of(tmp_path / "one")
+    raw = make_raw(tmp_path / "raw")
+    write_file(raw / "train/n00000003/f1003.jpg", "somebody's own")
+    with pytest.raises(DataError, match="neither was touched"):
+        quiet(raw)
 
 
 # P1

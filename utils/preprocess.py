@@ -39,10 +39,11 @@ def share(text):
 
 def main(argv=None):
     args = parse_args(argv)
+    from webvision.errors import printable
     from webvision.prep.arrange import REPORT, arrange
     data = args.data or args.raw
     report = arrange(args.raw, data, method=args.method, train_list=args.train_list, max_missing=args.max_missing,
-                     remark=lambda text: print(f"preprocess.py: {text}", file=sys.stderr))
+                     remark=lambda text: print(f"preprocess.py: {printable(text)}", file=sys.stderr))
     for split in ("train", "val", "test"):
         if split in report:
             numbers = {name: value["count"] for name, value in report[split].items() if isinstance(value, dict) and value["count"]}

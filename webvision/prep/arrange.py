@@ -7,6 +7,8 @@ import contextlib
 import errno
 import os
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -18,6 +20,8 @@ from webvision.prep.rawlist import RawList, read_synsets
 
 REPORT = "arrange.json"                 # in DATA/meta
 SCRATCH = ".arranging"                  # in DATA: copies before they get their name; gone when the run ends
+CHUNK = 512                             # files between two looks at the clock
+THREADS, SLOW_SECONDS = 16, .0002       # how many place files where placing one takes longer than this
 MAX_MISSING = .001                      # share of a split's pictures that may be missing or empty
 
 # Where the evaluation pictures lie: as WebVision 2.0's archives unpack, as 1.0's do, and by hand.
@@ -148,16 +152,50 @@ def _place_all(parts, data, method, classes):
 
 
 def _place_part(part, placer, progress):
+    rows = np.flatnonzero(part.keep & (part.state & census.AT_SOURCE != 0))
+    chunks = [rows[start:start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    occupied, done = [], 0
+    for names, count in _in_step(lambda chunk: _place_rows(part, placer, chunk), chunks):
+        occupied += names
+        done += count
+        progress(done)
+    if occupied:
+        raise DataError(f"{part.places.target}: {len(occupied)} files already there differ from the ones to be put there "
+                        f"(first: {os.fsdecode(occupied[0])}); neither was touched. Another set's? Choose another --data")
+
+
+def _in_step(work, chunks):
+    """work(chunk) for each, results in order; by threads if the first shows that the file system is what is slow.
+
+    On a local disk one thread is fastest (tmpfs: 9 us of processor time a file, 19 with eight); over a network, where a
+    rename waits a millisecond for its answer, they wait together.
+    """
+    if not chunks:
+        return
+    start = time.monotonic()
+    yield work(chunks[0])
+    if (time.monotonic() - start) / len(chunks[0]) < SLOW_SECONDS:
+        yield from map(work, chunks[1:])
+        return
+    with ThreadPoolExecutor(THREADS) as pool:
+        try:
+            yield from pool.map(work, chunks[1:])
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _place_rows(part, placer, rows):
+    """Place some rows; returns the names at whose place something else lies, and how many rows these were."""
     source = os.fsencode(part.places.source) + b"/"
     target = os.fsencode(part.places.target) + b"/"
-    occupied = census.Names()
-    rows = np.flatnonzero(part.keep & (part.state & census.AT_SOURCE != 0))
-    for done, row in enumerate(census.integers(rows)):
+    occupied = []
+    for row in census.integers(rows):
         name = part.final_name(row)
         try:
             _place_one(placer, source + part.rows.name(row), target + name)
         except placing.Occupied:
-            occupied.add(name)
+            occupied.append(name)
         except FileNotFoundError as error:
             raise IncompleteError(f"{part.rows.line(row)}: {error}: it was there a moment ago; is something else at work in this "
                                   "folder? Run the same command again to go on") from None
@@ -168,11 +206,7 @@ def _place_part(part, placer, progress):
                 raise
             raise ResourceError(f"{part.rows.line(row)}: {error}; files that can't be {_PAST[placer.method]} can be arranged with "
                                 "--copy, into another --data if need be") from None
-        if done % 256 == 0:
-            progress(done)
-    if occupied.count:
-        raise DataError(f"{part.places.target}: {occupied.count} files already there differ from the ones to be put there "
-                        f"(first: {occupied.names[0]}); neither was touched. Another set's? Choose another --data")
+    return occupied, len(rows)
 
 
 def _place_one(placer, source, target):

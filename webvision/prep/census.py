@@ -5,12 +5,11 @@ purpose); wherever equality decides about a row, the bytes themselves are compar
 """
 import os
 import stat
-from array import array
 from typing import NamedTuple
 
 import numpy as np
 
-from webvision.errors import DataError, printable
+from webvision.errors import DataError
 
 AT_SOURCE, AT_TARGET, EMPTY = 1, 2, 4       # bits of Part.state
 NAMES_KEPT = 1000                           # names a report lists of each kind; the count is always complete
@@ -26,7 +25,7 @@ class Names:
     def add(self, name):
         self.count += 1
         if len(self.names) < NAMES_KEPT:
-            self.names.append(printable(os.fsdecode(name)))
+            self.names.append(os.fsdecode(name))
 
     def report(self):
         """For JSON; sorted, because folders are read in no particular order."""
@@ -73,6 +72,10 @@ class Part:
         base = name.replace(b"/", b"_" * level) if level else name[name.rfind(b"/") + 1:]
         return self._folders[self._labels[row]] + base
 
+    def kept_rows(self):
+        """The rows that count, in list order: int32[n]."""
+        return np.flatnonzero(self.keep).astype(np.int32)
+
     def missing(self):
         """Rows that count and are nowhere."""
         return np.flatnonzero(self.keep & (self.state & (AT_SOURCE | AT_TARGET) == 0))
@@ -83,7 +86,7 @@ class Part:
 
     def _drop_duplicates(self):
         """A file can be moved once: the first row that names it counts, as it did in the original script."""
-        for first, *others in _equal_names(np.arange(len(self.rows)), self.rows.name):
+        for first, *others in _equal_names(np.arange(len(self.rows), dtype=np.int32), self.rows.name):
             for row in others:
                 self.keep[row] = False
                 same = self.rows.labels is None or self.rows.labels[row] == self.rows.labels[first]
@@ -91,7 +94,7 @@ class Part:
 
     def _separate_clashes(self):
         """Give rows that would share one final name different ones, by the list alone, so that every run agrees."""
-        rows = np.flatnonzero(self.keep)
+        rows = self.kept_rows()
         for level in range(1, 10):
             groups = _equal_names(rows, self.final_name)
             if not groups:
@@ -110,14 +113,15 @@ class Part:
 
     def take_stock(self, progress):
         """Look at the disk: fills state, extra, odd."""
-        kept = np.flatnonzero(self.keep)
+        kept = self.kept_rows()
         for name_of, root, bit in ((self.rows.name, self.places.source, AT_SOURCE),
                                    (self.final_name, self.places.target, AT_TARGET)):
             if root == self.places.target and bit == AT_SOURCE:
                 continue                # already lies where it belongs
             hashes = _hashes(kept, name_of)
-            order = np.argsort(hashes)
-            self._match(hashes[order], kept[order], root=root, bit=bit, progress=progress)
+            by_hash = kept[np.argsort(hashes)]
+            hashes.sort()
+            self._match(hashes, by_hash, root=root, bit=bit, progress=progress)
 
     def _match(self, hashes, rows, *, root, bit, progress):
         folders = self.source_folders() if bit == AT_SOURCE else [b""]
@@ -141,7 +145,7 @@ class Part:
         if self._tops:
             return self._tops
         tops = {name.partition(b"/")[0] if b"/" in name else None
-                for name in map(self.rows.name, integers(np.flatnonzero(self.keep)))}
+                for name in map(self.rows.name, integers(self.kept_rows()))}
         if None in tops:
             raise DataError(f"{self.rows.path}: names lie in no folder (google/, flickr/, ...); is this the raw list?")
         self._tops = sorted(tops)
@@ -155,17 +159,17 @@ def integers(rows):
 
 
 def _hashes(rows, name_of):
-    return np.frombuffer(array("q", map(hash, map(name_of, integers(rows)))), np.int64)
+    return np.fromiter(map(hash, map(name_of, integers(rows))), np.int64, len(rows))
 
 
 def _equal_names(rows, name_of):
     """Rows of equal name, as lists of at least two in list order; only names whose hash was seen twice are compared."""
     hashes = _hashes(rows, name_of)
-    order = np.argsort(hashes, kind="stable")
-    equal = hashes[order[1:]] == hashes[order[:-1]]
-    suspects = np.sort(order[np.append(equal, False) | np.append(False, equal)])
+    ordered = np.sort(hashes)
+    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    del ordered
     groups = {}
-    for row in rows[suspects].tolist():
+    for row in rows[np.isin(hashes, twice)].tolist() if len(twice) else ():
         groups.setdefault(name_of(row), []).append(row)
     return [group for group in groups.values() if len(group) > 1]
 

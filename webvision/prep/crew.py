@@ -7,8 +7,9 @@ import sys
 import threading
 import time
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
-from webvision.errors import NetworkError, ResourceError, WebvisionError
+from webvision.errors import NetworkError, ResourceError, WebvisionError, printable
 from webvision.prep import acquire, fetch, transfer
 from webvision.prep.progress import Progress, amount
 from webvision.prep.proof import Manifest
@@ -146,7 +147,7 @@ def stated_sizes(archives, client):
     sizes, silent = {}, set()
     for archive in archives:
         for url in archive.urls:
-            host = transfer.urlsplit(url).netloc
+            host = urlsplit(url).netloc
             if host in silent:
                 continue
             try:
@@ -157,9 +158,8 @@ def stated_sizes(archives, client):
                     silent.add(host)
                     _remark(f"{error}; its sizes are not known yet")
                 continue
-            length = response.headers.get("Content-Length", "")
-            if length.isdigit() and int(length):
-                sizes[archive.name] = int(length)
+            if length := transfer.stated_length(response):
+                sizes[archive.name] = length
             break
     return sizes
 
@@ -182,4 +182,4 @@ def _bytes_here(archive, state):
 
 
 def _remark(text):
-    print(f"download.sh: {text}", file=sys.stderr, flush=True)
+    print(f"download.sh: {printable(text)}", file=sys.stderr, flush=True)     # servers choose some of these words

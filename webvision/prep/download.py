@@ -99,6 +99,7 @@ def download(wanted, args):
 
 
 def print_report(results, state):
+    from webvision.errors import printable
     from webvision.prep.progress import amount
     failed = {name: result for name, result in results.items() if "error" in result}
     whole = [result for result in results.values() if "error" not in result]
@@ -106,7 +107,7 @@ def print_report(results, state):
           f"{amount(sum(r['size'] for r in whole), 'bytes')}, {sum(r.get('members', 1) for r in whole):,} files"
           + (f"; checksums: {os.path.join(state, 'manifest.json')}" if whole else ""))
     for name, result in failed.items():
-        print(f"download.sh: error: {name}: {result['error']}", file=sys.stderr)
+        print(f"download.sh: error: {name}: {printable(result['error'])}", file=sys.stderr)
     codes = {result["exit_code"] for result in failed.values()}
     # What running again cannot mend comes first: a full disk, then bad data, then the network.
     return next((code for code in (130, 7, 3, 9) if code in codes), max(codes, default=0))
@@ -114,6 +115,7 @@ def print_report(results, state):
 
 def arrange_if_whole(all_archives, target):
     """Arrange the set once every archive of it is unpacked; say what is lacking otherwise."""
+    from webvision.errors import printable
     from webvision.prep import acquire
     from webvision.prep.arrange import arrange
     lacking = [one.name for one in all_archives if not acquire.done_mark(one, os.path.join(target, STATE))]
@@ -121,7 +123,7 @@ def arrange_if_whole(all_archives, target):
         print(f"download.sh: {len(lacking)} archives of the set are not here ({lacking[0]}, ...), so it is not arranged; "
               f"to arrange what is here: python3 utils/preprocess.py --raw {target}", file=sys.stderr)
         return 0
-    report = arrange(target, target, remark=lambda text: print(f"download.sh: {text}", file=sys.stderr))
+    report = arrange(target, target, remark=lambda text: print(f"download.sh: {printable(text)}", file=sys.stderr))
     print("arranged:", ", ".join(f"{report[split]['kept']:,} {split}" for split in ("train", "val", "test") if split in report),
           f"pictures in {target}; next: python3 utils/check.py --data {target}")
     return 0

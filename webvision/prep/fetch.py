@@ -14,7 +14,7 @@ from typing import NamedTuple
 from webvision.errors import DataError, NetworkError
 from webvision.files import write_json
 from webvision.prep.progress import amount, duration
-from webvision.prep.transfer import TransferError, content_range, pieces, redact
+from webvision.prep.transfer import TransferError, content_range, pieces, redact, stated_length
 from webvision.prep.unpack import boot_id
 
 OVERLAP = 1 << 16                # bytes compared at a joint
@@ -204,8 +204,7 @@ def _accept(response, url, part, offset, facts, transfer):
             return offset
         _restart(part, facts, transfer, f"{url}: answers with bytes from {first}, of {total}, where {offset} of {known} was asked")
         raise TransferError(f"{url}: starting this file anew")
-    length = response.headers.get("Content-Length", "")
-    length = int(length) if length.isdigit() else None
+    length = stated_length(response)
     if have:
         same = _same_file(response, part) and known in (None, length)
         changed = "the server can't continue a file" if same else "the file changed on the server"

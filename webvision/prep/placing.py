@@ -5,6 +5,7 @@ import filecmp
 import os
 import shutil
 import stat
+import threading
 
 METHODS = "move", "link", "copy"
 
@@ -17,7 +18,7 @@ class Occupied(Exception):
 
 
 class Placer:
-    """place(source, target) for one method; `scratch` is an empty folder on the target's file system (for copies)."""
+    """place(source, target) for one method; `scratch` is a folder of its own on the target's file system (for copies)."""
 
     def __init__(self, method, scratch):
         self.scratch = os.fsencode(scratch)
@@ -34,7 +35,7 @@ class Placer:
     def _copy(self, source, target):
         if os.path.lexists(target):
             raise FileExistsError
-        temporary = os.path.join(self.scratch, b"copy")
+        temporary = os.path.join(self.scratch, b"%d" % threading.get_ident())
         shutil.copyfile(source, temporary, follow_symlinks=False)
         shutil.copystat(source, temporary)
         move(temporary, target)

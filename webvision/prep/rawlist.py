@@ -13,7 +13,7 @@ import numpy as np
 
 from webvision.errors import DataError, printable
 
-CHUNK_BYTES = 1 << 24
+CHUNK_BYTES = 1 << 20
 MAX_LINE_BYTES = 4096 + 16      # PATH_MAX and a label: longer can't be a file
 UNLABELLED = -1
 

@@ -14,6 +14,7 @@ import urllib3
 MAX_REDIRECTS = 5
 RETRYABLE = {408, 425, 429, 500, 502, 503, 504}
 USER_AGENT = "webvision-download/1"
+_NUMBER = "[0-9]{1,18}"      # what a header may say in digits: int() of more is refused by Python, or by sense
 
 
 class TransferError(Exception):
@@ -99,7 +100,7 @@ class Client:
 
 def pieces(response, url, limits, *, size=1 << 18):
     """Yield the body as it arrives; TransferError when it breaks off early, stalls or drips."""
-    expected = response.headers.get("Content-Length")
+    expected = stated_length(response)
     got, window_start, window_bytes = 0, time.monotonic(), 0
     while True:
         try:
@@ -116,15 +117,21 @@ def pieces(response, url, limits, *, size=1 << 18):
             if window_bytes < limits.min_rate * span:
                 raise TransferError(f"{url}: only {window_bytes / span:.0f} bytes a second for {span:.0f} s; connecting anew")
             window_start, window_bytes = time.monotonic(), 0
-    if expected is not None and expected.isdigit() and got != int(expected):
-        raise TransferError(f"{url}: the connection closed after {got:,} of {int(expected):,} bytes")
+    if expected is not None and got != expected:
+        raise TransferError(f"{url}: the connection closed after {got:,} of {expected:,} bytes")
+
+
+def stated_length(response):
+    """The Content-Length, or None if there is none or it is no number."""
+    text = (response.headers.get("Content-Length") or "").strip()
+    return int(text) if re.fullmatch(_NUMBER, text) else None
 
 
 def retry_after(text):
     """Seconds from a Retry-After header (a number or a date), or None."""
     if not text:
         return None
-    if text.strip().isdigit():
+    if re.fullmatch(_NUMBER, text.strip()):
         return float(text)
     try:
         return max(0., email.utils.parsedate_to_datetime(text).timestamp() - time.time())
@@ -134,7 +141,7 @@ def retry_after(text):
 
 def content_range(response):
     """(first byte, total or None) of a 206 or 416 answer; (None, None) if the header is missing or nonsense."""
-    match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", (response.headers.get("Content-Range") or "").strip())
+    match = re.fullmatch(rf"bytes (?:({_NUMBER})-{_NUMBER}|\*)/({_NUMBER}|\*)", (response.headers.get("Content-Range") or "").strip())
     if not match:
         return None, None
     return (int(match[1]) if match[1] else None), (int(match[2]) if match[2] != "*" else None)

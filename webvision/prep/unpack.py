@@ -67,7 +67,7 @@ def unpack(archive, path, folder, *, state, progress=lambda count: None, stop=la
         for name, member, reader in _members(stream, archive):
             stop()
             if member.odd:
-                odd.append(printable(os.fsdecode(name)))
+                odd.append(os.fsdecode(name))
             elif not member.folder:
                 writer.write(name, member.size, reader)
                 progress(1)
