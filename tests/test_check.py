@@ -19,7 +19,7 @@ from webvision.data.index import open_index
 from webvision.data.lists import read_list
 from webvision.errors import DataError
 from webvision.prep import check as check_module
-from webvision.prep import check_same
+from webvision.prep import check_lists, check_same
 from webvision.prep.check import CheckOptions, check
 from webvision.prep.check_pool import ScanPool
 from webvision.prep.check_scan import RECORD, ScanOptions, look_of
@@ -170,7 +170,7 @@ def test_names_that_a_spreadsheet_or_terminal_would_obey_are_shown_harmless(tmp_
 
 # --- wrong lists ---
 
-def test_all_wrong_lines_are_reported_and_left_out(tmp_path):                 # L1, L2, L4
+def test_all_wrong_lines_are_reported_and_left_out(tmp_path, monkeypatch):                 # L1, L2, L4
     data = tmp_path / "data"
     check_fixtures.make(str(data), per_class=4)
     good = (data / "meta" / "train.txt").read_bytes()
@@ -186,6 +186,9 @@ def test_all_wrong_lines_are_reported_and_left_out(tmp_path):                 # 
     with open(tmp_path / "out" / "problems.csv", encoding="utf-8") as file:
         missing = next(row for row in csv.DictReader(file) if row["name"] == "n0/missing.jpg")
     assert lines[int(missing["line"]) - 1] == b"n0/missing.jpg 0"             # line numbers are those of the wrong list
+    monkeypatch.setattr(check_lists, "WRONG_KEPT", 2)
+    assert check(str(data), str(tmp_path / "few"), CheckOptions(scan=ScanOptions("names")))["splits"]["train"]["wrong_lines"]["count"] == 5
+    assert "and 3 lines more" in (tmp_path / "few" / "problems.csv").read_text()
     cleaned = list(read_list(tmp_path / "out" / "fixed" / "train.txt", 5))
     assert cleaned and ".." not in str(cleaned)
     done = subprocess.run([*COMMAND, "--data", str(data), "--quick"], capture_output=True, text=True)

@@ -206,6 +206,15 @@ def test_a_list_edited_in_place_during_use_is_an_error_not_wrong_names(tmp_path)
         list(opened.entries())
 
 
+def test_a_list_that_is_only_touched_during_use_is_the_same_list(tmp_path, monkeypatch):
+    path = a_list(tmp_path)
+    opened = open_index(path, 7)
+    os.utime(path)
+    check(opened)
+    monkeypatch.setattr(index, "_sha256", None)              # hashed once, not for every look-up
+    check(opened)
+
+
 def test_a_truncated_list_during_use_is_an_error_not_a_crash(tmp_path):
     path = a_list(tmp_path)
     opened = open_index(path, 7)

@@ -106,9 +106,12 @@ class ListIndex:
     def _check_unchanged(self):
         # The open file is the one that was indexed even if the name is given to a new list; but it may be written over.
         state = os.fstat(self._file.fileno())
-        if (state.st_size, state.st_mtime_ns) != self._facts[:2]:
-            raise DataError(f"{self.path}: the list was edited while it was in use; start again, and replace lists by "
-                            "renaming a new file over the old one")
+        if (state.st_size, state.st_mtime_ns) == self._facts[:2]:
+            return
+        if state.st_size != self._facts.size or _sha256(self._file) != self.hash:
+            raise DataError(f"{printable(self.path)}: the list was edited while it was in use; start again, and replace lists "
+                            "by renaming a new file over the old one")
+        self._facts = self._facts._replace(mtime_ns=state.st_mtime_ns)       # only touched
 
 
 def open_index(list_path, num_classes, *, cache_dir=None, allow_outside=False):

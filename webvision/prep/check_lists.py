@@ -10,6 +10,7 @@ from webvision.data.lists import LineRules, empty_error, first_line_is_labelled,
 from webvision.errors import DataError
 from webvision.prep.check_scan import path_hash
 
+WRONG_KEPT = 100_000      # with the wrong synsets.txt, all 16 million lines are wrong
 _READ_LINES = 1 << 24     # bytes of one line that are looked at; longer ones are refused piece by piece
 
 
@@ -17,7 +18,8 @@ class CheckedList(NamedTuple):
     """The acceptable lines of a list as an index, and the others."""
     index: ListIndex
     lines: np.ndarray | None          # line number (from 1) of each row; None: row + 1
-    wrong: list                       # (line number, reason) of each line that was refused
+    wrong: list                       # (line number, reason) of the first WRONG_KEPT lines that were refused
+    wrong_count: int                  # how many were
 
     def line(self, row):
         """The line number of a row."""
@@ -27,7 +29,7 @@ class CheckedList(NamedTuple):
 def open_checked(path, num_classes, *, work_dir, allow_outside=False):
     """The CheckedList of `path`; DataError only if there is no acceptable line at all."""
     try:
-        return CheckedList(open_index(path, num_classes, allow_outside=allow_outside), None, [])
+        return CheckedList(open_index(path, num_classes, allow_outside=allow_outside), None, [], 0)
     except DataError:
         return _salvage(path, num_classes, work_dir=work_dir, allow_outside=allow_outside)
 
@@ -35,7 +37,7 @@ def open_checked(path, num_classes, *, work_dir, allow_outside=False):
 def _salvage(path, num_classes, *, work_dir, allow_outside):
     """Copy the acceptable lines to a list in `work_dir` and index that."""
     rules = _rules(path, num_classes, allow_outside)
-    good, wrong = array("q"), []
+    good, wrong, wrong_count = array("q"), [], 0
     copy = os.path.join(work_dir, os.path.basename(path))
     with open_regular(path) as source, open(copy, "wb") as kept:
         for number, line in enumerate(iter(lambda: source.readline(_READ_LINES), b""), 1):
@@ -43,11 +45,13 @@ def _salvage(path, num_classes, *, work_dir, allow_outside):
             try:
                 parse_line(line, rules)
             except ValueError as reason:
-                wrong.append((number, str(reason)))
+                wrong_count += 1
+                if wrong_count <= WRONG_KEPT:
+                    wrong.append((number, str(reason)))
                 continue
             kept.write(line + b"\n")
             good.append(number)
-    return CheckedList(open_index(copy, num_classes, allow_outside=allow_outside), np.frombuffer(good, np.int64), wrong)
+    return CheckedList(open_index(copy, num_classes, allow_outside=allow_outside), np.frombuffer(good, np.int64), wrong, wrong_count)
 
 
 def _rules(path, num_classes, allow_outside):

@@ -51,7 +51,7 @@ def build(data, classes, splits, same, options):
         index = split.checked.index
         labels = index.labels
         part = {"rows": len(index), "labelled": index.labelled, "sha256": index.hash,
-                "wrong_lines": {"count": len(split.checked.wrong),
+                "wrong_lines": {"count": split.checked.wrong_count,
                                 "examples": [{"line": line, "reason": reason} for line, reason in split.checked.wrong[:EXAMPLES]]},
                 "unreadable": {REASONS[code]: int(n) for code, n in enumerate(np.bincount(split.records["reason"])) if n and code}}
         if index.labelled:
@@ -89,6 +89,8 @@ def write_csv(path, splits, same):
         for split in splits:
             for line, reason in split.checked.wrong:
                 writer.writerow([split.name, line, "", "", "wrong-line", _cell(reason)])
+            if more := split.checked.wrong_count - len(split.checked.wrong):
+                writer.writerow([split.name, "", "", "", "wrong-line", f"and {more} lines more"])
             _write_rows(writer, split, problems_of(split, splits, same))
             for unlisted in split.unlisted:
                 writer.writerow([split.name, "", _cell(decode_name(unlisted)), "", "unlisted", "in the folder, not in the list"])
