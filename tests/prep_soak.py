@@ -26,6 +26,7 @@ sys.path[:0] = [ROOT, os.path.join(ROOT, "tests")]
 from prep_fixtures import ROWS, count_lines, make_raw, picture_of, run_and_die  # noqa: E402
 from prep_server import Site, make_tar  # noqa: E402
 
+from webvision.prep import arrange as arranging  # noqa: E402
 from webvision.prep import download, fetch  # noqa: E402
 from webvision.prep.arrange import arrange  # noqa: E402
 
@@ -34,24 +35,27 @@ FAULTS = [{}, {}, {}, {"status": 503}, {"cut": 90_000}, {"cut": 30_000, "ranges"
 
 
 class Preprocess:
-    """Arranging a set with equal base names, a missing file and an extra one, by a random method."""
+    """Arranging a set with equal base names, a missing file and an extra one; a variant is a method."""
+    variants = "move", "link", "copy"
 
     def __init__(self, folder, generator):
         self.folder = folder
-        self.method = generator.choice(["move", "move", "link", "copy"])
+        self.generator, self.variant = generator, None
+        arranging.CHUNK = 4
 
     def fresh(self, name):
+        arranging.SLOW_SECONDS = self.generator.choice([0, 1])       # by threads, or by one
         raw = make_raw(self.folder / name, rows=[*ROWS, ("flickr/q00001/g1000.jpg", 3), ("google/q00009/gone.jpg", 0)])
         (raw / "google/q00009/gone.jpg").unlink()
         (raw / "google/q00001/unlisted.jpg").write_bytes(b"unlisted")
         return raw
 
     def work(self, target):
-        arrange(str(target), str(target / "data"), method=self.method, max_missing=.5, remark=lambda text: None)
+        arrange(str(target), str(target / "data"), method=self.variant, max_missing=.5, remark=lambda text: None)
 
     def command(self, target):
         return [sys.executable, os.path.join(ROOT, "utils/preprocess.py"), "--raw", str(target), "--data", str(target / "data"),
-                f"--{self.method}", "--max-missing", "0.5"]
+                f"--{self.variant}", "--max-missing", "0.5"]
 
     @staticmethod
     def damage(target, generator):
@@ -65,6 +69,7 @@ class Preprocess:
 
 class Download:
     """Download, unpack and arrange from a server with faults; after some kills the part files lose their last bytes."""
+    variants = ("all",)
 
     def __init__(self, folder, generator):
         self.folder = folder
@@ -148,12 +153,16 @@ def kill_at_a_moment(command, generator, slowest):
 
 
 def soak(case, generator, kills):
-    target = case.fresh("undisturbed")
-    lines = count_lines(lambda: case.work(target))
-    expected = picture(target)
+    undisturbed = {}
+    for case.variant in case.variants:
+        target = case.fresh(f"undisturbed-{case.variant}")
+        lines = count_lines(lambda: case.work(target))
+        undisturbed[case.variant] = picture(target)
     violations, killed, trial = collections.Counter(), 0, 0
     while killed < kills:
         trial += 1
+        case.variant = generator.choice(case.variants)
+        expected = undisturbed[case.variant]
         target = case.fresh(f"trial{trial}")
         for _ in range(generator.randint(1, 4)):
             try:

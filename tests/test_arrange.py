@@ -413,6 +413,7 @@ def test_not_a_raw_set(tmp_path):
         quiet(tmp_path / "nowhere")
     with pytest.raises(DataError, match="synsets.txt: not found; .*download.sh"):
         quiet(tmp_path)
+    assert os.listdir(tmp_path) == []
 
 
 def test_command_without_arguments_works_where_upstream_did(tmp_path):

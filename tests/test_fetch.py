@@ -267,6 +267,13 @@ def test_d6_an_endless_outage_is_a_network_error_and_keeps_the_part(site, tmp_pa
     assert site.gets("a.tar")[-1] == f"bytes={200_000 - fetch.OVERLAP}-"
 
 
+def test_d6_an_outage_is_told_once_not_at_every_attempt(site, tmp_path):
+    site.script["a.tar"] = [{"status": 503}] * 12
+    download = Download(tmp_path, site)
+    download.run()
+    assert len(download.remarks) == 1 and "trying again" in download.remarks[0]
+
+
 def test_d7_a_silent_server_is_dropped(site, tmp_path):
     site.script["a.tar"] = [{"sleep": 2}, {"cut": 200_000, "hang": 2}]
     start = time.monotonic()

@@ -33,7 +33,7 @@ def share(text):
     except ValueError:
         value = -1
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a share; write 0.5%% or 0.005")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a share; write 0.5% or 0.005")
     return value
 
 

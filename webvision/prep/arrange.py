@@ -36,10 +36,10 @@ def arrange(raw, data, *, method="move", train_list=None, max_missing=MAX_MISSIN
     """Arrange the set in `raw` into `data` (may be the same folder); returns the report, also in meta/arrange.json."""
     if not os.path.isdir(raw):
         raise UsageError(f"{raw}: no such folder; --raw names the folder that holds info/, google/ and flickr/")
+    classes = read_synsets(os.path.join(raw, "info", "synsets.txt"))       # in a folder that is no set, nothing is made
     _make_writable(data)
     with directory_lock(data, "preparation"):
         remove_leftovers(os.path.join(data, "meta"))
-        classes = read_synsets(os.path.join(raw, "info", "synsets.txt"))
         parts = [_plan_train(raw, data, classes, train_list=train_list)]
         parts += [part for split in ("val", "test") if (part := _plan_eval(raw, data, classes, split=split, remark=remark))]
         _take_stock(parts)

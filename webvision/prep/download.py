@@ -83,10 +83,14 @@ def show(sets):
 
 def download(wanted, args):
     """Acquire the archives `wanted`; prints the report and returns the exit code of the worst that happened."""
+    from webvision.errors import ResourceError
     from webvision.files import directory_lock, remove_leftovers, write_json
     from webvision.prep import crew
     state = os.path.join(args.target, STATE)
-    os.makedirs(state, exist_ok=True)
+    try:
+        os.makedirs(state, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(f"{error}; choose another target folder") from None
     with directory_lock(state, "download"):
         remove_leftovers(state)
         results = crew.run(wanted, crew.Settings(

@@ -23,6 +23,7 @@ MAX_STRIKES = 3                  # times an address may send what is not the fil
 MAX_RESTARTS = 8                 # of one file in one run: a server that neither finishes nor continues never will
 SIGN_BYTES = 1 << 16             # fewer than these are no sign of life: a byte a second would keep us for ever
 FIRST_WAIT, LONGEST_WAIT = 1., 60.
+SPEAK_SECONDS = 300.             # between two lines about an outage
 MIRROR_PATIENCE = 600.           # seconds without a byte before a begun file is sought elsewhere: it may start anew there
 
 
@@ -31,7 +32,7 @@ class Patience:
 
     def __init__(self, max_wait, *, stopping=None):
         self.max_wait = max_wait
-        self._bytes = 0
+        self._bytes, self._spoke = 0, time.monotonic()
         self.last_byte = time.monotonic()
         self.stopping = stopping or threading.Event()
 
@@ -43,6 +44,14 @@ class Patience:
 
     def left(self):
         return self.max_wait - (time.monotonic() - self.last_byte)
+
+    def may_speak(self):
+        """True once in SPEAK_SECONDS: an outage is one story, not one line per attempt and archive."""
+        now = time.monotonic()
+        if now - self._spoke < SPEAK_SECONDS:
+            return False
+        self._spoke = now
+        return True
 
     def check(self):
         if self.stopping.is_set():
@@ -161,7 +170,7 @@ def _wait(problem, failures, transfer):
     if problem.wait is not None:
         wait = max(problem.wait, wait)
     wait = min(wait, max(transfer.patience.left(), 0) + .1)
-    if wait > 5 or failures == 1:
+    if failures == 1 or transfer.patience.may_speak():
         transfer.remark(f"{problem}; trying again in {duration(max(wait, 1))}")
     transfer.patience.sleep(wait)
 
