@@ -10,7 +10,7 @@ import pytest
 from prep_server import Site, make_tar
 
 from webvision.errors import DataError, NetworkError
-from webvision.prep import acquire, fetch, proof, transfer
+from webvision.prep import acquire, fetch, partfile, proof, transfer
 from webvision.prep.archives import Archive
 
 PICTURES = {f"google/q00001/{i:04d}.jpg": random.Random(i).randbytes(3000) for i in range(120)}
@@ -84,11 +84,12 @@ def test_d1_waits_double_with_jitter_up_to_a_cap(site, tmp_path, monkeypatch):
     download = Download(tmp_path, site)
     waits = []
     monkeypatch.setattr(download.transfer.patience, "sleep", waits.append)
-    shared = download.transfer._replace(first_wait=1.)
-    for failures in range(1, 12):
-        fetch._wait(transfer.TransferError("x"), failures, shared)
+    waiting = fetch._Fetch([], partfile.Part(str(tmp_path / "x")), download.transfer._replace(first_wait=1.), looks_right=None)
+    for waiting.failures in range(1, 12):
+        waiting._wait(transfer.TransferError("x"))
     download.transfer.patience.max_wait = 10_000
-    fetch._wait(transfer.TransferError("x"), 12, shared)
+    waiting.failures = 12
+    waiting._wait(transfer.TransferError("x"))
     assert all(2 ** i / 2 <= waits[i] <= 2 ** i for i in range(4)) and 30 <= waits[-1] <= 60
     assert len({round(wait / 2 ** min(i, 4), 6) for i, wait in enumerate(waits[:5])}) > 1
 
@@ -117,7 +118,7 @@ def test_d3_a_server_without_ranges_starts_the_file_anew(site, tmp_path):
     download = Download(tmp_path, site)
     facts = download.run()
     download.check()
-    assert facts["restarts"] == 1 and any("can't continue" in remark for remark in download.remarks)
+    assert facts["restarts"] == 1 and any("cannot continue" in remark for remark in download.remarks)
 
 
 @pytest.mark.parametrize("shift", [-5, 7, 1000])

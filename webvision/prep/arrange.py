@@ -47,7 +47,7 @@ def arrange(raw, data, *, method="move", train_list=None, max_missing=MAX_MISSIN
         try:
             _stop_if_much_is_missing(parts, max_missing)
             _check_devices(parts, method)
-            _place_all(parts, data, method, classes)
+            _place_all(parts, data, method=method, classes=classes)
             _write_lists(os.path.join(data, "meta"), parts, classes)
         except BaseException:
             with contextlib.suppress(OSError):      # a full disk: what stopped us matters more than its report
@@ -132,7 +132,7 @@ def _check_devices(parts, method):
                                 f"{_PAST[method]} without copying; use --copy, or choose --data on the same one")
 
 
-def _place_all(parts, data, method, classes):
+def _place_all(parts, data, *, method, classes):
     scratch = os.path.join(data, SCRATCH)
     os.makedirs(scratch, exist_ok=True)
     _sweep(scratch)

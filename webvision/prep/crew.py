@@ -86,10 +86,10 @@ def run(archives, settings):
         shared = fetch.Transfer(client, patience, RateLimit(settings.limit_rate), _remark, counter.add_bytes)
         job = acquire.Job(settings.target, settings.state, shared, manifest, keep=settings.keep, skip_odd=settings.skip_odd,
                           unpacked=counter.add_files)
-        return _work(archives, job, settings.parallel, stopping)
+        return _work(archives, job, parallel=settings.parallel, stopping=stopping)
 
 
-def _work(archives, job, parallel, stopping):
+def _work(archives, job, *, parallel, stopping):
     results, bugs, waiting = {}, [], queue.SimpleQueue()
     for archive in archives:
         waiting.put(archive)

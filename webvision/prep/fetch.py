@@ -4,7 +4,6 @@ The part file grows in place; beside it a small state file holds what the server
 and how much of it is known to be on the disk. A new connection first reads again the last bytes that are already
 here and compares them, so that two different files are never glued together.
 """
-import json
 import os
 import random
 import threading
@@ -12,10 +11,9 @@ import time
 from typing import NamedTuple
 
 from webvision.errors import DataError, NetworkError
-from webvision.files import write_json
+from webvision.prep.partfile import Part
 from webvision.prep.progress import amount, duration
 from webvision.prep.transfer import TransferError, content_range, pieces, redact, stated_length
-from webvision.prep.unpack import boot_id
 
 OVERLAP = 1 << 16                # bytes compared at a joint
 SYNC_BYTES = 1 << 26             # at most this much is fetched again after a power cut
@@ -76,158 +74,183 @@ class Transfer(NamedTuple):
     first_wait: float = FIRST_WAIT
 
 
-class Part:
-    """The begun file on the disk and what is known about it."""
-
-    def __init__(self, path):
-        self.path, self.state_path = path, path + ".state.json"
-        self.state = self._read_state()
-        if os.path.exists(path):
-            self._distrust_after_a_reboot()
-        else:
-            self.state = {}
-
-    def size(self):
-        return os.path.getsize(self.path) if os.path.exists(self.path) else 0
-
-    def total(self):
-        return self.state.get("size")
-
-    def restart(self):
-        """Forget everything that was fetched."""
-        self.state = {}
-        with open(self.path, "wb"):
-            pass
-
-    def remember(self, fd):
-        """Bring the file's bytes to the disk, then note how many are safe."""
-        os.fdatasync(fd)
-        self.state.update(synced=os.fstat(fd).st_size, boot=boot_id())
-        write_json(self.state_path, self.state)
-
-    def _read_state(self):
-        try:
-            with open(self.state_path, encoding="utf-8") as file:
-                state = json.load(file)
-            numbers = state.get("size") is None or isinstance(state["size"], int)
-            return state if numbers and isinstance(state.get("synced"), int) and isinstance(state.get("url"), str) else {}
-        except (FileNotFoundError, ValueError, AttributeError):
-            return {}
-
-    def _distrust_after_a_reboot(self):
-        safe = self.state.get("synced", 0)
-        if self.state.get("boot") != boot_id() and self.size() > safe:
-            os.truncate(self.path, safe)
-
-
 def fetch(urls, path, transfer, *, looks_right):
-    """Fetch the file at one of `urls` into `path`, resuming what is there; returns the facts, e.g. {'size': ...}.
+    """Fetch the file at one of `urls` into `path`, resuming what is there; returns {attempts, restarts, size, url}.
 
     `looks_right(first bytes)` returns None, or says in words why this can't be the file. Whether the whole is whole is
     for the caller to prove. NetworkError after `max_wait` without a byte; DataError if no address has the file.
     """
-    part = Part(path)
-    urls = list(urls)
-    if part.state.get("url") in urls:                   # go on where it was begun
-        urls.insert(0, urls.pop(urls.index(part.state["url"])))
-    strikes, failures, last_progress = dict.fromkeys(urls, 0), 0, time.monotonic()
-    facts = {"attempts": 0, "restarts": 0}
-    refused = {}
-    while True:
-        transfer.patience.check()
-        facts["attempts"] += 1
-        before = part.size()
-        try:
-            _attempt(urls[0], part, transfer, facts, looks_right)
-            transfer.patience.good_sign(SIGN_BYTES)
-            return {**facts, "size": part.size(), "url": redact(part.state.get("url", urls[0]))}
-        except TransferError as error:
-            problem = error
-        if part.size() > before:
-            failures, last_progress = 0, time.monotonic()
-        failures += 1
-        if not problem.again:
-            strikes[urls[0]] += 1
-        if strikes[urls[0]] >= MAX_STRIKES or problem.gone:
-            refused[urls.pop(0)] = str(problem)
-            if not urls:
-                raise DataError("; ".join(dict.fromkeys(refused.values())) + ". Is the address right? --mirror names another server")
-            continue
-        if facts["restarts"] > MAX_RESTARTS:
-            raise NetworkError(f"{problem}; it was started anew {facts['restarts']} times and never came to its end. Another server "
+    return _Fetch(urls, Part(path), transfer, looks_right=looks_right).run()
+
+
+class _Fetch:
+    """One file's way through as many connections as it takes."""
+
+    def __init__(self, urls, part, transfer, *, looks_right):
+        self.part, self.transfer, self.looks_right = part, transfer, looks_right
+        self.urls = sorted(urls, key=lambda url: url != part.state.get("url"))     # go on where it was begun
+        self.strikes, self.refused = dict.fromkeys(urls, 0), []
+        self.attempts = self.restarts = self.failures = 0
+        self.last_progress = time.monotonic()
+
+    def run(self):
+        while True:
+            self.transfer.patience.check()
+            self.attempts += 1
+            before = self.part.size()
+            try:
+                self._attempt(self.urls[0])
+            except TransferError as error:
+                problem = error
+            else:
+                self.transfer.patience.good_sign(SIGN_BYTES)
+                return {"attempts": self.attempts, "restarts": self.restarts, "size": self.part.size(),
+                        "url": redact(self.part.state.get("url", self.urls[0]))}
+            if self.part.size() > before:
+                self.failures, self.last_progress = 0, time.monotonic()
+            self.failures += 1
+            if not self._give_up_address(problem):
+                self._give_up_file(problem)
+                self._wait(problem)
+                self._try_elsewhere()
+
+    def _give_up_address(self, problem):
+        """Drop an address that has no such file, or keeps sending something else; DataError if it was the last."""
+        url = self.urls[0]
+        self.strikes[url] += not problem.again
+        if self.strikes[url] < MAX_STRIKES and not problem.gone:
+            return False
+        self.urls.pop(0)
+        self.refused.append(str(problem))
+        if not self.urls:
+            raise DataError("; ".join(dict.fromkeys(self.refused)) + ". Is the address right? --mirror names another server")
+        return True
+
+    def _give_up_file(self, problem):
+        if self.restarts > MAX_RESTARTS:
+            raise NetworkError(f"{problem}; it was started anew {self.restarts} times and never came to its end. Another server "
                                "(--mirror), or the same command later, may do better")
-        if transfer.patience.left() <= 0:
-            raise NetworkError(f"{problem}; nothing came for {duration(transfer.patience.max_wait)}. What is here is kept: run the "
-                               "same command again when the server is back, or give it more time with --max-wait")
-        _wait(problem, failures, transfer)
-        if len(urls) > 1 and (not part.size() or time.monotonic() - last_progress > MIRROR_PATIENCE):
-            urls.append(urls.pop(0))
+        patience = self.transfer.patience
+        if patience.left() <= 0:
+            raise NetworkError(f"{problem}; nothing came for {duration(patience.max_wait)}. What is here is kept: run the same "
+                               "command again when the server is back, or give it more time with --max-wait")
 
+    def _wait(self, problem):
+        """Back off, doubling, with jitter so that a thousand clients don't return at once; or as the server asked."""
+        patience = self.transfer.patience
+        wait = min(LONGEST_WAIT, self.transfer.first_wait * 2 ** min(self.failures - 1, 10)) * random.uniform(.5, 1)
+        if problem.wait is not None:
+            wait = max(problem.wait, wait)
+        wait = min(wait, max(patience.left(), 0) + .1)
+        if self.failures == 1 or patience.may_speak():
+            self.transfer.remark(f"{problem}; trying again in {duration(max(wait, 1))}")
+        patience.sleep(wait)
 
-def _wait(problem, failures, transfer):
-    """Back off, doubling, with jitter so that a thousand clients don't return at once; or as the server asked."""
-    wait = min(LONGEST_WAIT, transfer.first_wait * 2 ** min(failures - 1, 10)) * random.uniform(.5, 1)
-    if problem.wait is not None:
-        wait = max(problem.wait, wait)
-    wait = min(wait, max(transfer.patience.left(), 0) + .1)
-    if failures == 1 or transfer.patience.may_speak():
-        transfer.remark(f"{problem}; trying again in {duration(max(wait, 1))}")
-    transfer.patience.sleep(wait)
+    def _try_elsewhere(self):
+        """The next mirror, unless this one still holds the rest of what was begun: another may have to start anew."""
+        if not self.part.size() or time.monotonic() - self.last_progress > MIRROR_PATIENCE:
+            self.urls.append(self.urls.pop(0))
 
+    def _attempt(self, url):
+        """One connection: from where the part ends, to the end if all goes well."""
+        part = self.part
+        have = part.size()
+        if have and part.total() == have and part.state.get("url") == url:
+            return                                       # killed between the last byte and the proof
+        asked = max(0, have - OVERLAP)
+        headers = {}
+        if have:
+            headers["Range"] = f"bytes={asked}-"
+            if validator := part.state.get("etag") or part.state.get("modified"):
+                headers["If-Range"] = validator
+        response = self.transfer.client.open(url, headers)
+        try:
+            offset = self._accept(response, url, asked)
+            if offset is not None:
+                self._receive(response, url, offset)
+        finally:
+            response.close()
 
-def _attempt(url, part, transfer, facts, looks_right):
-    """One connection: fetch from where the part ends, to the end if all goes well."""
-    have = part.size()
-    if have and part.total() == have and part.state.get("url") == url:
-        return                                           # killed between the last byte and the proof
-    offset = max(0, have - OVERLAP)
-    headers = {}
-    if have:
-        headers["Range"] = f"bytes={offset}-"
-        validator = part.state.get("etag") or part.state.get("modified")
-        if validator:
-            headers["If-Range"] = validator
-    response = transfer.client.open(url, headers)
-    try:
-        offset = _accept(response, url, part, offset, facts, transfer)
-        if offset is not None:
-            _receive(response, url, part, offset, transfer=transfer, facts=facts, looks_right=looks_right)
-    finally:
-        response.close()
-
-
-def _accept(response, url, part, offset, facts, transfer):
-    """Where in the file this answer's body starts; None if there is nothing left to fetch. Restarts the part if it must."""
-    have, known = part.size(), part.total()
-    first, total = content_range(response)
-    if response.status == 416:
-        if total == have and have and known in (None, have):
-            part.state.setdefault("size", total)
-            return None
-        _restart(part, facts, transfer, f"{url}: has {'no such' if total is None else f'only {total:,}'} bytes to go on from {have:,}")
-        raise TransferError(f"{url}: starting this file anew")
-    if response.status == 206:
-        if have and first == offset and (known is None or total in (None, known)) and _same_file(response, part):
-            if total is not None:
+    def _accept(self, response, url, asked):
+        """Where in the file this answer's body starts; None if there is nothing left to fetch. Restarts the part if it must."""
+        part = self.part
+        have, known = part.size(), part.total()
+        first, total = content_range(response)
+        if response.status == 416:
+            if have and total == have and known in (None, have):
                 part.state["size"] = total
-            return offset
-        _restart(part, facts, transfer, f"{url}: answers with bytes from {first}, of {total}, where {offset} of {known} was asked")
-        raise TransferError(f"{url}: starting this file anew")
-    length = stated_length(response)
-    if have:
-        same = _same_file(response, part) and known in (None, length)
-        changed = "the server can't continue a file" if same else "the file changed on the server"
-        _restart(part, facts, transfer, f"{url}: {changed}; {amount(have, 'bytes')} are fetched again")
-    part.state = {"url": url, "size": length, "etag": _strong(response.headers.get("ETag")),
-                  "modified": response.headers.get("Last-Modified"), "synced": 0}
-    return 0
+                return None
+            self._restart(f"{url}: has {'no such' if total is None else f'only {total:,}'} bytes to go on from {have:,}")
+            raise TransferError(f"{url}: starting this file anew")
+        if response.status == 206:
+            if have and first == asked and (known is None or total in (None, known)) and self._same_file(response):
+                part.state["size"] = total or known
+                return asked
+            self._restart(f"{url}: answers with bytes from {first}, of {total}, where {asked} of {known} was asked")
+            raise TransferError(f"{url}: starting this file anew")
+        length = stated_length(response)
+        if have:
+            same = self._same_file(response) and known in (None, length)
+            self._restart(f"{url}: {'the server cannot continue a file' if same else 'the file changed on the server'}; "
+                          f"{amount(have, 'bytes')} are fetched again")
+        part.state = {"url": url, "size": length, "etag": _strong(response.headers.get("ETag")),
+                      "modified": response.headers.get("Last-Modified"), "synced": 0}
+        return 0
 
+    def _same_file(self, response):
+        """Whether the validators that both answers carry agree."""
+        pairs = ((_strong(response.headers.get("ETag")), self.part.state.get("etag")),
+                 (response.headers.get("Last-Modified"), self.part.state.get("modified")))
+        return all(new == old for new, old in pairs if new and old)
 
-def _same_file(response, part):
-    """Whether the validators that both answers carry agree."""
-    etag, modified = _strong(response.headers.get("ETag")), response.headers.get("Last-Modified")
-    old_etag, old_modified = part.state.get("etag"), part.state.get("modified")
-    return not (etag and old_etag and etag != old_etag) and not (modified and old_modified and modified != old_modified)
+    def _restart(self, why):
+        self.restarts += 1
+        self.transfer.remark(why)
+        self.part.restart()
+
+    def _receive(self, response, url, offset):
+        """Write the body from `offset` on; the bytes that are here already are compared instead."""
+        part, transfer = self.part, self.transfer
+        part.state["url"] = url
+        position = synced = offset
+        head = b"" if offset == 0 else None
+        fd = os.open(part.path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            here = os.fstat(fd).st_size
+            for piece in pieces(response, url, transfer.client.limits):
+                transfer.patience.check()
+                transfer.limiter(len(piece))
+                if head is not None:
+                    head = self._check_head(head + piece, url)
+                old = piece[:max(0, here - position)]
+                if os.pread(fd, len(old), position) != old:
+                    self._restart(f"{url}: its bytes before {here:,} are not the ones that were fetched")
+                    raise TransferError(f"{url}: starting this file anew")
+                fresh = piece[len(old):]
+                _write(fd, fresh, here)
+                position += len(piece)
+                here += len(fresh)
+                transfer.progress(len(fresh))
+                transfer.patience.good_sign(len(fresh))
+                if position - synced >= SYNC_BYTES:
+                    part.remember(fd)
+                    synced = position
+            if head is not None:
+                self._check_head(head, url, whole=True)
+            if part.total() not in (None, here):
+                raise TransferError(f"{url}: {here:,} bytes came where the server had stated {part.total():,}")
+        finally:
+            part.remember(fd)
+            os.close(fd)
+
+    def _check_head(self, head, url, *, whole=False):
+        """`head` until there is enough of it to judge, then None. What is not the file leaves no trace."""
+        if len(head) < 1024 and not whole:
+            return head
+        if problem := self.looks_right(head):
+            self.part.restart()
+            raise TransferError(f"{url}: {problem}", again=False)
+        return None
 
 
 def _strong(etag):
@@ -235,59 +258,7 @@ def _strong(etag):
     return etag if etag and not etag.startswith("W/") else None
 
 
-def _restart(part, facts, transfer, why):
-    facts["restarts"] += 1
-    transfer.remark(why)
-    part.restart()
-
-
-def _receive(response, url, part, offset, *, transfer, facts, looks_right):
-    """Write the body from `offset` on; the bytes that are here already are compared instead."""
-    part.state["url"] = url
-    position = synced = offset
-    head = b"" if offset == 0 else None
-    fd = os.open(part.path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        here = os.fstat(fd).st_size
-        for piece in pieces(response, url, transfer.client.limits):
-            transfer.patience.check()
-            transfer.limiter(len(piece))
-            if head is not None:
-                head = _check_head(head + piece, url, part, looks_right)
-            old = piece[:max(0, here - position)]
-            if os.pread(fd, len(old), position) != old:
-                _restart(part, facts, transfer, f"{url}: its bytes before {here:,} are not the ones that were fetched")
-                raise TransferError(f"{url}: starting this file anew")
-            fresh = piece[len(old):]
-            _write(fd, fresh, here)
-            position += len(piece)
-            here += len(fresh)
-            transfer.progress(len(fresh))
-            transfer.patience.good_sign(len(fresh))
-            if position - synced >= SYNC_BYTES:
-                part.remember(fd)
-                synced = position
-        if head is not None:
-            _check_head(head, url, part, looks_right, whole=True)
-        if part.total() not in (None, here):
-            raise TransferError(f"{url}: {here:,} bytes came where the server had stated {part.total():,}")
-    finally:
-        part.remember(fd)
-        os.close(fd)
-
-
 def _write(fd, data, offset):
     while data:
         count = os.pwrite(fd, data, offset)
         data, offset = data[count:], offset + count
-
-
-def _check_head(head, url, part, looks_right, *, whole=False):
-    """`head` until there is enough of it to judge, then None. What is not the file leaves no trace."""
-    if len(head) < 1024 and not whole:
-        return head
-    problem = looks_right(head)
-    if problem:
-        part.restart()
-        raise TransferError(f"{url}: {problem}", again=False)
-    return None
