@@ -2,6 +2,11 @@
 # line printed says which path decodes instead.
 DECODER := $(VENV)/.decoder
 
-$(DECODER): $(INSTALLED) webvision/data/decode_window.c webvision/data/build_decoder.py
+$(DECODER): $(INSTALLED) $(wildcard webvision/data/*.[ch]) webvision/data/build_decoder.py
 	@$(PY) -m webvision.data.build_decoder
 	@touch $@
+
+.PHONY: bench-input
+# Ours, upstream's pipeline on tensorpack, tf.data and the C limit, interleaved: CPU time per picture. BENCH="--quick".
+bench-input: setup $(DECODER)
+	$(PY) benchmarks/bench_input.py $(BENCH)

@@ -110,7 +110,7 @@ def test_hostile_bytes_under_the_address_sanitizer(tmp_path):
     """Mutated files through the C code, built with -fsanitize=address,undefined: no report, no crash."""
     library = tmp_path / "asan.so"
     flags = ["-O1", "-g", "-shared", "-fPIC", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
-    built = subprocess.run(["cc", *flags, build_decoder._SOURCE, "-o", library, "-ljpeg", "-lm"], capture_output=True, check=False)
+    built = subprocess.run(["cc", *flags, *build_decoder._SOURCES, "-o", library, "-ljpeg", "-lm"], capture_output=True, check=False)
     runtime = subprocess.run(["cc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout.strip()
     if built.returncode or not os.path.exists(runtime):
         pytest.skip("this compiler has no address sanitizer")

@@ -1,4 +1,4 @@
-"""Compile decode_window.c where a C compiler and libjpeg-turbo's headers are; part of `make setup`, and never its failure.
+"""Compile decode_window.c and view_batch.c where a C compiler and libjpeg-turbo's headers are; part of `make setup`, and never its failure.
 
     python -m webvision.data.build_decoder
 
@@ -13,7 +13,7 @@ import tempfile
 
 from webvision.data import decode
 
-_SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "decode_window.c")
+_SOURCES = [os.path.join(os.path.dirname(os.path.abspath(__file__)), name) for name in ("decode_window.c", "view_batch.c")]
 _FLAGS = ["-O3", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall"]
 
 
@@ -28,7 +28,7 @@ def build(compiler=None):
         return f"{os.path.dirname(decode.LIBRARY)}: {error.strerror}"
     os.close(fd)
     try:
-        problem = _run([compiler, *_FLAGS, _SOURCE, "-o", new, "-ljpeg"], "the compiler failed; are the headers of "
+        problem = _run([compiler, *_FLAGS, *_SOURCES, "-o", new, "-ljpeg", "-lm"], "the compiler failed; are the headers of "
                        "libjpeg-turbo (Debian: libjpeg-dev, Fedora: libjpeg-turbo-devel) installed?")
         problem = problem or _run([sys.executable, "-m", "webvision.data.build_decoder", new], "the new library failed its trial")
         if problem is None:
@@ -43,7 +43,7 @@ def build(compiler=None):
 def _run(command, otherwise):
     try:
         done = subprocess.run(command, capture_output=True, timeout=120, check=False,
-                              cwd=os.path.dirname(os.path.dirname(os.path.dirname(_SOURCE))))
+                              cwd=os.path.dirname(os.path.dirname(os.path.dirname(_SOURCES[0]))))
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{otherwise} ({error})"
     if done.returncode == 0:

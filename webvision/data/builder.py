@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from webvision.data import colour, images, resample
+from webvision.data import colour, images, kernel, resample
 from webvision.data.images import REASONS, ImageError
 from webvision.data.placement import shrink_factor, shrink_region
 from webvision.errors import printable
@@ -56,43 +56,75 @@ class BatchBuilder:
         self._view = view
         self._policy = policy
         self._colour_on = colour_on
+        self._fast = kernel.usable(view)
 
-    def build(self, job, slot, progress=None):
-        """Write the batch `job` into `slot`. `progress(position)` is told which of job.names is about to be touched."""
+    def build(self, job, slot, beats=None):
+        """Write the batch `job` into `slot`. beats (int64): [0] counts progress, [2] is the position in job.names in work."""
         batch = _Batch(job, self._view, slot, self._colour_on)
         banned = dict(job.banned)
-        spares = list(range(job.count, len(job.names)))
+        beats = np.zeros(4, np.int64) if beats is None else beats
+        rows = self._build_fast(job, slot, batch, banned, beats) if self._fast else range(job.count)
+        for row in rows:
+            self._build_row(row, job, slot, batch=batch, banned=banned, beats=beats)
+
+    def _build_fast(self, job, slot, batch, banned, beats):
+        """As many rows as the compiled code takes; returns the others."""
+        rows, files, headers = [], [], []
         for row in range(job.count):
-            slot.source[row], slot.status[row] = row, 0
-            candidates = [row] + (spares[row % len(spares):] + spares[:row % len(spares)] if spares else [])
-            for position in candidates:
-                if progress:
-                    progress(position)
-                try:
-                    if position in banned:
-                        raise ImageError(REASONS[banned[position]], "it ended a worker before")
-                    batch.show(row, images.read_bytes(os.path.join(self._root, job.names[position]), self._policy),
-                               self._policy)
-                    slot.source[row] = position
-                    break
-                except ImageError as error:
-                    if position == row:
-                        slot.status[row] = REASONS.index(error.reason)
-                except Exception as error:
-                    error.add_note(f"while reading {printable(os.fsdecode(job.names[position]))}")
-                    raise
-            else:
-                slot.source[row] = -1
-                slot.images[row] = FILL
-                if slot.matrices is not None:
-                    slot.matrices[row] = np.eye(3, 4)
+            beats[2] = row
+            beats[0] += 1
+            if row in banned:
+                continue
+            try:
+                data = images.read_bytes(self._path(job, row), self._policy)
+                header = images.inspect(data, self._policy)
+            except Exception:           # whatever it is, _build_row meets it again, and counts it or names the file
+                continue
+            if header.plain and header.orientation == 1:
+                rows.append(row)
+                files.append(data)
+                headers.append(header)
+        if rows:
+            slot.status[rows], slot.source[rows] = 0, rows
+            failed = kernel.show(rows, files, headers, batch.plan, slot, colour_on=self._colour_on,
+                                 tolerant=self._policy.accept_truncated, beats=beats)
+            rows = set(rows).difference(failed)
+        return [row for row in range(job.count) if row not in rows]
+
+    def _path(self, job, position):
+        return self._root + b"/" + job.names[position]
+
+    def _build_row(self, row, job, slot, *, batch, banned, beats):
+        """One row, from its own file or, in training, from a spare one."""
+        slot.source[row], slot.status[row] = row, 0
+        spares = list(range(job.count, len(job.names)))
+        first = row % len(spares) if spares else 0
+        for position in [row, *spares[first:], *spares[:first]]:
+            beats[2] = position
+            beats[0] += 1
+            try:
+                if position in banned:
+                    raise ImageError(REASONS[banned[position]], "it ended a worker before")
+                batch.show(row, images.read_bytes(self._path(job, position), self._policy), self._policy)
+                slot.source[row] = position
+                return
+            except ImageError as error:
+                if position == row:
+                    slot.status[row] = REASONS.index(error.reason)
+            except Exception as error:
+                error.add_note(f"while reading {printable(os.fsdecode(job.names[position]))}")
+                raise
+        slot.source[row] = -1
+        slot.images[row] = FILL
+        if slot.matrices is not None:
+            slot.matrices[row] = np.eye(3, 4)
 
 
 class _Batch:
     """The pictures of one job: its plan, and their way from bytes to the slot."""
 
     def __init__(self, job, view, slot, colour_on):
-        self._plan = view.plan(job.seed, job.first, job.count)
+        self.plan = view.plan(job.seed, job.first, job.count)
         self._view = view
         self._slot = slot
         self._colour_on = colour_on
@@ -101,7 +133,7 @@ class _Batch:
         """Row `row` of the slot becomes the picture in `data`; ImageError if that is none."""
         header = images.inspect(data, policy)
         width, height = header.shown_size
-        x, y, wide, high, *resized, left, top = map(int, self._plan.place([width], [height], [row])[0])
+        x, y, wide, high, *resized, left, top = map(int, self.plan.place([width], [height], [row])[0])
         factor = shrink_factor(wide, high, *resized) if header.plain and self._view.shrink else 1
         window = shrink_region((x, y, wide, high), factor, (width, height))
         pixels = images.read_window(data, header, window, scale=factor, policy=policy)
@@ -111,12 +143,12 @@ class _Batch:
     def _colour(self, row, pixels):
         import cv2
         out = self._slot.images[row]
-        if self._plan.flips[row]:
+        if self.plan.flips[row]:
             pixels = cv2.flip(pixels, 1)
-        if self._plan.colours is None:
+        if self.plan.colours is None:
             out[:] = pixels
             return
-        one = colour.Composed(*(part[row:row + 1] for part in self._plan.colours))
+        one = colour.Composed(*(part[row:row + 1] for part in self.plan.colours))
         matrix = colour.matrices(one, np.array([cv2.mean(pixels)[:3]]))[0]
         if self._colour_on == "device":
             self._slot.matrices[row] = matrix

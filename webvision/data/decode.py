@@ -15,7 +15,7 @@ import os
 import numpy as np
 
 LIBRARY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_decode_window.so")
-_VERSION = 1                    # WV_VERSION of decode_window.c
+_VERSION = 2                    # WV_VERSION of decode_window.h
 # What libjpeg warns of although the pixels are whole; decode_window.c lets the same two pass.
 _HARMLESS = ("Unknown Adobe color transform code", "Warning: unknown JFIF revision")
 PATHS = ("window", "simplejpeg", "opencv")
@@ -75,7 +75,16 @@ def _load(path):
         return None
     loaded.wv_decode.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p,
                                  ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p]
+    if loaded.wv_kernel():
+        loaded.wv_batch.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p,
+                                    ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p,
+                                    ctypes.c_void_p]
     return loaded
+
+
+def fast_path():
+    """Whether JPEGs are decoded by the compiled library."""
+    return _path() == "window"
 
 
 def _path():
@@ -94,7 +103,9 @@ def _path():
 
 def describe():
     """One line for the run's header: the JPEG path in use."""
-    return {"window": "window decode by libjpeg-turbo, compiled here",
+    resize = "" if not library() else ", batches resized and coloured by AVX2" if library().wv_kernel() else \
+        ", OpenCV resizes (no AVX2)"
+    return {"window": f"window decode by libjpeg-turbo, compiled here{resize}",
             "simplejpeg": "full decode by simplejpeg (window decode needs a C compiler and libjpeg-turbo's headers at "
                           "`make setup`; about 1.4 times faster)",
             "opencv": "full decode by OpenCV (neither the compiled decoder nor simplejpeg is there)"}[_path()]

@@ -1,4 +1,4 @@
-/* JPEG windows: decode only what a crop needs, then resize it, mirror it and apply one colour matrix.
+/* JPEG windows: decode only what a crop needs.
  *
  * Built by `make setup` where a C compiler and libjpeg-turbo's headers are; decode.py loads it through ctypes and lives
  * without it. The data is a stranger's: every error of the decoder, and every warning about the picture's data, comes
@@ -12,14 +12,10 @@
 #include <string.h>
 #include <jpeglib.h>
 #include <jerror.h>
+#include "decode_window.h"
 
-#define WV_VERSION 1            /* decode.py refuses a library of another version */
 #define MARGIN 2                /* fancy upsampling looks one chroma sample to each side: 2 px make a window exact */
 #define MAX_SCANS 500           /* a progressive file of 64 KB can hold thousands of scans over 64 Mpx each */
-#define MESSAGE 200             /* >= JMSG_LENGTH_MAX */
-
-#define EXPORT __attribute__((visibility("default")))
-
 EXPORT int wv_version(void) { return WV_VERSION; }
 
 typedef struct {
@@ -47,23 +43,18 @@ static void on_message(j_common_ptr info, int level) {
 static void on_progress(j_common_ptr info) {
     watch_t *watch = (watch_t *)info->err;
     if (info->is_decompressor && ((j_decompress_ptr)info)->input_scan_number > MAX_SCANS) {
-        snprintf(watch->message, MESSAGE, "more than %d scans", MAX_SCANS);
+        snprintf(watch->message, WV_MESSAGE, "more than %d scans", MAX_SCANS);
         longjmp(watch->escape, 1);
     }
 }
 
-/* A decoded window: `pixels` is the first byte of its first row, BGR; `memory` is what to free. */
-typedef struct { uint8_t *memory, *pixels; size_t stride; } window_t;
-
-/* Decode the window x, y, w, h of the picture shrunk by `scale` (1, 2, 4, 8). 0: done. 1: `message` says what is wrong. */
-static int decode_window(const uint8_t *data, size_t size, const int32_t *picture, int scale, const int32_t *box,
-                         int tolerant, window_t *window, char *message) {
+int wv_decode_window(const uint8_t *data, size_t size, const int32_t *picture, int scale, const int32_t *box, int tolerant,
+                     window_t *window, char *message) {
     struct jpeg_decompress_struct info;
     watch_t watch;
     const int32_t x = box[0], y = box[1], w = box[2], h = box[3];
     JSAMPROW rows[8];
 
-    memset(window, 0, sizeof *window);
     info.err = jpeg_std_error(&watch.base);
     watch.base.error_exit = fail;
     watch.base.emit_message = on_message;
@@ -71,8 +62,8 @@ static int decode_window(const uint8_t *data, size_t size, const int32_t *pictur
     watch.message = message;
     if (setjmp(watch.escape)) {
         jpeg_destroy_decompress(&info);
-        free(window->memory);
-        window->memory = NULL;
+        free(window->owned);
+        window->owned = NULL;
         return 1;
     }
     jpeg_create_decompress(&info);
@@ -81,7 +72,7 @@ static int decode_window(const uint8_t *data, size_t size, const int32_t *pictur
     jpeg_mem_src(&info, (unsigned char *)data, size);
     jpeg_read_header(&info, TRUE);
     if ((int32_t)info.image_width != picture[0] || (int32_t)info.image_height != picture[1]) {
-        snprintf(message, MESSAGE, "two headers of different sizes");
+        snprintf(message, WV_MESSAGE, "two headers of different sizes");
         longjmp(watch.escape, 1);
     }
     info.out_color_space = JCS_EXT_BGR;
@@ -89,7 +80,7 @@ static int decode_window(const uint8_t *data, size_t size, const int32_t *pictur
     info.scale_denom = scale;
     jpeg_start_decompress(&info);
     if (x < 0 || y < 0 || w < 1 || h < 1 || (int64_t)x + w > info.output_width || (int64_t)y + h > info.output_height) {
-        snprintf(message, MESSAGE, "a window outside the picture");
+        snprintf(message, WV_MESSAGE, "a window outside the picture");
         longjmp(watch.escape, 1);
     }
     JDIMENSION left = x > MARGIN ? x - MARGIN : 0, right = x + w + MARGIN, width;
@@ -100,10 +91,15 @@ static int decode_window(const uint8_t *data, size_t size, const int32_t *pictur
         jpeg_crop_scanline(&info, &left, &width);       /* moves left to a block's edge */
     else
         left = 0;
+    if (window->memory && width != (JDIMENSION)w) {     /* the caller's memory holds the window without margins */
+        snprintf(message, WV_MESSAGE, "no room for a margin");
+        longjmp(watch.escape, 1);
+    }
     window->stride = (size_t)width * 3;
-    window->memory = malloc(window->stride * h + 32);   /* + 32: vector loads reach past the last pixel */
+    if (!window->memory)
+        window->memory = window->owned = malloc(window->stride * h + WV_SLACK);
     if (!window->memory) {
-        snprintf(message, MESSAGE, "out of memory");
+        snprintf(message, WV_MESSAGE, "out of memory");
         longjmp(watch.escape, 1);
     }
     window->pixels = window->memory + (size_t)(x - left) * 3;
@@ -115,7 +111,7 @@ static int decode_window(const uint8_t *data, size_t size, const int32_t *pictur
             rows[i] = window->memory + window->stride * (row + i);
         int got = jpeg_read_scanlines(&info, rows, wanted);
         if (got <= 0) {
-            snprintf(message, MESSAGE, "the decoder stopped");
+            snprintf(message, WV_MESSAGE, "the decoder stopped");
             longjmp(watch.escape, 1);
         }
         row += got;
@@ -124,15 +120,17 @@ static int decode_window(const uint8_t *data, size_t size, const int32_t *pictur
     return 0;
 }
 
-/* As decode_window, into `out` (h * w * 3 bytes). A whole picture is read to its end, so damage in its last rows shows. */
 EXPORT int wv_decode(const uint8_t *data, size_t size, const int32_t *picture, int scale, const int32_t *box, int tolerant,
-              uint8_t *out, char *message) {
-    window_t window;
+                     uint8_t *out, char *message) {
+    /* A window as wide as the picture has no margins and goes straight to `out`. */
+    int whole_rows = box[0] == 0 && scale > 0 && box[2] == (picture[0] + scale - 1) / scale;
+    window_t window = {whole_rows ? out : NULL, NULL, NULL, 0};
     message[0] = 0;
-    if (decode_window(data, size, picture, scale, box, tolerant, &window, message))
+    if (wv_decode_window(data, size, picture, scale, box, tolerant, &window, message))
         return 1;
-    for (int32_t row = 0; row < box[3]; row++)
-        memcpy(out + (size_t)row * box[2] * 3, window.pixels + row * window.stride, (size_t)box[2] * 3);
-    free(window.memory);
+    if (!whole_rows)
+        for (int32_t row = 0; row < box[3]; row++)
+            memcpy(out + (size_t)row * box[2] * 3, window.pixels + row * window.stride, (size_t)box[2] * 3);
+    free(window.owned);
     return 0;
 }

@@ -60,10 +60,6 @@ def _work(spec, jobs, answer):
     builder = BatchBuilder(spec["root"], view, policy=policy, colour_on=spec["colour_on"])
     beats = ring.beats[spec["worker"]]
 
-    def progress(position):
-        beats[2] = position
-        beats[0] += 1
-
     print('{"ready": 1}', file=answer)
     while True:
         slot, *fields = json.loads(jobs.get())
@@ -71,5 +67,5 @@ def _work(spec, jobs, answer):
         job = job._replace(names=tuple(map(os.fsencode, job.names)), banned=tuple(map(tuple, job.banned)))
         beats[1:3] = job.number, -1
         beats[0] += 1
-        builder.build(job, ring.slot(slot), progress)
+        builder.build(job, ring.slot(slot), beats)
         print(json.dumps({"done": job.number}), file=answer)
