@@ -49,6 +49,24 @@ def test_lists_equal_upstreams_and_every_file_is_where_its_row_says(tmp_path):
     assert not (raw / "google").exists() and not (raw / "val_images_resized").exists()
 
 
+@settings(max_examples=60, deadline=None, database=None, derandomize=True)
+@given(st.lists(st.tuples(st.sampled_from(["google/q1", "google/q2", "flickr/q1"]), st.sampled_from("abcdefgh"), st.integers(0, 4),
+                          st.sampled_from(["there", "there", "there", "gone"])), min_size=1, max_size=25, unique_by=lambda row: row[:2]))
+def test_whatever_the_list_nothing_is_lost_and_upstreams_bytes_come_where_upstream_works(tmp_path_factory, drawn):
+    raw = make_raw(tmp_path_factory.mktemp("any"), rows=[(f"{folder}/{name}.jpg", label) for folder, name, label, _ in drawn], val=1, test=1)
+    there = [f"{folder}/{name}.jpg" for folder, name, _, state in drawn if state == "there"]
+    for folder, name, _, state in drawn:
+        if state == "gone":
+            (raw / f"{folder}/{name}.jpg").unlink()
+    expected = upstream_rule(raw)
+    quiet(raw, max_missing=1)
+    lines = (raw / "meta/train.txt").read_text().splitlines()
+    assert [(raw / "train" / line.rsplit(" ", 1)[0]).read_text() for line in lines] == there
+    places = [(name, label) for _, name, label, _ in drawn]
+    if len(set(places)) == len(places):     # no two pictures of a class share a base name
+        assert lists_of(raw) == expected
+
+
 @pytest.mark.parametrize("line", ["google/q00001/x.jpg 3   ", "  google/q00001/x.jpg 3", "google/q00001/x.jpg\t3", "google/q00001/x.jpg 3\r"])
 def test_lists_equal_upstreams_where_it_forgives_blanks(tmp_path, line):
     raw = make_raw(tmp_path / "raw")

@@ -194,6 +194,15 @@ def test_x3_repeated_members_may_agree_and_must_not_differ(tmp_path):
     assert (tmp_path / "target/b/a.jpg").read_bytes() == b"one"
 
 
+def test_x3_names_that_differ_in_case_stay_two_files_or_an_error(tmp_path):
+    files = {"a/X.jpg": b"one", "A/x.jpg": b"two", "a/x.jpg": b"three"}
+    try:
+        unpack_bytes(tmp_path, make_tar(files))
+    except DataError:
+        return                              # a file system that can't tell them apart: refused, nothing overwritten
+    assert content(tmp_path / "target") == files
+
+
 def test_x3_sparse_pax_member(tmp_path):
     info = tarfile.TarInfo("s.jpg")
     info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.realsize": "10000000000"}
