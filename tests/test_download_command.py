@@ -200,6 +200,8 @@ def test_catalogue_holds_the_published_archives():
     assert archives.select(sets, "ilsvrc2012", parts=["train"])[0].nested
     own = archives.select(sets, "webvision-1.0", parts=["google"], mirrors=["http://nas/webvision"])
     assert own[0].urls == ("http://nas/webvision/google_resized_256.tar",)
+    lists = archives.select(sets, "ilsvrc2012", parts=["meta"], mirrors=["http://nas/"])[0]
+    assert lists.urls == ("http://nas/caffe_ilsvrc12.tar.gz", "http://dl.caffe.berkeleyvision.org/caffe_ilsvrc12.tar.gz")
 
 
 @pytest.mark.parametrize("part", ["../x.tar", ".x", "a/b.tar", {"name": "x.tar", "into": "../y"}, {"name": "x.tar", "into": "/etc"},

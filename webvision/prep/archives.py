@@ -44,7 +44,8 @@ def read_catalogue(path=CATALOGUE):
 
 
 def select(sets, set_name, *, parts=None, mirrors=()):
-    """The archives of a set (or of its named `parts`), the lists before the pictures; `mirrors` replace the set's."""
+    """The archives of a set (or of its named `parts`), the lists before the pictures; `mirrors` replace the set's,
+    and go before the mirrors that a single file has of its own."""
     if set_name not in sets:
         raise UsageError(f"no set '{set_name}'; there are {', '.join(sets)}")
     one = sets[set_name]
@@ -71,5 +72,5 @@ def _archives_of(one, part, mirrors):
             raise ValueError(f"'{name}' is not a plain file name")
         if os.path.isabs(into) or ".." in into.split("/"):
             raise ValueError(f"'{name}' would be unpacked outside the target: into '{into}'")
-        bases = mirrors or entry.get("mirrors") or one["mirrors"]
+        bases = (*mirrors, *entry.get("mirrors", () if mirrors else one["mirrors"]))
         yield Archive(name, tuple(base.rstrip("/") + "/" + quote(name) for base in bases), into, bool(entry.get("nested")))
