@@ -6,7 +6,11 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: setup demo test lock clean
 
-setup: $(INSTALLED)
+all: setup
+
+include $(wildcard make/*.mk)
+
+setup: $(INSTALLED) $(DECODER)
 
 # The stamp holds until the lock changes, so the second `make` starts at once.
 $(INSTALLED): requirements.lock
@@ -14,6 +18,10 @@ $(INSTALLED): requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
 	touch $@
+
+# The main job end to end on a data set that it draws; writes into demo/, continues there when run again.
+demo: setup
+	$(PY) utils/demo.py
 
 test: setup
 	$(PY) -m pytest
@@ -24,5 +32,3 @@ lock:
 
 clean:
 	rm -rf $(VENV) build demo
-
-include $(wildcard make/*.mk)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from webvision import faults
 from webvision.data.images import REASONS
 from webvision.errors import DataError, IncompleteError, printable
 from webvision.model.classifier import TOP_K
@@ -36,6 +37,7 @@ def evaluate(predictor, loader, index, *, header, outputs):
         matrix = stack.enter_context(ScoreMatrix(outputs.logits, index.num_classes)) if outputs.logits else None
         progress = stack.enter_context(get_tqdm(total=len(index), unit="images"))
         for batch in loader.batches():
+            faults.point("predict")
             results = dict(zip(fetch, predictor(batch.images, fetch), strict=True))
             names = index.names(batch.rows)
             _refuse_nan(results["finite"], batch.status, names)
@@ -48,6 +50,7 @@ def evaluate(predictor, loader, index, *, header, outputs):
             seen += len(names)
             bad += int(np.count_nonzero(batch.status))
             progress.update(len(names))
+        faults.point("predictions")
         if seen != len(index):
             raise IncompleteError(f"{printable(index.path)}: {seen} of {len(index)} pictures were evaluated; nothing was written")
     return bad

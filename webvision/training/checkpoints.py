@@ -8,6 +8,7 @@ import os
 import re
 from dataclasses import asdict, dataclass
 
+from webvision import faults
 from webvision.compat import tf, tfv1
 from webvision.errors import CheckpointError, DivergedError, ResourceError, printable
 from webvision.files import atomic_write, file_sha256, sync_directory, write_json
@@ -85,6 +86,7 @@ class CheckpointFolder:
 
     def seal(self, state):
         """Declare the files of `state.step`, which are on disk now, a checkpoint; then drop the surplus."""
+        faults.point("save-data")
         names = sorted(name for name in os.listdir(self.path)
                        if re.match(rf"model-{state.step}\.(index|data-\d+-of-\d+)$", name))
         for name in names:
@@ -93,8 +95,10 @@ class CheckpointFolder:
         files = {name: {"bytes": os.path.getsize(os.path.join(self.path, name)),
                         "sha256": file_sha256(os.path.join(self.path, name))} for name in names}
         write_json(self.prefix(state.step) + ".json", {"state": asdict(state), "files": files})
+        faults.point("save-manifest")
         with atomic_write(os.path.join(self.path, "checkpoint")) as file:      # what TensorFlow's own tools look for
             file.write(f'model_checkpoint_path: "model-{state.step}"\nall_model_checkpoint_paths: "model-{state.step}"\n')
+        faults.point("save-pointer")
         self.prune(self._keep)
 
     def prune(self, keep):
@@ -103,6 +107,7 @@ class CheckpointFolder:
         for step in self.steps()[:-keep]:
             if best is None or step != best["step"]:
                 os.unlink(self.prefix(step) + ".json")
+                faults.point("prune")
                 for name in os.listdir(self.path):
                     if re.match(rf"model-{step}\.(index|data-\d+-of-\d+)$", name):
                         os.unlink(os.path.join(self.path, name))
@@ -160,6 +165,7 @@ class CheckpointWriter:
         self._last_step = state.step
 
     def _write(self, session, state):
+        faults.point("save")
         self._saver.save(session, self._folder.prefix(state.step), write_meta_graph=False, write_state=False)
         self._folder.seal(state)
 

@@ -1,8 +1,10 @@
 """Training, put together: run folder, loaders, graph, callbacks, and the loop over them."""
 import contextlib
+import os
 from dataclasses import dataclass
 from typing import Callable
 
+from webvision import faults
 from webvision.compat import tf, tfv1
 from webvision.errors import printable
 from webvision.files import directory_lock
@@ -53,15 +55,18 @@ class Job:
 
 def fit(job):
     """Train until the recipe's last epoch, from the newest checkpoint of the run folder if there is one."""
-    changes = run_folder.open_run(job.folder, job.description)
+    os.makedirs(job.folder, exist_ok=True)
     with directory_lock(job.folder), contextlib.ExitStack() as stack:
+        changes = run_folder.open_run(job.folder, job.description)
+        faults.point("start")
         run_folder.log_to(job.folder)
         checkpoints = CheckpointFolder(job.folder, keep=job.keep)
         checkpoints.sweep()
         state = checkpoints.newest_whole()
         _log_header(job, state, changes)
         step = state.step if state else 0
-        if step >= job.recipe.total_steps:
+        history = History(job.folder, restored_step=step)
+        if step >= job.recipe.total_steps and history.epochs_recorded() >= job.recipe.epochs:
             logger.info("This run has done all of its %d epochs; more --epochs go on with it", job.recipe.epochs)
             return
         loader = stack.enter_context(contextlib.closing(job.train_loader(step * job.recipe.batch)))
@@ -69,14 +74,14 @@ def fit(job):
         if job.val_loader is not None:
             stack.enter_context(contextlib.closing(job.val_loader))
         with tf.Graph().as_default():
-            _train(job, flow, checkpoints, step)
+            _train(job, flow, checkpoints, history, step)
         _report_bad("train", loader.bad)
         if job.val_loader is not None:
             _report_bad("val", job.val_loader.bad)
     logger.info("Trained %d epochs; checkpoints and log are in %s", job.recipe.epochs, job.folder)
 
 
-def _train(job, flow, checkpoints, step):
+def _train(job, flow, checkpoints, history, step):
     batch_norm = (lambda: synchronised_batch_norm(on_gpu=job.on_gpu)) if job.sync_bn and job.towers > 1 else None
     model = Classifier(job.network, job.arithmetic, weight_decay=job.recipe.weight_decay, momentum=job.recipe.momentum,
                        seed=job.seed, batch_norm_scope=batch_norm)
@@ -84,7 +89,6 @@ def _train(job, flow, checkpoints, step):
     trainer.input_flow = flow
     batches = staged(TotalBatchInput(flow, job.towers), on_gpu=job.on_gpu)
     trainer.setup_graph(model.get_input_signature(), batches, model.build_graph, model.get_optimizer)
-    history = History(job.folder, restored_step=step)
     trainer.epoch_ends_recorded = history.epochs_recorded
     initial = _InitialWeights(job, checkpoints, step)
     trainer.train(_callbacks(job, model, flow, checkpoints, initial),
@@ -98,7 +102,7 @@ def _callbacks(job, model, flow, checkpoints, initial):
         seen = step * job.recipe.batch
         return State(step, job.seed, seen // job.entries, seen % job.entries, job.list_hash)
 
-    callbacks = [RunUpdateOps(), LearningRate(job.recipe),
+    callbacks = [RunUpdateOps(),
                  StepWatch(job.recipe.batch, flow, log_every=job.log_every, batches_ahead=int(job.on_gpu))]
     if job.trace:
         callbacks.append(TraceStep(job.folder))
@@ -108,7 +112,8 @@ def _callbacks(job, model, flow, checkpoints, initial):
         devices = [f"/gpu:{i}" for i in range(job.towers)] if job.on_gpu else ["/cpu:0"]
         callbacks.append(Validation(model, job.val_loader, devices=devices, num_classes=job.network.num_classes,
                                     on_result=checkpoints.note_error))
-    return callbacks + [MovingAverageSummary(), MergeAllSummaries(), ProgressBar()]
+    # The rate of the next epoch is set last, so that a step's checkpoint is the same whether or not its epoch has ended.
+    return callbacks + [MovingAverageSummary(), MergeAllSummaries(), LearningRate(job.recipe), ProgressBar()]
 
 
 class _InitialWeights(SessionInit):

@@ -85,11 +85,10 @@ def git_revision():
 
 
 def open_run(path, description):
-    """Create the run folder, or check that the run in it is the one described; returns the changed, harmless settings.
+    """Describe a new run in its folder, or check that the run in it is the one described; returns the changed, harmless settings.
 
     Writes run.json for a new run. CheckpointError where something differs that makes it another run.
     """
-    os.makedirs(path, exist_ok=True)
     file = os.path.join(path, "run.json")
     try:
         with open(file, encoding="utf-8") as old:

@@ -2,10 +2,12 @@
 import collections
 import time
 
+from webvision import faults
 from webvision.compat import tf, tfv1
 from webvision.devices import cpu_cores
 from webvision.errors import WebvisionError
 
+from tensorpack.callbacks import CallbackFactory
 from tensorpack.dataflow import DataFlow
 from tensorpack.graph_builder.training import SyncMultiGPUReplicatedBuilder
 from tensorpack.input_source import QueueInput, StagingInput
@@ -50,9 +52,11 @@ class ReplicatedTrainer(SyncMultiGPUTrainerReplicated):
         self._callbacks.before_epoch()
         for self.loop._local_step in range(first, self.steps_per_epoch):
             self.run_step()
+            faults.point("step")
             self._callbacks.trigger_step()
         self._callbacks.after_epoch()
         self._callbacks.trigger_epoch()
+        faults.point("epoch-end")
 
     def _finish_interrupted_epoch_end(self):
         """If the run ended between an epoch's last step and the end of its validation, do the rest of that epoch."""
@@ -111,6 +115,10 @@ class TotalBatchInput(QueueInput):
     def _setup(self, inputs):
         self.queue = tfv1.FIFOQueue(QUEUED_BATCHES, [spec.dtype for spec in inputs], name="input_queue")
         super()._setup(inputs)
+
+    def _create_ema_callback(self):
+        # tensorpack keeps a running mean of the queue's length in the checkpoint: the one variable that depends on time.
+        return CallbackFactory()
 
     def _get_input_tensors(self):
         if self._pieces is None:

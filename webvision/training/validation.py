@@ -1,6 +1,7 @@
 """Validation at the end of each epoch: the error on the val list, per picture and per class."""
 import numpy as np
 
+from webvision import faults
 from webvision.model.towers import PredictionTowers
 from webvision.scoring import metrics
 
@@ -27,6 +28,7 @@ class Validation(Callback):
     def _trigger_epoch(self):
         labels, top = [], []
         for batch in self._loader.batches():
+            faults.point("validate")
             labels.append(np.array(batch.labels))
             top.append(self._towers.run(self.trainer.sess, batch.images, ["top"])[0])
         errors = four_errors(np.concatenate(labels), np.concatenate(top), self._num_classes)

@@ -1,0 +1,29 @@
+"""Faults on purpose, so that anyone can rehearse what a crash at the worst moment does: WEBVISION_FAULT=POINT:N[:HOW].
+
+The process is hit when it comes past POINT for the Nth time. HOW is `kill` (-9, the default), `term`, `int`, `stop`
+(frozen, as by a dead file system), or `full` (the disk is full from here on). Several, separated by commas.
+
+Points: start, step, save, save-data, save-manifest, save-pointer, prune, validate, epoch-end, predict, predictions.
+"""
+import errno
+import os
+import signal
+from collections import Counter
+
+VARIABLE = "WEBVISION_FAULT"
+_SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "int": signal.SIGINT, "stop": signal.SIGSTOP}
+_passed = Counter()
+
+
+def point(name):
+    """Come past `name`: nothing happens, unless WEBVISION_FAULT says so."""
+    plan = os.environ.get(VARIABLE)
+    if not plan:
+        return
+    _passed[name] += 1
+    for fault in plan.split(","):
+        where, number, how = (fault.split(":") + ["kill"])[:3]
+        if where == name and how == "full" and _passed[name] >= int(number):
+            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} (by {VARIABLE}={fault})")
+        if where == name and how != "full" and _passed[name] == int(number):
+            os.kill(os.getpid(), _SIGNALS[how])
