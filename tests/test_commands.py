@@ -1,0 +1,119 @@
+"""The commands as a user types them: help at once, mistakes in one line before TensorFlow starts, the card's four lines."""
+import json
+import os
+import re
+import time
+import zipfile
+
+import pytest
+
+from conftest import ROOT
+
+SCRIPTS = ["imagenet-resnet.py"] + sorted(f"utils/{name}" for name in os.listdir(os.path.join(ROOT, "utils"))
+                                          if name.endswith(".py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_answers_from_anywhere_without_tensorflow(run, tmp_path, script):
+    # -X importtime lists every module that was loaded
+    done = run("-X", "importtime", os.path.join(ROOT, script), "--help", cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith("usage:")
+    loaded = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert not loaded & {"tensorflow", "tensorpack", "cv2", "numpy", "sklearn"}, "slow to load before --help"
+
+
+def test_help_takes_a_third_of_a_second(run):
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        run("imagenet-resnet.py", "--help")
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 0.3 * slowness()
+
+
+def slowness():
+    """How much slower than a free core this machine is now: an empty interpreter takes 20 ms on one."""
+    import subprocess
+    import sys
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "pass"], check=True)
+    return max(1, (time.perf_counter() - began) / 0.02)
+
+
+@pytest.mark.parametrize("args, words", [
+    (["--gpu", "0,1,2,3", "-d", "50"], "--gpu 0,1,2,3: no such GPU"),
+    (["--towers", "3", "--batch", "100"], "--batch 100 does not divide over 3 towers; use 99 or 102"),
+    (["--mode", "se"], "mode se has no depth 18; it exists with 50, 101, 152"),
+    (["--eval"], "--eval needs the weights"),
+    (["--balance", "more"], "--balance"),
+    (["--lr", "0"], "not above 0"),
+    (["--fp16", "--bf16"], "not allowed with"),
+    (["--data", "/nowhere"], "--data /nowhere: no such folder"),
+])
+def test_a_mistake_is_one_line_before_tensorflow_starts(run, tiny_data, args, words):
+    data = [] if "--data" in args else ["--data", tiny_data]
+    done = run("-X", "importtime", "imagenet-resnet.py", *data, *args, env={"CUDA_VISIBLE_DEVICES": ""})
+    assert done.returncode == 2
+    assert words in done.stderr and "| tensorflow\n" not in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_data, tmp_path_factory):
+    """A folder in which the training command has been run with little to do."""
+    import subprocess
+    import sys
+    folder = tmp_path_factory.mktemp("user")
+    done = subprocess.run([sys.executable, os.path.join(ROOT, "imagenet-resnet.py"), "--data", tiny_data, "-d", "50", "--mode",
+                           "resnet", "--image-size", "32", "--batch", "6", "--epochs", "1", "--epoch-size", "12"],
+                          cwd=folder, text=True, capture_output=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_cards_road_from_training_to_submission(trained, tiny_data, run):
+    evaluation = [os.path.join(ROOT, "imagenet-resnet.py"), "--data", tiny_data, "-d", "50", "--mode", "resnet", "--eval",
+                  "--load", "train_log/imagenet-resnet-d50/model-2"]
+    done = run(*evaluation, cwd=trained)
+    assert done.returncode == 0, done.stderr
+    assert "267 loaded, 0 missing, 0 unexpected, 0 mismatched" in done.stderr
+    assert "9 pictures of 9 expected" in done.stdout
+    printed = dict(re.findall(r"^(.*Error): ([\d.]+)$", done.stdout, re.MULTILINE))
+    predictions = json.loads((trained / "train_log" / "predictions.json").read_text())
+    wrong = [row["top"][0] != row["label"] for row in predictions["predictions"]]
+    assert float(printed["Top1 Error"]) == sum(wrong) / 9 and float(printed["Top5 Error"]) == 0
+    assert [row["name"] for row in predictions["predictions"]] == [f"val{i:06d}.jpg" for i in range(1, 10)]
+
+    scored = run(os.path.join(ROOT, "utils/eval_score.py"), "--k", "1", cwd=trained)
+    assert scored.returncode == 0 and "Balanced Top1" in scored.stdout, scored.stderr
+    submitted = run(os.path.join(ROOT, "utils/json2sub.py"), cwd=trained)
+    assert submitted.returncode == 0, submitted.stderr
+    with zipfile.ZipFile(trained / "train_log" / "submission.zip") as archive:
+        lines = archive.read("predictions.txt").decode().splitlines()
+    ids = predictions["predictions"][0]["top"]
+    assert lines[0].startswith("val000001.jpg " + "    ".join(map(str, ids)))
+
+
+def test_the_prediction_file_does_not_depend_on_workers_or_towers(trained, tiny_data, run):
+    contents = []
+    for workers, towers, batch in ((0, 1, 64), (1, 2, 4), (2, 1, 4), (4, 3, 4)):
+        out = trained / f"{workers}-{towers}.json"
+        done = run(os.path.join(ROOT, "imagenet-resnet.py"), "--data", tiny_data, "-d", "50", "--eval", "--load",
+                   "train_log/imagenet-resnet-d50", "--out", out, "--workers", workers, "--towers", towers, "--batch", batch,
+                   cwd=trained)
+        assert done.returncode == 0, done.stderr
+        contents.append(json.loads(out.read_text()))
+    for content in contents[1:]:
+        for row, first in zip(content["predictions"], contents[0]["predictions"], strict=True):
+            assert row["name"] == first["name"] and row["top"] == first["top"]
+
+
+def test_an_unlabelled_list_has_predictions_and_no_error(trained, tiny_data, run):
+    done = run(os.path.join(ROOT, "imagenet-resnet.py"), "--data", tiny_data, "-d", "50", "--eval", "--split", "test", "--load",
+               "train_log/imagenet-resnet-d50", "--out", "test.json", "--logits", "logits.npy", cwd=trained)
+    assert done.returncode == 0, done.stderr
+    assert "4 pictures of 4 expected" in done.stdout and "Error" not in done.stdout
+    rows = json.loads((trained / "test.json").read_text())["predictions"]
+    assert all("label" not in row or row["label"] is None for row in rows)
+    import numpy as np
+    logits = np.load(trained / "logits.npy")
+    assert logits.shape == (4, 3) and [int(row.argmax()) for row in logits] == [row["top"][0] for row in rows]

@@ -1,0 +1,86 @@
+"""Whole files or none, one process a folder, and errors as exit codes."""
+import errno
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from webvision import errors, faults, files
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with pytest.raises(RuntimeError):
+        with files.atomic_write(path) as file:
+            file.write("half")
+            raise RuntimeError
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.json"]
+    with files.atomic_write(path) as file:
+        file.write("name \udcff\n")
+    assert path.read_bytes() == b"name \xff\n" and os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_written_file_obeys_the_umask(tmp_path):
+    for mask, mode in ((0o022, 0o644), (0o077, 0o600)):
+        old = os.umask(mask)
+        try:
+            files.write_json(tmp_path / "a", {})
+        finally:
+            os.umask(old)
+        assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
+
+
+def test_a_folder_is_held_by_one_process_and_freed_by_its_death(tmp_path):
+    hold = (f"import sys; sys.path.insert(0, {ROOT!r})\nfrom webvision.files import directory_lock\n"
+            f"with directory_lock({str(tmp_path)!r}): print('held', flush=True); sys.stdin.read()")
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(errors.LockedError, match=f"pid {holder.pid} on"):
+            with files.directory_lock(tmp_path):
+                pass
+        holder.kill()
+        holder.wait()
+        with files.directory_lock(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("raised, code, words", [
+    ("errors.DataError('list:3: bad label')", 3, "error: list:3: bad label\n"),
+    ("errors.Interrupted('saved', 143)", 143, "error: saved\n"),
+    ("KeyboardInterrupt", 130, "error: interrupted\n"),
+    ("OSError(28, 'No space left on device', 'x')", 7, "No space left on device"),
+    ("MemoryError", 7, "out of memory"),
+    ("errors.DataError('a\\x1b[31m\\udcff')", 3, "a\\x1b[31m\\xff"),
+    ("ZeroDivisionError", 1, "Traceback"),
+])
+def test_every_end_has_its_code_and_its_line(raised, code, words):
+    script = (f"import sys; sys.path.insert(0, {ROOT!r})\nfrom webvision import errors\n"
+              f"def main(): raise {raised}\nerrors.run_command(main)")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == code and words in done.stderr
+    assert ("Traceback" in done.stderr) == (code == 1)
+
+
+def test_a_reader_that_leaves_is_no_crash():
+    script = (f"import sys; sys.path.insert(0, {ROOT!r})\nfrom webvision import errors\n"
+              "def main():\n  for i in range(1000000): print(i)\nerrors.run_command(main)")
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout.readline() == "0\n"
+        writer.stdout.close()
+        assert writer.stderr.read() == "" and writer.wait() == 141
+
+
+def test_faults_strike_at_the_nth_passing_only(monkeypatch):
+    monkeypatch.setattr(faults, "_passed", faults.Counter())
+    monkeypatch.setenv(faults.VARIABLE, "save:2:full")
+    faults.point("save")
+    faults.point("step")
+    for _ in range(2):          # a full disk stays full
+        with pytest.raises(OSError) as full:
+            faults.point("save")
+        assert full.value.errno == errno.ENOSPC
