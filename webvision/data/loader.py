@@ -6,6 +6,7 @@
     ...
     flow.close()
 """
+from webvision import compat  # noqa: F401  (TensorFlow's environment, before tensorpack imports it)
 from tensorpack.dataflow.base import DataFlow, DataFlowReentrantGuard
 
 from webvision.data.batches import EvalBatches, TrainBatches
