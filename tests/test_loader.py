@@ -10,6 +10,7 @@ import pytest
 from tests.loader_fixtures import make_tree, parts, take
 from webvision.data.augment import Augmentation
 from webvision.data.batches import EvalBatches, TrainBatches
+from webvision.data.index import open_index
 from webvision.data.images import REASONS, ImagePolicy
 from webvision.data.presets import PRESETS
 from webvision.errors import IncompleteError, UsageError
@@ -113,6 +114,18 @@ def test_eval_keeps_list_order_and_the_short_last_batch(tree):
         loader.close()
     some = EvalBatches(index, tree / "train", preset, batch=4, rows=np.array([50, 2, 2, 9, 17]))
     assert rows_of(take(some, 9)[0]).tolist() == [50, 2, 2, 9, 17]
+
+
+def test_a_val_set_sorted_into_class_folders(tree):
+    """dir_structure 'train': the index says where pictures lie, their names stay the list's."""
+    index, _ = parts(tree)
+    index.class_folders = [f"c{label}" for label in range(5)]
+    (tree / "meta" / "flat.txt").write_text("".join(f"{name.split('/')[1]} {label}\n" for name, label in index.entries()))
+    flat = open_index(tree / "meta" / "flat.txt", 5)
+    flat.class_folders = index.class_folders
+    loader = EvalBatches(flat, tree / "train", PRESETS["webvision"].scaled(32), batch=20)
+    batches, _ = take(loader, 9)
+    assert loader.bad.count == 0 and len(rows_of(batches)) == 53
 
 
 def test_a_consumer_may_keep_every_batch(tree):

@@ -144,7 +144,7 @@ class TrainBatches:
         number = 0
         while True:
             rows = self.rows(first, self.batch + SPARES)
-            yield rows, Job(number, self._order.seed, first, _names(self._index, rows), self.batch)
+            yield rows, Job(number, self._order.seed, first, _paths(self._index, rows), self.batch)
             first += self.batch * self.ranks
             number += 1
 
@@ -199,7 +199,7 @@ class EvalBatches:
         for number in range(len(self)):
             first, last = number * self.batch, min((number + 1) * self.batch, self.samples)
             rows = np.arange(first, last) if self._rows is None else np.asarray(self._rows[first:last], np.int64)
-            yield rows, Job(number, 0, first, _names(self._index, rows), len(rows))
+            yield rows, Job(number, 0, first, _paths(self._index, rows), len(rows))
 
     def __iter__(self):
         self.bad = Bad()
@@ -215,5 +215,7 @@ class EvalBatches:
     close = TrainBatches.close
 
 
-def _names(index, rows):
-    return tuple(name.encode("utf-8", "surrogateescape") for name in index.names(rows))
+def _paths(index, rows):
+    # A ListIndex knows where its pictures lie; other tables (a folder's pictures) have names that are paths.
+    paths = index.paths(rows) if hasattr(index, "paths") else index.names(rows)
+    return tuple(path.encode("utf-8", "surrogateescape") for path in paths)
