@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Why is my GPU idle? Times reading, decoding, augmenting and hand-over of a data set here, and says how many workers are enough."""
+import argparse
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from webvision.environment import use_project_environment  # noqa: E402
+
+use_project_environment("numpy", "cv2")
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True, metavar="DIR", help="an ILSVRC-layout folder; its training list is used")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="to try together (%(default)s, the cores here)")
+    parser.add_argument("--batch", type=int, default=64, metavar="N", help="pictures per batch (%(default)s)")
+    parser.add_argument("--size", type=int, default=224, metavar="PX", help="image size of the network (%(default)s)")
+    parser.add_argument("--rate", type=float, metavar="N", help="pictures/s that the step takes: what training prints with --fake")
+    parser.add_argument("--pictures", type=int, default=512, metavar="N", help="how many to look at (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
+    args = parser.parse_args(argv)
+    if not 1 <= args.workers <= 512:
+        parser.error(f"--workers {args.workers} is outside 1..512")
+    if args.batch < 1 or args.pictures < 1:
+        parser.error("--batch and --pictures are at least 1")
+    if args.rate is not None and not args.rate > 0:
+        parser.error(f"--rate {args.rate:g} is not a positive number")
+    return args
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    import json
+
+    from webvision.data import speed
+    from webvision.data.augment import Augmentation
+    from webvision.data.balance import parse_balance, targets
+    from webvision.data.decode import describe
+    from webvision.data.folders import open_split, read_meta_classes
+    from webvision.data.order import EpochOrder
+    from webvision.errors import UsageError
+    try:
+        view = Augmentation(image_size=args.size)
+    except ValueError as error:
+        raise UsageError(f"--size: {error}") from None
+    index = open_split(args.data, "train", classes=read_meta_classes(os.path.join(args.data, "meta")))
+    order = EpochOrder(index, targets(index.counts, parse_balance("upsample")), seed=0)
+    timing = speed.measure(index, order, os.path.join(args.data, "train"), view, batch=args.batch, workers=args.workers,
+                           pictures=args.pictures)
+    if args.json:
+        enough = args.rate and speed.enough_workers(timing, args.rate)
+        print(json.dumps({**timing._asdict(), "worker": timing.worker, "rate": timing.rate, "enough_workers": enough}))
+        return
+    print(f"JPEG decoding: {describe()}")
+    for value, what in ((timing.read_disk_wall, "reading from the storage, wall, one file at a time"), (timing.read, "reading from memory"),
+                        (timing.decode, "decoding"), (timing.augment, "resizing and colours"), (timing.worker, "a worker, all together"),
+                        (timing.hand_over, "hand-over, in the training process"),
+                        (timing.together_wall, f"wall with {timing.workers} workers")):
+        print(f"{value:8.0f} us/picture  {what}")
+    print("\n".join(speed.explain(timing, args.rate, os.cpu_count())))
+
+
+if __name__ == "__main__":
+    from webvision.errors import run_command
+    run_command(main)
