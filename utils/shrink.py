@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""Rewrite a data set once with its pictures at short side 256: training reads it about three times faster."""
+import argparse
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from webvision.environment import use_project_environment  # noqa: E402
+
+use_project_environment("numpy", "cv2")
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, epilog=(
+        "Every listed picture of OUT is a baseline JPEG of the same name, upright, in colour; smaller ones are copied "
+        "as they are, and so are files that are no picture, so that OUT's lists stay true. The same command continues "
+        "where it was stopped."))
+    parser.add_argument("--data", required=True, metavar="DIR", help="an ILSVRC-layout folder; it is only read")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the new folder")
+    parser.add_argument("--splits", default="train,val,test", help="which lists of meta/ to rewrite, where present (%(default)s)")
+    parser.add_argument("--short-side", type=int, default=256, metavar="PX", help="%(default)s")
+    parser.add_argument("--quality", type=int, default=90, help="of the JPEGs (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (%(default)s)")
+    args = parser.parse_args(argv)
+    if not 16 <= args.short_side <= 4096:
+        parser.error(f"--short-side {args.short_side} is outside 16..4096")
+    if not 1 <= args.quality <= 100:
+        parser.error(f"--quality {args.quality} is outside 1..100")
+    if not 1 <= args.jobs <= 512:
+        parser.error(f"--jobs {args.jobs} is outside 1..512")
+    return args
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    from webvision.data.shrink import shrink_set
+    report = shrink_set(args.data, args.out, splits=args.splits.split(","), short_side=args.short_side,
+                        quality=args.quality, jobs=args.jobs)
+    print(report)
+
+
+if __name__ == "__main__":
+    from webvision.errors import run_command
+    run_command(main)
