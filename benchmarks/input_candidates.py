@@ -1,0 +1,135 @@
+"""The input pipelines that bench_input.py compares: each yields batches of [images, labels] for ever.
+
+`upstream` is the reference recipe on tensorpack's own parts, in its structure: every process shuffles the whole list,
+cv2.imread, the crop, four colour augmenters and the mirror on one picture, one ZMQ message per picture, then batches.
+"""
+import os
+
+import numpy as np
+
+WORKERS = 2
+
+
+def entries(data):
+    """[(path, label)] of the training list of the folder `data`."""
+    with open(os.path.join(data, "meta", "train.txt"), encoding="utf-8") as file:
+        return [(os.path.join(data, "train", name), int(label))
+                for name, label in (line.rstrip("\n").rsplit(" ", 1) for line in file)]
+
+
+def _ours(data, batch, *, balance="none", view="webvision", **options):
+    from webvision.data.augment import AUGMENTATIONS
+    from webvision.data.balance import parse_balance, targets
+    from webvision.data.batches import TrainBatches
+    from webvision.data.index import open_index
+    from webvision.data.lists import read_classes
+    from webvision.data.order import EpochOrder
+    index = open_index(os.path.join(data, "meta", "train.txt"), len(read_classes(os.path.join(data, "meta", "synsets.txt"))))
+    order = EpochOrder(index, targets(index.counts, parse_balance(balance)), seed=1)
+    return iter(TrainBatches(index, order, os.path.join(data, "train"), AUGMENTATIONS[view], batch=batch,
+                             **{"workers": WORKERS, **options}))
+
+
+def _without_library(path):
+    def start(data, batch):
+        os.environ["WEBVISION_DECODER"] = path
+        return _ours(data, batch)
+    return start
+
+
+def _upstream(data, batch, colours=True):
+    import cv2
+    from tensorpack.dataflow import AugmentImageComponent, BatchData, MultiProcessRunnerZMQ, RNGDataFlow, imgaug
+
+    class Files(RNGDataFlow):
+        """Path and label of every picture, in a random order."""
+        def __init__(self):
+            self._list = entries(data)
+
+        def __len__(self):
+            return len(self._list)
+
+        def __iter__(self):
+            for row in self.rng.permutation(len(self._list)):
+                path, label = self._list[row]
+                image = cv2.imread(path, cv2.IMREAD_COLOR)
+                if image is not None:
+                    yield [image, label]
+
+    eigenvalues = np.array([0.0045, 0.0188, 0.2175]) * 255.
+    eigenvectors = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]],
+                            np.float32)[::-1, ::-1]
+    augmenters = [imgaug.GoogleNetRandomCropAndResize(interp=cv2.INTER_CUBIC)]
+    if colours:
+        augmenters.append(imgaug.RandomOrderAug([
+            imgaug.BrightnessScale((0.6, 1.4), clip=False), imgaug.Contrast((0.6, 1.4), clip=False),
+            imgaug.Saturation(0.4, rgb=False), imgaug.Lighting(0.1, eigval=eigenvalues, eigvec=eigenvectors)]))
+    augmenters.append(imgaug.Flip(horiz=True))
+    flow = AugmentImageComponent(Files(), augmenters, copy=False)
+    flow = BatchData(MultiProcessRunnerZMQ(flow, WORKERS), batch, remainder=False)
+    flow.reset_state()
+    while True:
+        yield from flow
+
+
+def _tf_data(data, batch, colours=True):
+    import tensorflow as tf
+    files = entries(data)
+    grey = tf.constant([0.299, 0.587, 0.114])
+
+    def load(path, label):
+        raw = tf.io.read_file(path)
+        begin, size, _ = tf.image.sample_distorted_bounding_box(
+            tf.image.extract_jpeg_shape(raw), tf.zeros([1, 0, 4]), area_range=(0.08, 1.), aspect_ratio_range=(0.75, 1.333),
+            max_attempts=10, use_image_if_no_bounding_boxes=True)
+        window = tf.stack([begin[0], begin[1], size[0], size[1]])
+        image = tf.image.decode_and_crop_jpeg(raw, window, channels=3)
+        image = tf.image.resize(image, (224, 224), method="bicubic")
+        if colours:
+            image *= tf.random.uniform([], 0.6, 1.4)
+            image = tf.image.adjust_contrast(image, tf.random.uniform([], 0.6, 1.4))
+            factor = tf.random.uniform([], 0.6, 1.4)
+            image = image * factor + tf.reduce_sum(image * grey, axis=2, keepdims=True) * (1 - factor)
+            image += tf.random.normal([3], 0., 5.)
+        image = tf.image.random_flip_left_right(image)
+        return tf.cast(tf.clip_by_value(image, 0., 255.), tf.uint8), label
+
+    paths, labels = map(list, zip(*files, strict=True))
+    flow = tf.data.Dataset.from_tensor_slices((paths, labels)).shuffle(len(paths)).repeat()
+    flow = flow.map(load, num_parallel_calls=WORKERS, deterministic=False).batch(batch, drop_remainder=True).prefetch(2)
+    return flow.as_numpy_iterator()
+
+
+def _grain(data, batch):
+    """Our batches, built in processes of Google's grain instead of over the ring."""
+    import grain.python as grain
+
+    from benchmarks.grain_source import Numbers
+    dataset = grain.MapDataset.source(Numbers(data, batch)).repeat().to_iter_dataset()
+    return iter(dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=WORKERS, per_worker_buffer_size=2)))
+
+
+def _torch(data, batch):
+    import torch
+    from PIL import Image
+
+    from benchmarks.torch_source import PillowSet
+    loader = torch.utils.data.DataLoader(PillowSet(entries(data), Image), batch_size=batch, shuffle=True, num_workers=WORKERS,
+                                         drop_last=True, persistent_workers=True)
+    while True:
+        yield from loader
+
+
+CANDIDATES = {
+    "ours": _ours,
+    "ours, colours on the device": lambda data, batch: _ours(data, batch, colour_on="device"),
+    "ours, no colours": lambda data, batch: _ours(data, batch, view="plain"),
+    "ours, threads": lambda data, batch: _ours(data, batch, threads=True),
+    "ours, simplejpeg (no compiler)": _without_library("simplejpeg"),
+    "ours, OpenCV only": _without_library("opencv"),
+    "upstream on tensorpack": _upstream,
+    "upstream, no colours": lambda data, batch: _upstream(data, batch, colours=False),
+    "tf.data": _tf_data,
+    "tf.data, no colours": lambda data, batch: _tf_data(data, batch, colours=False),
+}
+EXTRAS = {"grain instead of our ring": ("grain", _grain), "torch DataLoader and Pillow": ("torch", _torch)}
