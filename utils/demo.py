@@ -32,7 +32,7 @@ def main(argv=None):
     args = parse_args(argv)
     began = time.monotonic()
     place = {name: os.path.join(args.out, name) for name in
-             ("raw", "data", "runs", "val.json", "test.json", "submission.zip", "report.html")}
+             ("raw", "data", "runs", "val.json", "train.json", "test.json", "submission.zip", "report.html")}
     os.makedirs(args.out, exist_ok=True)
     for title, command in steps(place):
         print(f"\n== {title}\n$ python3 {shlex.join(command)}", flush=True)
@@ -69,8 +69,11 @@ def steps(place):
         ("Score the predictions", [tool("eval_score.py"), place["val.json"]]),
         ("Predict the unlabelled test list", [*evaluation, "--split", "test", "--out", place["test.json"]]),
         ("Write the submission, and read it again", [tool("json2sub.py"), place["test.json"], "--out", place["submission.zip"]]),
+        ("Predict the training list too: where the network is sure of another class, the label may be wrong",
+         [*evaluation, "--split", "train", "--out", place["train.json"]]),
         ("Make a report to look at",
-         [tool("report.py"), place["val.json"], "--data", place["data"], "--out", place["report.html"]]),
+         [tool("report.py"), place["val.json"], place["train.json"], "--data", place["data"],
+          "--names", os.path.join(place["raw"], "info", "synsets.txt"), "--out", place["report.html"]]),
     ]
 
 
@@ -90,7 +93,7 @@ data         {place['data']}
 run          {place['runs']}/demo: checkpoints, log.log, stats.json, TensorBoard events
 predictions  {place['val.json']}, {place['test.json']}
 submission   {place['submission.zip']}: what CodaLab takes
-report       {place['report.html']}: open it in a browser
+report       {place['report.html']}: open it in a browser; it shows the labels that are probably wrong
 
 Next, on a data set of yours in the same layout:
   python3 ./imagenet-resnet.py --data DIR --gpu 0,1,2,3 -d 50 --mode resnet
