@@ -149,7 +149,7 @@ def settle(pid, longest_s=20.):
         time.sleep(0.25)
 
 
-def build_limit(work, data, count):
+def build_limit(work, data):
     """(program, list of crops) for the C loop, or None without a compiler and headers."""
     import numpy as np
 
@@ -161,7 +161,7 @@ def build_limit(work, data, count):
     sources = [os.path.join(_HERE, "limit.c"), os.path.join(_HERE, "..", "webvision", "data", "decode_window.c")]
     if not compiler or subprocess.run([compiler, "-O3", *sources, "-o", program, "-ljpeg"], check=False).returncode:
         return None
-    order = np.random.default_rng(0).permutation(len(files := entries(data)))[:count]
+    order = np.random.default_rng(0).permutation(len(files := entries(data)))[:20000]
     plan = AUGMENTATIONS["webvision"].plan(1, 0, len(order))
     with open(listing, "w", encoding="utf-8", errors="surrogateescape") as out:
         for number, row in enumerate(order):
@@ -179,7 +179,7 @@ def measure(data, args):
     names = [name for name in CANDIDATES if not args.quick or name in _QUICK]
     names += [name for name, (module, _) in EXTRAS.items() if not args.quick and importlib.util.find_spec(module)]
     os.makedirs(args.work, exist_ok=True)
-    limit = build_limit(args.work, data, args.batch * args.batches)
+    limit = build_limit(args.work, data)
     candidates = [Limit(kind, *limit, 1) for kind in ("window", "full")] if limit else []
     try:
         for name in names:

@@ -126,13 +126,16 @@ HOSTILE = """
 import sys
 import numpy as np
 from tests.loader_fixtures import jpeg, picture
-from webvision.data import decode
+from webvision.data import decode, kernel
+from webvision.data.augment import Augmentation
+from webvision.data.builder import new_slot
 from webvision.data.image_headers import HeaderError, read_header
 decode.use_library(sys.argv[1])
 draw = np.random.Generator(np.random.Philox(key=9))
 corpus = [jpeg(picture(1, 70, 50), 90, sampling, progressive, restart)
           for sampling in ("420", "444", "411") for progressive in (False, True) for restart in (0, 2)]
 decoded = 0
+batch = []
 for number in range(1500):
     data = bytearray(corpus[number % len(corpus)])
     for _ in range(draw.integers(1, 8)):
@@ -146,6 +149,7 @@ for number in range(1500):
         header = read_header(data)
         if not header.plain or header.width * header.height > 1 << 22:
             continue
+        batch.append((data, header))
         scale = int(draw.choice([1, 2, 8]))
         width, height = -(-header.width // scale), -(-header.height // scale)
         wide, high = int(draw.integers(1, width + 1)), int(draw.integers(1, height + 1))
@@ -154,5 +158,11 @@ for number in range(1500):
         decoded += 1
     except (HeaderError, decode.DecodeError):
         pass
+view = Augmentation(image_size=37)
+for level in (2, 1) if kernel.usable(view) else ():
+    decode.library().wv_use(level)
+    for tolerant in (False, True):
+        slot = new_slot(len(batch), view, "worker")
+        kernel.show(range(len(batch)), *zip(*batch), view.plan(1, 0, len(batch)), slot, tolerant=tolerant, colour_on="worker")
 print(decoded)
 """

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tests.loader_fixtures import jpeg, picture
-from webvision.data import kernel
+from webvision.data import decode, kernel
 from webvision.data.augment import Augmentation
 from webvision.data.builder import BatchBuilder, Job, new_slot
 from webvision.data.images import REASONS
@@ -100,6 +100,20 @@ def test_a_flat_picture_stays_flat_to_its_edges(tmp_path):
     (tmp_path / "white.jpg").write_bytes(out.getvalue())
     fast, _ = both(tmp_path, ["white.jpg"] * 50, Augmentation(colours=False))
     assert (fast.images == 255).all()
+
+
+def test_avx2_and_avx512_give_the_same_bytes(folder):
+    library = decode.library()
+    if library.wv_kernel() < 2:
+        pytest.skip("no AVX-512 with VNNI here")
+    for view in (Augmentation(), Augmentation(image_size=100), Augmentation(image_size=33, colours=False)):
+        first = both(folder, SMALL_SET, view)[0]
+        library.wv_use(1)
+        try:
+            assert library.wv_kernel() == 1
+            assert (both(folder, SMALL_SET, view)[0].images == first.images).all()
+        finally:
+            library.wv_use(2)
 
 
 def test_only_training_goes_this_way():

@@ -15,7 +15,7 @@ import os
 import numpy as np
 
 LIBRARY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_decode_window.so")
-_VERSION = 2                    # WV_VERSION of decode_window.h
+_VERSION = 3                    # WV_VERSION of decode_window.h
 # What libjpeg warns of although the pixels are whole; decode_window.c lets the same two pass.
 _HARMLESS = ("Unknown Adobe color transform code", "Warning: unknown JFIF revision")
 PATHS = ("window", "simplejpeg", "opencv")
@@ -103,8 +103,8 @@ def _path():
 
 def describe():
     """One line for the run's header: the JPEG path in use."""
-    resize = "" if not library() else ", batches resized and coloured by AVX2" if library().wv_kernel() else \
-        ", OpenCV resizes (no AVX2)"
+    level = library().wv_kernel() if library() else 0
+    resize = (", OpenCV resizes (no AVX2)", ", batches resized and coloured by AVX2", ", batches resized and coloured by AVX-512")[level]
     return {"window": f"window decode by libjpeg-turbo, compiled here{resize}",
             "simplejpeg": "full decode by simplejpeg (window decode needs a C compiler and libjpeg-turbo's headers at "
                           "`make setup`; about 1.4 times faster)",

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WV_VERSION 2            /* decode.py refuses a library of another version */
+#define WV_VERSION 3            /* decode.py refuses a library of another version */
 #define WV_MESSAGE 200          /* bytes for a message; >= libjpeg's JMSG_LENGTH_MAX */
 #define WV_SLACK 32             /* vector loads reach this far past the last pixel of a window */
 #define EXPORT __attribute__((visibility("default")))

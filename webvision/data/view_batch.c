@@ -2,8 +2,8 @@
  *
  * Python's and OpenCV's share of a picture (about 100 us of 300) becomes about 45, and threads stop waiting for the
  * interpreter's lock. The arithmetic is that of OpenCV's INTER_CUBIC (a = -0.75, edges repeated) and cv2.transform;
- * a column's weights are rounded to 1/29000, which moves two values in ten thousand by one level. (OpenCV's own two
- * ways, with and without Intel's IPP, differ in three hundred.)
+ * a column's weights are rounded to 1/14000, which moves four values in ten thousand by one level. (OpenCV's own two
+ * ways, with and without Intel's IPP, differ in three hundred.) AVX-512, where it is, gives the same bytes.
  * Needs AVX2; elsewhere builder.py goes picture by picture through OpenCV.
  */
 #include <math.h>
@@ -14,16 +14,19 @@
 enum { ROW, PICTURE_WIDTH, PICTURE_HEIGHT, SCALE, X, Y, WIDTH, HEIGHT, RESIZED_WIDTH, RESIZED_HEIGHT, LEFT, TOP, FLIP, FIELDS };
 
 #if defined(__x86_64__) && defined(__GNUC__)
-#include <immintrin.h>
-#define AVX2 __attribute__((target("avx2,fma")))
+#include "view_batch.h"
 #define MAX_SIZE 4096
-#define WEIGHT_ONE 29000        /* a column's weights add up to this: at an edge one may be 1.12 of it, and 16 bits hold
-                                   it; sums of bytes stay below 2^24, exact as floats */
+static int highest = 2;
 
-EXPORT int wv_kernel(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+/* 0: not for this processor. 1: AVX2. 2: AVX-512 with VNNI. */
+EXPORT int wv_kernel(void) {
+    int level = !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ? 0
+              : !__builtin_cpu_supports("avx512vnni") || !__builtin_cpu_supports("avx512bw") ? 1 : 2;
+    return level < highest ? level : highest;
+}
 
-/* Where an output column or row comes from: four inputs from `first` on, and their weights. */
-typedef struct { int32_t first; float weight[4]; } tap_t;
+/* For tests: use no higher level than `level`. */
+EXPORT void wv_use(int level) { highest = level; }
 
 static void cubic(float x, float *c) {
     const float a = -0.75f;
@@ -49,17 +52,6 @@ static void find_taps(tap_t *taps, int length, int resized, int start, int count
         }
     }
 }
-
-/* Everything one picture needs besides its window; allocated once per batch. `columns` = size rounded up to 32. */
-typedef struct {
-    int size, columns;
-    tap_t *across, *down;
-    int32_t *offset;            /* [columns] byte offset of a column's first input */
-    __m256i *weight;            /* [columns] its weights, four for each channel */
-    float *rows;                /* [4][3][columns] resized rows, by input row modulo 4 */
-    uint8_t *planes;            /* [size][3][columns] the resized picture */
-    char *message;
-} work_t;
 
 /* One input row, interleaved BGR bytes, to three planes of exact sums, WEIGHT_ONE to a level, as floats. */
 AVX2 static void resize_row(const work_t *work, const uint8_t *row, float *out) {
@@ -112,23 +104,6 @@ AVX2 static void blend_rows(const work_t *work, float *const *in, const float *w
     }
 }
 
-/* Sixteen pixels of three planes as 48 interleaved bytes. */
-AVX2 static inline void store_pixels(__m128i b, __m128i g, __m128i r, uint8_t *out) {
-    static const int8_t order[9][16] = {
-        {0, -1, -1, 1, -1, -1, 2, -1, -1, 3, -1, -1, 4, -1, -1, 5}, {-1, 0, -1, -1, 1, -1, -1, 2, -1, -1, 3, -1, -1, 4, -1, -1},
-        {-1, -1, 0, -1, -1, 1, -1, -1, 2, -1, -1, 3, -1, -1, 4, -1}, {-1, -1, 6, -1, -1, 7, -1, -1, 8, -1, -1, 9, -1, -1, 10, -1},
-        {5, -1, -1, 6, -1, -1, 7, -1, -1, 8, -1, -1, 9, -1, -1, 10}, {-1, 5, -1, -1, 6, -1, -1, 7, -1, -1, 8, -1, -1, 9, -1, -1},
-        {-1, 11, -1, -1, 12, -1, -1, 13, -1, -1, 14, -1, -1, 15, -1, -1}, {-1, -1, 11, -1, -1, 12, -1, -1, 13, -1, -1, 14, -1, -1, 15, -1},
-        {10, -1, -1, 11, -1, -1, 12, -1, -1, 13, -1, -1, 14, -1, -1, 15}};
-    for (int part = 0; part < 3; part++) {
-        const __m128i *mask = (const __m128i *)order[3 * part];
-        __m128i mixed = _mm_or_si128(_mm_or_si128(_mm_shuffle_epi8(b, _mm_loadu_si128(mask)),
-                                                  _mm_shuffle_epi8(g, _mm_loadu_si128(mask + 1))),
-                                     _mm_shuffle_epi8(r, _mm_loadu_si128(mask + 2)));
-        _mm_storeu_si128((__m128i *)(out + 16 * part), mixed);
-    }
-}
-
 AVX2 static inline __m256 eight(const uint8_t *bytes) {
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)bytes)));
 }
@@ -173,6 +148,8 @@ AVX2 static void write_picture(const work_t *work, const float *matrix, uint8_t 
     }
 }
 
+static const passes_t wv_avx2 = {resize_row, blend_rows, write_picture};
+
 /* matrix = linear | of_mean * mean + offset, from `colour` (linear 9, of_mean 9, offset 3). */
 static void complete_matrix(const double *colour, const uint64_t *sums, double pixels, float *matrix) {
     for (int c = 0; c < 3; c++) {
@@ -185,22 +162,44 @@ static void complete_matrix(const double *colour, const uint64_t *sums, double p
     }
 }
 
-/* `weight` in whole numbers that add up to WEIGHT_ONE, so that a flat picture stays flat; once for each channel. */
-static void whole_weights(const float *weight, int16_t *all) {
+/* `weight` in whole numbers that add up to WEIGHT_ONE, so that a flat picture stays flat. */
+static void whole_weights(const float *weight, int16_t *whole) {
     int sum = 0, largest = 0;
     for (int k = 0; k < 4; k++) {
-        all[k] = (int16_t)lrintf(weight[k] * WEIGHT_ONE);
-        sum += all[k];
+        whole[k] = (int16_t)lrintf(weight[k] * WEIGHT_ONE);
+        sum += whole[k];
         if (weight[k] > weight[largest])
             largest = k;
     }
-    all[largest] += WEIGHT_ONE - sum;
-    memcpy(all + 4, all, 8);
-    memcpy(all + 8, all, 8);
+    whole[largest] += WEIGHT_ONE - sum;
+}
+
+/* The tables of the first pass from work->across. AVX2: sixteen 16-bit weights a column. AVX-512: for sixteen columns four
+ * vectors of high bytes, four of low bytes; lane l of vector i is column 4 l + i. Columns beyond the picture weigh nothing. */
+static void fill_tables(work_t *work, int left, int wide) {
+    memset(work->weight, 0, 32 * (size_t)work->columns);
+    for (int x = 0; x < work->columns; x++) {
+        int16_t whole[4];
+        work->offset[x] = x < work->size ? 3 * (work->across[x].first - left) : 0;
+        if (x >= work->size)
+            continue;
+        whole_weights(work->across[x].weight, whole);
+        for (int i = 0; i < 12; i++) {
+            int16_t w = whole[i & 3];
+            int8_t *bytes = (int8_t *)work->weight + x / 16 * 512 + x % 4 * 64 + x % 16 / 4 * 16 + i;
+            if (!wide) {
+                ((int16_t *)&work->weight[x])[i] = w;
+            } else {
+                bytes[0] = (int8_t)((w + 64) >> 7);
+                bytes[256] = (int8_t)(w - ((w + 64) >> 7) * 128);
+            }
+        }
+    }
 }
 
 /* Decode what `task` needs, resize it into work->planes, and sum up the planes; 0 when done. */
-static int resize_picture(work_t *work, const uint8_t *data, size_t bytes, const int32_t *task, int tolerant, uint64_t *sums) {
+static int resize_picture(work_t *work, const passes_t *passes, const uint8_t *data, size_t bytes,
+                          const int32_t *task, int tolerant, uint64_t *sums) {
     const int size = work->size, columns = work->columns;
     if (task[WIDTH] < 4 || task[HEIGHT] < 4 || task[RESIZED_WIDTH] < 1 || task[RESIZED_HEIGHT] < 1)
         return 1;
@@ -209,13 +208,7 @@ static int resize_picture(work_t *work, const uint8_t *data, size_t bytes, const
     int left = work->across[task[FLIP] ? size - 1 : 0].first, right = work->across[task[FLIP] ? 0 : size - 1].first + 4;
     int top = work->down[0].first, bottom = work->down[size - 1].first + 4;
     const int32_t box[4] = {task[X] + left, task[Y] + top, right - left, bottom - top};
-    for (int x = 0; x < columns; x++) {
-        int16_t all[16] = {0};          /* columns beyond the picture weigh nothing, and sum to nothing */
-        if (x < size)
-            whole_weights(work->across[x].weight, all);
-        work->offset[x] = x < size ? 3 * (work->across[x].first - left) : 0;
-        memcpy(&work->weight[x], all, sizeof all);
-    }
+    fill_tables(work, left, passes == &wv_avx512);
     window_t window = {NULL, NULL, NULL, 0};
     if (wv_decode_window(data, bytes, task + PICTURE_WIDTH, task[SCALE], box, tolerant, &window, work->message))
         return 1;
@@ -226,11 +219,11 @@ static int resize_picture(work_t *work, const uint8_t *data, size_t bytes, const
             int32_t input = work->down[y].first - top + k;
             rows[k] = work->rows + (size_t)(input & 3) * 3 * columns;
             if (held[input & 3] != input) {
-                resize_row(work, window.pixels + window.stride * input, rows[k]);
+                passes->resize_row(work, window.pixels + window.stride * input, rows[k]);
                 held[input & 3] = input;
             }
         }
-        blend_rows(work, rows, work->down[y].weight, work->planes + (size_t)y * 3 * columns, sums);
+        passes->blend_rows(work, rows, work->down[y].weight, work->planes + (size_t)y * 3 * columns, sums);
     }
     free(window.owned);
     return 0;
@@ -243,10 +236,11 @@ EXPORT int wv_batch(int count, const int32_t *tasks, const uint8_t *const *data,
                     int size, int tolerant, uint8_t *out, float *matrices, uint8_t *failed, int64_t *beat) {
     char message[WV_MESSAGE];
     const int columns = (size + 31) / 32 * 32;
-    if (size < 1 || size > MAX_SIZE)
+    const passes_t *passes = wv_kernel() == 2 ? &wv_avx512 : &wv_avx2;
+    if (size < 1 || size > MAX_SIZE || !wv_kernel())
         return 1;
     work_t work = {size, columns, malloc(sizeof(tap_t) * size), malloc(sizeof(tap_t) * size),
-                   malloc(sizeof(int32_t) * columns), aligned_alloc(32, 32 * (size_t)columns),
+                   malloc(sizeof(int32_t) * columns), aligned_alloc(64, 32 * (size_t)columns),
                    malloc(sizeof(float) * 12 * columns), malloc((size_t)3 * columns * size), message};
     int ready = work.across && work.down && work.offset && work.weight && work.rows && work.planes;
     for (int i = 0; ready && i < count; i++) {
@@ -258,12 +252,12 @@ EXPORT int wv_batch(int count, const int32_t *tasks, const uint8_t *const *data,
             ((volatile int64_t *)beat)[2] = row;
             ((volatile int64_t *)beat)[0]++;
         }
-        failed[row] = (uint8_t)resize_picture(&work, data[i], bytes[i], task, tolerant, sums);
+        failed[row] = (uint8_t)resize_picture(&work, passes, data[i], bytes[i], task, tolerant, sums);
         if (failed[row])
             continue;
         if (colours)
             complete_matrix(colours + 21 * row, sums, (double)size * size, matrices ? matrices + 12 * row : matrix);
-        write_picture(&work, colours && !matrices ? matrix : NULL, out + (size_t)row * size * size * 3);
+        passes->write_picture(&work, colours && !matrices ? matrix : NULL, out + (size_t)row * size * size * 3);
     }
     free(work.across);
     free(work.down);
