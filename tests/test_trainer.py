@@ -9,6 +9,7 @@ from webvision.data.presets import PRESETS
 from webvision.model.classifier import Arithmetic, Classifier, choose_arithmetic
 from webvision.model.sync_batch_norm import synchronised_batch_norm
 from webvision.training.callbacks import LearningRate
+from webvision.training.fake import measure_step
 from webvision.training.recipe import Recipe
 from webvision.training.trainer import ReplicatedTrainer, SessionCreator, TotalBatchInput, session_config
 
@@ -25,6 +26,7 @@ class Linear:
     """The smallest network: every weight of its update can be computed by hand."""
     num_classes: int = CLASSES
     image_size: int = SIZE
+    name: str = "linear"
 
     def logits(self, image, *, data_format):
         return FullyConnected("linear", tf.reshape(image, [-1, SIZE * SIZE * 3]), CLASSES)
@@ -132,3 +134,9 @@ def test_the_layout_chooses_itself():
     assert choose_arithmetic(on_gpu=True).data_format == "NCHW"
     assert choose_arithmetic(on_gpu=True, fp16=True) == Arithmetic("NHWC", "float16", 128.0)
     assert choose_arithmetic(on_gpu=True, fp16=True, data_format="NCHW").data_format == "NCHW"
+
+
+def test_the_step_is_measured_on_made_up_pictures(capsys):
+    seconds = measure_step(Linear(), Arithmetic(), batch=4, towers=2, on_gpu=False, steps=8)
+    assert 0 < seconds < 10
+    assert "batch 4 over 2 CPU tower(s), float32 NHWC" in capsys.readouterr().out

@@ -16,12 +16,13 @@ class Predictor:
     def __init__(self, network, arithmetic, checkpoint, *, preset, towers=1, on_gpu=False, xla=False):
         devices = [f"/gpu:{i}" for i in range(towers)] if on_gpu else [f"/cpu:{i}" for i in range(towers)]
         weights = open_weights(checkpoint)
-        graph = tf.Graph()
-        with graph.as_default():
-            self._towers = PredictionTowers(Classifier(network, arithmetic, preset=preset), devices)
-            self._session = tfv1.Session(config=_session_config(on_gpu, towers, xla))
-            self.fit = load_into(self._session, tfv1.global_variables(), weights)
-            graph.finalize()
+        config = _session_config(on_gpu, towers, xla)
+        with tf.Graph().as_default():
+            variable_towers = PredictionTowers(Classifier(network, arithmetic, preset=preset), devices)
+            with tfv1.Session(config=config) as session:
+                self.fit = load_into(session, tfv1.global_variables(), weights)
+                self._towers = variable_towers.frozen(session)
+        self._session = tfv1.Session(graph=self._towers.graph, config=config)
         self.checkpoint = weights.path
 
     def __call__(self, images, fetch=("top", "top_scores", "finite")):

@@ -1,4 +1,6 @@
 """Prediction on one device or several: the batch is cut into one piece per device and put together again."""
+import copy
+
 import numpy as np
 
 from webvision.compat import tf, tfv1
@@ -34,6 +36,29 @@ class PredictionTowers:
             "finite": tf.reduce_all(tf.math.is_finite(logits), axis=1),
         }
         self._outputs["top_scores"] = tf.gather(self._outputs["probabilities"], self._outputs["top"], batch_dims=1)
+
+    def frozen(self, session):
+        """A copy of these towers in a graph of their own, whose weights are constants as they stand in `session`.
+
+        TensorFlow then folds batch norm into the convolutions, and every device has its own weights.
+        """
+        outputs = [tensor.op.name for tensor in self._outputs.values()]
+        constant = tfv1.graph_util.convert_variables_to_constants(session, session.graph.as_graph_def(), outputs)
+        graph = tf.Graph()
+        with graph.as_default():
+            tf.import_graph_def(constant, name="")
+        twin = copy.copy(self)
+        twin._image = graph.get_tensor_by_name(self._image.name)
+        twin._outputs = {name: graph.get_tensor_by_name(tensor.name) for name, tensor in self._outputs.items()}
+        return twin
+
+    @property
+    def graph(self):
+        return self._image.graph
+
+    def tensor(self, name):
+        """The tensor of one output."""
+        return self._outputs[name]
 
     def run(self, session, images, fetch):
         """The arrays named in `fetch`, a row for each of `images`."""

@@ -1,9 +1,10 @@
 """The training step alone, on made-up pictures: what the machine could do if data were free."""
+import logging
 import time
 
 import numpy as np
 
-from webvision.compat import tfv1
+from webvision.compat import tf
 from webvision.model.classifier import Classifier
 from webvision.training.callbacks import LearningRate
 from webvision.training.recipe import Recipe
@@ -18,29 +19,32 @@ WARMUP_STEPS = 5        # memory is allotted and kernels are chosen in the first
 
 
 class _StepTimes(Callback):
-    def __init__(self):
-        self.seconds = []
+    """The clock at the end of each step."""
 
-    def _before_run(self, _):
-        self._began = time.perf_counter()
+    def __init__(self, clock):
+        self._clock = clock
+        self.ends = []
 
     def _after_run(self, *_):
-        self.seconds.append(time.perf_counter() - self._began)
+        self.ends.append(self._clock())
 
 
-def measure_step(network, arithmetic, *, batch, towers, on_gpu, xla=False, steps=STEPS):
-    """Run `steps` training steps on one repeated batch; prints and returns the median images a second."""
-    model = Classifier(network, arithmetic)
+def measure_step(network, arithmetic, *, batch, towers, on_gpu, xla=False, steps=STEPS, warmup=WARMUP_STEPS,
+                 clock=time.perf_counter):
+    """Run `steps` training steps on one repeated batch; prints pictures a second and returns the median seconds of a step."""
+    logging.getLogger("tensorpack").setLevel(logging.WARNING)       # how the graph is built is not the question here
     size = network.image_size
     flow = FakeData([[batch, size, size, 3], [batch]], 1 << 40, random=False, dtype=["uint8", "int32"],
                     domain=[(0, 256), (0, network.num_classes)])
-    trainer = ReplicatedTrainer(towers, on_gpu=on_gpu)
-    trainer.setup_graph(model.get_input_signature(), staged(TotalBatchInput(flow, towers), on_gpu=on_gpu),
-                        model.build_graph, model.get_optimizer)
-    times = _StepTimes()
-    trainer.train([RunUpdateOps(), LearningRate(Recipe(batch=batch)), times, ProgressBar()], [],
-                  SessionCreator(session_config(on_gpu=on_gpu, towers=towers, xla=xla)), JustCurrentSession(), steps, 1, 1)
-    rate = batch / float(np.median(times.seconds[WARMUP_STEPS:]))
+    times = _StepTimes(clock)
+    with tf.Graph().as_default():
+        model = Classifier(network, arithmetic)
+        trainer = ReplicatedTrainer(towers, on_gpu=on_gpu)
+        trainer.setup_graph(model.get_input_signature(), staged(TotalBatchInput(flow, towers), on_gpu=on_gpu),
+                            model.build_graph, model.get_optimizer)
+        trainer.train([RunUpdateOps(), LearningRate(Recipe(batch=batch)), times, ProgressBar()], [],
+                      SessionCreator(session_config(on_gpu=on_gpu, towers=towers, xla=xla)), JustCurrentSession(), steps, 1, 1)
+    seconds = float(np.median(np.diff(times.ends[warmup - 1:])))
     print(f"{network.name}, {size} px, batch {batch} over {towers} {'GPU' if on_gpu else 'CPU'} tower(s), "
-          f"{arithmetic.compute_type} {arithmetic.data_format}: {rate:.1f} images/s (median of {steps - WARMUP_STEPS} steps)")
-    return rate
+          f"{arithmetic.compute_type} {arithmetic.data_format}: {batch / seconds:.1f} images/s (median of {steps - warmup} steps)")
+    return seconds
