@@ -7,6 +7,7 @@
 The same training command again continues the run where it stopped.
 """
 import argparse
+import dataclasses
 import os
 import shlex
 import sys
@@ -80,6 +81,9 @@ def _add_evaluation_flags(parser):
     group.add_argument("--eval5k", action="store_true", help="--eval, and the error of every class in web_acc{1,5}.json")
     group.add_argument("--split", choices=["train", "val", "test"], default="val", help="which list (default: val)")
     group.add_argument("--scores", choices=["top", "all"], default="top", help="keep the top-5 scores, or those of all classes")
+    group.add_argument("--crops", type=int, choices=[1, 5, 10], default=1,
+                       help="average over 5 crops, corners and centre of the resized picture; 10: with --flip (default: the centre)")
+    group.add_argument("--flip", action="store_true", help="average each crop with its mirror image")
     group.add_argument("--logits", metavar="FILE.npy", help="also stream all logits into this file")
     group.add_argument("--max-bad", type=cli.at_least(0, float), default=0.01, metavar="SHARE",
                        help="of pictures that may be unreadable (default: 0.01)")
@@ -96,6 +100,13 @@ def _check(parser, args):
         parser.error("--eval needs the weights to evaluate: --load train_log/NAME/model-STEP")
     if args.finetune and not args.load:
         parser.error("--finetune needs the weights to start from: --load")
+    if args.crops == 10:
+        args.crops, args.flip = 5, True
+    if args.crops > 1 or args.flip:
+        if not args.eval:
+            parser.error("--crops and --flip belong to --eval")
+        if args.logits:
+            parser.error("--logits: the mean of several views' probabilities has no logits; --scores all keeps the probabilities")
     if args.batch is None:
         args.batch = 64 if args.eval else 256
     try:
@@ -188,7 +199,7 @@ def evaluate(args):
     from webvision.data import folders
     from webvision.data.loader import EvalLoader
     from webvision.data.presets import PRESETS
-    from webvision.inference.evaluate import Outputs, evaluate, prediction_header
+    from webvision.inference.evaluate import Outputs, evaluate, prediction_header, refuse_duplicates
     from webvision.inference.predictor import Predictor
     from webvision.inference.provenance import classes_in_header, known_run
     from webvision.inference.summary import print_errors, write_class_errors
@@ -197,14 +208,15 @@ def evaluate(args):
     classes = folders.read_meta_classes(os.path.join(args.data, "meta"))
     run = known_run(args.load, classes=classes)
     index = folders.open_split(args.data, args.split, classes=classes)
+    refuse_duplicates(index)
     network = Network(args.mode, args.depth, len(classes), args.image_size or run.image_size)
-    preset = PRESETS["webvision"].scaled(network.image_size)
+    preset = dataclasses.replace(PRESETS["webvision"].scaled(network.image_size), crops=args.crops, flip=args.flip)
     arithmetic = choose_arithmetic(on_gpu=bool(args.gpus), fp16=args.fp16, bf16=args.bf16, data_format=args.data_format)
     outputs = Outputs(args.out or os.path.join("train_log", "predictions.json"), args.scores == "all", args.logits)
     os.makedirs(os.path.dirname(outputs.predictions) or ".", exist_ok=True)
     with Predictor(network, arithmetic, args.load, preset=preset, towers=args.towers, on_gpu=bool(args.gpus),
                    xla=args.xla) as predictor, \
-            closing(EvalLoader(index, os.path.join(args.data, args.split), preset, batch=args.batch,
+            closing(EvalLoader(index, os.path.join(args.data, args.split), preset, batch=max(1, args.batch // preset.views),
                                workers=args.workers)) as loader:
         print(f"{predictor.checkpoint}: {predictor.fit.counts()}", file=sys.stderr)
         header = prediction_header(index, classes=classes_in_header(classes, run), network=network, preset=preset,

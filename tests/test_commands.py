@@ -45,6 +45,8 @@ def slowness():
     (["--towers", "3", "--batch", "100"], "--batch 100 does not divide over 3 towers; use 99 or 102"),
     (["--mode", "se"], "mode se has no depth 18; it exists with 50, 101, 152"),
     (["--eval"], "--eval needs the weights"),
+    (["--crops", "5"], "--crops and --flip belong to --eval"),
+    (["--eval", "--load", "x", "--flip", "--logits", "l.npy"], "--scores all keeps the probabilities"),
     (["--balance", "more"], "--balance"),
     (["--lr", "0"], "not above 0"),
     (["--fp16", "--bf16"], "not allowed with"),
@@ -105,6 +107,26 @@ def test_the_prediction_file_does_not_depend_on_workers_or_towers(trained, tiny_
     for content in contents[1:]:
         for row, first in zip(content["predictions"], contents[0]["predictions"], strict=True):
             assert row["name"] == first["name"] and row["top"] == first["top"]
+
+
+def test_ten_views_are_averaged_and_a_name_twice_is_refused_at_once(trained, tiny_data, tmp_path, run):
+    evaluation = [os.path.join(ROOT, "imagenet-resnet.py"), "-d", "50", "--eval", "--load", "train_log/imagenet-resnet-d50"]
+    done = run(*evaluation, "--data", tiny_data, "--out", "ten.json", "--crops", "10", "--scores", "all", "--batch", "20",
+               "--towers", "2", cwd=trained)
+    assert done.returncode == 0 and "9 pictures of 9 expected" in done.stdout, done.stderr
+    predictions = json.loads((trained / "ten.json").read_text())
+    assert predictions["header"]["preprocessing"] == {"preset": "webvision", "image_size": 32, "short_side": 37, "crops": 5,
+                                                      "flip": True}
+    assert len(predictions["predictions"]) == 9
+
+    for split in ("train", "val", "test"):
+        (tmp_path / split).symlink_to(tiny_data / split)
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "synsets.txt").write_text((tiny_data / "meta" / "synsets.txt").read_text())
+    rows = (tiny_data / "meta" / "val.txt").read_text()
+    (tmp_path / "meta" / "val.txt").write_text(rows + rows.splitlines()[1] + "\n")
+    done = run(*evaluation, "--data", tmp_path, cwd=trained)
+    assert done.returncode == 3 and "val.txt: line 10: val000002.jpg stands in line 2 too" in done.stderr
 
 
 def test_an_unlabelled_list_has_predictions_and_no_error(trained, tiny_data, run):

@@ -22,7 +22,7 @@ _NAMES_KEPT = 100           # of damaged pictures, for the report; all of them a
 
 class Batch(NamedTuple):
     """One batch, rows in order."""
-    images: np.ndarray      # uint8 [n, size, size, 3], BGR
+    images: np.ndarray      # uint8 [n, size, size, 3], BGR; [n * views, ...] of a Preset with several views
     labels: np.ndarray      # int32 [n] of the picture shown; -1: unlabelled
     rows: np.ndarray        # int64 [n]: rows of the list
     status: np.ndarray      # uint8 [n]: 0, or the index into images.REASONS of what was wrong with the row's file
@@ -174,7 +174,8 @@ class TrainBatches:
 class EvalBatches:
     """The pictures of a list once, in list order; the last batch may be smaller. A damaged picture keeps its row, filled grey.
 
-    `rows` restricts to these rows of the list, in their order. Other arguments as in TrainBatches; `view` is a Preset.
+    `rows` restricts to these rows of the list, in their order. Other arguments as in TrainBatches; `view` is a Preset. Where
+    it has several views, `images` holds those of the first picture, then those of the second; the rest is one a picture.
     """
 
     def __init__(self, index, root, view, *, batch, workers=0, threads=False, rows=None, policy=images.DEFAULT_POLICY,
@@ -182,9 +183,10 @@ class EvalBatches:
         self._index = index
         self._rows = rows
         self.batch = batch
+        self._views = view.views
         self.bad = Bad()
         self.wait_seconds = 0.
-        self._source = open_source(root, view, batch=batch, colour_on="worker", workers=workers, threads=threads,
+        self._source = open_source(root, view, batch=batch * view.views, colour_on="worker", workers=workers, threads=threads,
                                    policy=policy, timeout=timeout)
 
     @property
@@ -199,17 +201,18 @@ class EvalBatches:
         for number in range(len(self)):
             first, last = number * self.batch, min((number + 1) * self.batch, self.samples)
             rows = np.arange(first, last) if self._rows is None else np.asarray(self._rows[first:last], np.int64)
-            yield rows, Job(number, 0, first, _paths(self._index, rows), len(rows))
+            paths = tuple(path for path in _paths(self._index, rows) for _ in range(self._views))
+            yield rows, Job(number, 0, first * self._views, paths, len(paths))
 
     def __iter__(self):
         self.bad = Bad()
         for rows, result in self._timed(self._source.run(self._jobs())):
             count = len(rows)
-            status = np.array(result.status[:count])
+            status = result.status[:count * self._views].reshape(count, self._views).max(axis=1)
             self.bad.add(lambda row, rows=rows: self._index.name(int(rows[row])), status)
             labels = np.full(count, -1, np.int32) if self._index.labels is None else \
                 self._index.labels[rows].astype(np.int32)
-            yield Batch(result.images[:count], labels, rows, status)
+            yield Batch(result.images[:count * self._views], labels, rows, status)
 
     _timed = TrainBatches._timed
     close = TrainBatches.close

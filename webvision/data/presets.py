@@ -37,6 +37,8 @@ class Preset:
     scale: float = 255.
     mean: tuple = _MEAN_RGB             # in colour_order
     std: tuple = _STD_RGB               # in colour_order
+    crops: int = 1                      # views of a picture: 1, its centre, or 5, the corners of the resized picture first
+    flip: bool = False                  # each crop mirrored too, after all crops as they are
 
     shrink = False                      # never: evaluation sees the pixels that a full decode gives
 
@@ -45,6 +47,13 @@ class Preset:
             raise ValueError(f"image size {self.image_size} is outside 8..4096")
         if self.short_side is not None and self.short_side < self.image_size:
             raise ValueError(f"short side {self.short_side} is smaller than the image size {self.image_size}")
+        if self.crops not in (1, 5):
+            raise ValueError(f"{self.crops} crops; it is 1 (centre) or 5 (corners and centre)")
+
+    @property
+    def views(self):
+        """How many views of a picture are shown, one after the other."""
+        return self.crops * (2 if self.flip else 1)
 
     def scaled(self, image_size):
         """The same preset for another image size, with the short side in proportion."""
@@ -52,13 +61,26 @@ class Preset:
         return dataclasses.replace(self, image_size=image_size, short_side=short)
 
     def plan(self, seed, first, count):
-        """The `Plan` of any `count` pictures; the same for every seed and number."""
-        return Plan(place=lambda widths, heights, rows=slice(None): np.array(
-            [self.place(int(width), int(height)) for width, height in zip(widths, heights)], np.int32).reshape(-1, 8),
-            flips=np.zeros(count, bool), colours=None)
+        """The `Plan` of `count` samples: the views of one picture, then those of the next; the same for every seed."""
+        views = np.arange(first, first + count) % self.views
 
-    def place(self, width, height):
-        """Region, resized size and corner (placement.FIELDS) for a picture of this size."""
+        def place(widths, heights, rows=slice(None)):
+            return np.array([self.place(int(width), int(height), crop=int(view) % self.crops)
+                             for width, height, view in zip(widths, heights, views[rows])], np.int32).reshape(-1, 8)
+        return Plan(place=place, flips=views >= self.crops, colours=None)
+
+    def place(self, width, height, *, crop=None):
+        """Region, resized size and corner (placement.FIELDS) for a picture of this size.
+
+        Of five crops, 0..3 are the corners of the resized picture, left before right and top before bottom; any other is
+        the centre.
+        """
+        *resized, left, top = self._centre(width, height)
+        if self.crops == 5 and crop is not None and crop < 4:
+            left, top = crop % 2 * (resized[4] - self.image_size), crop // 2 * (resized[5] - self.image_size)
+        return (*resized, left, top)
+
+    def _centre(self, width, height):
         border = min(self.border, (min(width, height) - 1) // 2)    # a picture of 3 px keeps one
         width, height, size = width - 2 * border, height - 2 * border, self.image_size
         if self.short_side is None:

@@ -10,9 +10,14 @@ from webvision.data.images import REASONS
 from webvision.errors import DataError, IncompleteError, printable
 from webvision.model.classifier import TOP_K
 from webvision.scoring.predictions import PredictionWriter
+from webvision.scoring.ranking import topk_from_scores
 from webvision.scoring.score_matrix import ScoreMatrix
 
 from tensorpack.utils.utils import get_tqdm
+
+_NAMES_AT_ONCE = 1 << 14
+_SHOWN = 5              # duplicate names in an error
+_SUSPECTS = 1 << 16     # rows with equal hashes that are compared by name: a list doubled as a whole has millions
 
 
 @dataclass(frozen=True)
@@ -26,11 +31,11 @@ class Outputs:
 def evaluate(predictor, loader, index, *, header, outputs):
     """Predict every row of `index` through `loader` and write the prediction file; returns how many pictures were bad.
 
+    Where the loader shows a picture in several views, their probabilities are averaged; such a mean has no logits.
     Pictures that cannot be read keep their row, with `fallback` as the prediction and the reason beside it. DataError if
     the network answers a readable picture with NaN; IncompleteError if the loader ends before the list does.
     """
-    fetch = ["top", "top_scores", "finite"] + (["probabilities"] if outputs.all_scores else []) \
-        + (["logits"] if outputs.logits else [])
+    kept = (["probabilities"] if outputs.all_scores else []) + (["logits"] if outputs.logits else [])
     seen = bad = 0
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(PredictionWriter(outputs.predictions, header))
@@ -38,7 +43,7 @@ def evaluate(predictor, loader, index, *, header, outputs):
         progress = stack.enter_context(get_tqdm(total=len(index), unit="images"))
         for batch in loader.batches():
             faults.point("predict")
-            results = dict(zip(fetch, predictor(batch.images, fetch), strict=True))
+            results = _predict(predictor, batch, kept)
             names = index.names(batch.rows)
             _refuse_nan(results["finite"], batch.status, names)
             _fill_unreadable(results, batch.status, index.num_classes)
@@ -54,6 +59,42 @@ def evaluate(predictor, loader, index, *, header, outputs):
         if seen != len(index):
             raise IncompleteError(f"{printable(index.path)}: {seen} of {len(index)} pictures were evaluated; nothing was written")
     return bad
+
+
+def _predict(predictor, batch, kept):
+    """'top', 'top_scores', 'finite' and the arrays named in `kept`, a row for each picture of `batch`."""
+    pictures, views = len(batch.rows), len(batch.images) // len(batch.rows)
+    if views == 1:
+        fetch = ["top", "top_scores", "finite", *kept]
+        return dict(zip(fetch, predictor(batch.images, fetch), strict=True))
+    probabilities, finite = predictor(batch.images, ["probabilities", "finite"])
+    finite = finite.reshape(pictures, views).all(axis=1)
+    probabilities = probabilities.reshape(pictures, views, -1)
+    mean = np.where(finite[:, None], probabilities.mean(axis=1, dtype=np.float64), 0).astype(np.float32)
+    top, top_scores = topk_from_scores(mean, TOP_K)
+    return {"top": top, "top_scores": top_scores, "finite": finite, **({"probabilities": mean} if kept else {})}
+
+
+def refuse_duplicates(index):
+    """DataError if two rows of `index` have one name: a prediction hangs on its picture's name, and every reader refuses two.
+
+    Costs 8 bytes and 0.3 us a row, so 290,000 rows are looked at before the network is built.
+    """
+    hashes = np.empty(len(index), np.int64)
+    for start in range(0, len(index), _NAMES_AT_ONCE):
+        names = index.names(range(start, min(start + _NAMES_AT_ONCE, len(index))))
+        hashes[start:start + len(names)] = np.fromiter(map(hash, names), np.int64, len(names))
+    order = np.argsort(hashes, kind="stable")
+    equal = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
+    suspects = np.unique(np.concatenate([order[equal], order[equal + 1]]))[:_SUSPECTS]
+    seen, twice = {}, []
+    for row, name in zip(suspects.tolist(), index.names(suspects), strict=True):
+        if seen.setdefault(name, row) != row:
+            twice.append(f"line {row + 1}: {printable(name)} stands in line {seen[name] + 1} too")
+    if twice:
+        more = f" (and at least {len(twice) - _SHOWN} more)" if len(twice) > _SHOWN else ""
+        raise DataError(f"{printable(index.path)}: {'; '.join(twice[:_SHOWN])}{more}. Predictions are keyed by name, so each may "
+                        "stand in the list once; utils/check.py --fix writes a list without duplicates")
 
 
 def fallback(k, num_classes):
@@ -88,6 +129,7 @@ def prediction_header(index, *, classes, network, checkpoint, preset):
         "classes": classes,
         "model": {"name": network.name, "mode": network.mode, "depth": network.depth, "image_size": network.image_size},
         "checkpoint": {"path": checkpoint, "step": int(step.group(1)) if step else None},
-        "preprocessing": {"preset": preset.name, "image_size": preset.image_size, "short_side": preset.short_side},
+        "preprocessing": {"preset": preset.name, "image_size": preset.image_size, "short_side": preset.short_side,
+                          "crops": preset.crops, "flip": preset.flip},
         "k": min(TOP_K, network.num_classes),
     }
