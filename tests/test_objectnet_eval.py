@@ -12,7 +12,7 @@ from objectnet_fixtures import EXPECTED, write_mappings
 from PIL import Image
 
 from webvision.data.presets import PRESETS
-from webvision.errors import DataError, IncompleteError, UsageError
+from webvision.errors import CheckpointError, DataError, IncompleteError, UsageError
 from webvision.inference import objectnet as run
 from webvision.inference import own_model
 from webvision.scoring import objectnet_validate
@@ -197,6 +197,16 @@ def test_built_in_network_has_the_geometry_of_the_challenge_and_the_colours_of_t
     for name, words in (("resnet51", "no depth 51"), ("se18", "no depth 18"), ("vgg16", "resnet50"), ("x/y", "no such file")):
         with pytest.raises(UsageError, match=words):
             own_model.find_model(name, str(tmp_path / "w.npz"), preset="objectnet")
+
+
+def test_a_network_trained_here_gets_pictures_of_the_size_it_was_trained_on(tmp_path):
+    np.savez(tmp_path / "w.npz", **{"linear/b": np.zeros(7, np.float32)})
+    (tmp_path / "run.json").write_text(json.dumps({"network": {"image_size": 64}, "classes": list("abcdefg")}))
+    model = own_model.find_model("resnet50", str(tmp_path / "w.npz"), preset="sotabench")
+    assert (model.network.image_size, model.preset.image_size, model.preset.short_side) == (64, 64, 73)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(CheckpointError, match="run.json is damaged"):
+        own_model.find_model("resnet50", str(tmp_path / "w.npz"), preset="sotabench")
 
 
 # ---- the command

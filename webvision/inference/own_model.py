@@ -22,6 +22,7 @@ import numpy as np
 
 from webvision.data.presets import PRESETS, Preset
 from webvision.errors import CheckpointError, UsageError, printable
+from webvision.inference.provenance import known_run
 from webvision.model.backbones import MODES, Network
 
 NORMALISATION = ("colour_order", "scale", "mean", "std")
@@ -59,7 +60,7 @@ class OwnModel:
 def find_model(name, checkpoint, *, preset):
     """The OwnModel that `name` means: a Python file, or a built-in network such as resnet50, preact18, se101.
 
-    A built-in network's images get the geometry of PRESETS[`preset`] and the colours it was trained with here.
+    A built-in network's images get the geometry of PRESETS[`preset`], in the size and the colours it was trained with here.
     """
     if name.endswith(".py") or os.sep in name:
         return _from_file(name)
@@ -68,11 +69,12 @@ def find_model(name, checkpoint, *, preset):
         raise UsageError(f"{printable(name)}: neither a Python file nor a network of this project; those are "
                          f"{', '.join(f'{mode}{depth}' for mode, depths in MODES.items() for depth in depths)}")
     try:
-        network = Network(match[1], int(match[2]), _classes_in(checkpoint))
+        size = known_run(checkpoint).image_size
+        network = Network(match[1], int(match[2]), _classes_in(checkpoint), size)
     except ValueError as error:
         raise UsageError(str(error)) from None
     trained = {field: getattr(PRESETS["webvision"], field) for field in NORMALISATION}
-    return OwnModel(name, dataclasses.replace(PRESETS[preset], **trained), network)
+    return OwnModel(name, dataclasses.replace(PRESETS[preset].scaled(size), **trained), network)
 
 
 def _classes_in(checkpoint):

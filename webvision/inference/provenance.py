@@ -14,10 +14,11 @@ class KnownRun:
     train_counts: list | None = None
 
 
-def known_run(checkpoint, *, classes):
-    """The KnownRun of a checkpoint path; CheckpointError if it was trained on other classes or in another order.
+def known_run(checkpoint, *, classes=None):
+    """The KnownRun of a checkpoint path; CheckpointError if it was trained on other `classes` or in another order.
 
-    Two class lists of equal length fit the same network, and every prediction would be wrong without any error.
+    Two class lists of equal length fit the same network, and every prediction would be wrong without any error. Without
+    `classes` nothing is compared: for who has no list of them.
     """
     folder = checkpoint if os.path.isdir(checkpoint) else os.path.dirname(checkpoint)
     try:
@@ -28,7 +29,7 @@ def known_run(checkpoint, *, classes):
         return KnownRun()
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{printable(folder)}/run.json is damaged ({error}); repair or remove it") from None
-    if trained_on != list(classes):
+    if classes is not None and trained_on != list(classes):
         row = next((i for i, (a, b) in enumerate(zip(trained_on, classes)) if a != b), min(len(trained_on), len(classes)))
         raise CheckpointError(
             f"{printable(checkpoint)} was trained on {len(trained_on)} classes, meta/synsets.txt has {len(classes)}, and they "
