@@ -36,6 +36,7 @@ def parse_args(argv=None):
     parser.add_argument("--batches", type=int, default=16, help="per candidate and round (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="only ours, upstream, tf.data and the limit")
+    parser.add_argument("--only", metavar="TEXT", help="only pipelines whose name contains one of these words, comma-separated")
     parser.add_argument("--candidate", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
@@ -178,6 +179,8 @@ def measure(data, args):
     from benchmarks.input_candidates import CANDIDATES, EXTRAS
     names = [name for name in CANDIDATES if not args.quick or name in _QUICK]
     names += [name for name, (module, _) in EXTRAS.items() if not args.quick and importlib.util.find_spec(module)]
+    if args.only:
+        names = [name for name in names if any(word in name for word in args.only.split(","))]
     os.makedirs(args.work, exist_ok=True)
     limit = build_limit(args.work, data)
     candidates = [Limit(kind, *limit, 1) for kind in ("window", "full")] if limit else []

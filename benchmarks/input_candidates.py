@@ -111,10 +111,9 @@ def _grain(data, batch):
 
 def _torch(data, batch):
     import torch
-    from PIL import Image
 
     from benchmarks.torch_source import PillowSet
-    loader = torch.utils.data.DataLoader(PillowSet(entries(data), Image), batch_size=batch, shuffle=True, num_workers=WORKERS,
+    loader = torch.utils.data.DataLoader(PillowSet(entries(data)), batch_size=batch, shuffle=True, num_workers=WORKERS,
                                          drop_last=True, persistent_workers=True)
     while True:
         yield from loader
