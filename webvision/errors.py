@@ -37,6 +37,10 @@ class DivergedError(WebvisionError):
     """The loss or the weights are no longer finite."""
     exit_code = 6
 
+    def __init__(self, message, *, step=None):
+        super().__init__(message)
+        self.step = step                # after which it was noticed
+
 
 class ResourceError(WebvisionError):
     """Disk full, no permission, out of memory."""

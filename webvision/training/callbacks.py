@@ -1,26 +1,28 @@
-"""What happens around the steps of a run: rate, timing, saving, signals, and the guard against divergence."""
+"""What happens around the steps of a run: rate, timing, saving, and the guard against divergence."""
 import math
-import signal
 import time
 
+from webvision import watchdog
 from webvision.compat import tf, tfv1
-from webvision.errors import DivergedError, Interrupted
+from webvision.errors import DivergedError, ResourceError
 
 from tensorpack.callbacks import Callback, HyperParamSetter
 from tensorpack.utils import logger
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+RETRY_SECONDS = 60.      # between attempts to save while the disk does not take it
 
 
 class LearningRate(HyperParamSetter):
     """Sets `learning_rate` for each epoch to what the recipe says, also after a restart in mid-epoch."""
 
-    def __init__(self, recipe):
+    def __init__(self, recipe, *, scale=1.):
+        """`scale`: what the recipe's rate is multiplied by, after a divergence."""
         super().__init__("learning_rate")
         self._recipe = recipe
+        self._scale = scale
 
     def _get_value_to_set(self):
-        return self._recipe.learning_rate(self.global_step // self._recipe.steps_per_epoch)
+        return self._scale * self._recipe.learning_rate(self.global_step // self._recipe.steps_per_epoch)
 
 
 class StepWatch(Callback):
@@ -50,7 +52,7 @@ class StepWatch(Callback):
         self.loss = float(values.results)
         if not math.isfinite(self.loss):
             raise DivergedError(f"step {self.global_step + 1}: the loss is {self.loss}; the last checkpoint is finite and kept. "
-                                "Give the same command with a lower --lr, or --load that checkpoint")
+                                "Give the same command with a lower --lr, or with --on-nan rollback", step=self.global_step + 1)
         # The flow's clock says when this step's batch was ready; what lies after the step's start was waiting.
         while self._batches_ahead and self._flow.ready_at:
             self._flow.ready_at.popleft()
@@ -82,41 +84,58 @@ class StepWatch(Callback):
 
 
 class Saving(Callback):
-    """Saves at each epoch's end, every `every_seconds`, when a signal asks the run to end, and at the run's end."""
+    """Saves at each epoch's end, every `every_seconds`, when the run is asked to end, and at its last step.
 
-    def __init__(self, writer_of, state_at, *, every_seconds, exit_code=None):
+    When the disk does not take a checkpoint, training goes on and tries again each minute, for `patience` seconds; the
+    last state of a run is waited for as long. Then ResourceError.
+    """
+
+    def __init__(self, writer_of, state_at, *, stop, last_step, every_seconds, patience):
         """`writer_of()` makes the CheckpointWriter once the graph stands; `state_at(step)` is the State to save."""
         self._writer_of = writer_of
         self._state_at = state_at
+        self._stop = stop
+        self._last_step = last_step
         self._every = every_seconds
-        self._exit_code = exit_code
-        self._signal = None
+        self._patience = patience
+        self._failing_since = None
 
     def _before_train(self):
-        self._saved_at = time.monotonic()
-        self._previous = {number: signal.signal(number, self._remember) for number in STOP_SIGNALS}
-
-    def _remember(self, number, _frame):
-        if self._signal == signal.SIGINT == number:       # a second Ctrl-C: now, with what is saved
-            raise KeyboardInterrupt
-        self._signal = number
-        logger.warn("%s: finishing this step, saving, then ending (Ctrl-C again: at once)", signal.Signals(number).name)
+        self._stop.heed("before its first step")
+        self._due = time.monotonic() + self._every
 
     def _trigger_step(self):
-        if self._signal:
-            self.save()
-            raise Interrupted(f"ended by {signal.Signals(self._signal).name} after step {self.global_step}, saved; "
-                              "the same command continues", self._exit_code or 128 + self._signal)
-        if time.monotonic() - self._saved_at >= self._every:
-            self.save()
+        if self._stop.number is not None:
+            self._save()
+            self._stop.heed(f"after step {self.global_step}, saved")
+        if time.monotonic() >= self._due:
+            self._save_or_go_on()
 
     def _trigger_epoch(self):
-        self.save()
+        if self.global_step < self._last_step:
+            self._save_or_go_on()
+            return
+        while not self._save_or_go_on():
+            time.sleep(max(0., min(RETRY_SECONDS, self._patience)))
+            self._stop.heed(f"while step {self.global_step} could not be saved")
+            watchdog.reach()
 
-    def _after_train(self):
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+    def _save(self):
+        with watchdog.section("saving"):
+            self._writer_of().save(self.trainer.sess, self._state_at(self.global_step))
+        self._due = time.monotonic() + self._every
+        self._failing_since = None
 
-    def save(self):
-        self._writer_of().save(self.trainer.sess, self._state_at(self.global_step))
-        self._saved_at = time.monotonic()
+    def _save_or_go_on(self):
+        """Whether the state is saved; ResourceError when none could be for longer than the patience."""
+        try:
+            self._save()
+        except ResourceError as error:
+            now = time.monotonic()
+            self._failing_since = self._failing_since or now
+            if now - self._failing_since >= self._patience:
+                raise
+            logger.error("%s. Trying again for %.0f s", error, self._patience - (now - self._failing_since))
+            self._due = now + min(RETRY_SECONDS, self._every)
+            return False
+        return True

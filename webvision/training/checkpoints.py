@@ -29,9 +29,11 @@ class State:
 class CheckpointFolder:
     """The checkpoints of one run folder: which are whole, which is the newest, which may go."""
 
-    def __init__(self, path, *, keep):
+    def __init__(self, path, *, keep, keep_every=None):
+        """Beside the last `keep` and the best, those of every `keep_every` steps stay."""
         self.path = path
         self._keep = keep
+        self._keep_every = keep_every
 
     def prefix(self, step):
         return os.path.join(self.path, f"model-{step}")
@@ -102,16 +104,19 @@ class CheckpointFolder:
         self.prune(self._keep)
 
     def prune(self, keep):
-        """Delete all but the last `keep` and the best; a manifest goes first, so that nothing half-deleted counts."""
+        """Delete all but the last `keep`, the best and the milestones; a manifest goes first: nothing half-deleted counts."""
         best = self.best()
         for step in self.steps()[:-keep]:
-            if best is None or step != best["step"]:
-                os.unlink(self.prefix(step) + ".json")
-                faults.point("prune")
-                for name in os.listdir(self.path):
-                    if re.match(rf"model-{step}\.(index|data-\d+-of-\d+)$", name):
-                        os.unlink(os.path.join(self.path, name))
+            if (best is None or step != best["step"]) and (self._keep_every is None or step % self._keep_every):
+                self.drop(step)
         sync_directory(self.path)
+
+    def drop(self, step):
+        os.unlink(self.prefix(step) + ".json")
+        faults.point("prune")
+        for name in os.listdir(self.path):
+            if re.match(rf"model-{step}\.(index|data-\d+-of-\d+)$", name):
+                os.unlink(os.path.join(self.path, name))
 
     def best(self):
         """{'step', 'error'} of the best checkpoint so far, or None."""
@@ -125,7 +130,10 @@ class CheckpointFolder:
         """Remember the checkpoint of `step` as the best if its validation `error` is the lowest so far."""
         best = self.best()
         if (best is None or error < best["error"]) and os.path.exists(self.prefix(step) + ".json"):
-            write_json(os.path.join(self.path, "best.json"), {"step": step, "error": error})
+            try:
+                write_json(os.path.join(self.path, "best.json"), {"step": step, "error": error})
+            except OSError as reason:
+                logger.error("best.json cannot be written (%s): step %d may be dropped though it is the best so far", reason, step)
 
 
 class CheckpointWriter:
@@ -150,7 +158,7 @@ class CheckpointWriter:
             return
         if not session.run(self._finite):
             raise DivergedError(f"step {state.step}: a weight is NaN or infinite; not saved. The last finite checkpoint is "
-                                f"kept in {self._folder.path}; go on from it with a lower --lr")
+                                f"kept in {self._folder.path}; go on from it with a lower --lr", step=state.step)
         try:
             self._write(session, state)
         except (OSError, tf.errors.OpError) as first:

@@ -1,11 +1,16 @@
-"""What a run shows and keeps of its progress: one line an epoch, and stats.json in tensorpack's format."""
+"""What a run shows and keeps of its progress: one line an epoch, stats.json in tensorpack's format, TensorBoard's events.
+
+Figures may be lost, with a warning; a training never ends because its figures cannot be written.
+"""
+import functools
 import json
 import os
 
+from webvision.compat import tf
 from webvision.errors import printable
 from webvision.files import write_json
 
-from tensorpack.callbacks import MonitorBase
+from tensorpack.callbacks import MonitorBase, TFEventWriter
 from tensorpack.utils import logger
 
 
@@ -53,6 +58,10 @@ class History(MonitorBase):
         self._epochs = [entry for entry in _read_list(self._path) if entry.get("global_step", 0) <= restored_step]
         self._values = {}
 
+    def latest(self):
+        """The figures of the last epoch; {} in a new run."""
+        return self._epochs[-1] if self._epochs else {}
+
     def epochs_recorded(self):
         return max((entry["epoch_num"] for entry in self._epochs), default=0)
 
@@ -64,7 +73,7 @@ class History(MonitorBase):
         self._values = {}
         try:
             write_json(self._path, self._epochs)
-        except OSError as error:        # metrics may be lost with a warning, never the training
+        except OSError as error:
             logger.warn("%s cannot be written: %s; the epoch's figures are in log.log only", printable(self._path), error)
 
 
@@ -75,3 +84,29 @@ def _read_list(path):
         return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
     except (FileNotFoundError, ValueError):
         return []
+
+
+def _or_warn(method):
+    """`method`, after whose first failure the event file is given up."""
+    @functools.wraps(method)
+    def wrapped(self, *args):
+        if self.given_up:
+            return
+        try:
+            method(self, *args)
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            self.given_up = True
+            logger.warning("TensorBoard's event file cannot be written (%s); its figures end here", str(error).splitlines()[0])
+    return wrapped
+
+
+class EventFile(TFEventWriter):
+    """TensorBoard's event file."""
+
+    given_up = False
+    _setup_graph = _or_warn(TFEventWriter._setup_graph)
+    _write_graph = _or_warn(TFEventWriter._write_graph)
+    _trigger = _or_warn(TFEventWriter._trigger)
+    _after_train = _or_warn(TFEventWriter._after_train)
+    process_summary = _or_warn(TFEventWriter.process_summary)
+    process_event = _or_warn(TFEventWriter.process_event)

@@ -5,7 +5,6 @@ under it; what only steers it (epochs, rate, workers) may, and is listed.
 """
 import hashlib
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -118,16 +117,3 @@ def _compare(path, before, now):
 def _short(value):
     text = json.dumps(value)
     return text if len(text) <= 100 else text[:97] + "..."
-
-
-def log_to(path):
-    """Append the run's log to log.log in the folder, and keep tensorpack's own build-step lines out of it and the terminal."""
-    logger = logging.getLogger("tensorpack")
-    logger.addFilter(_not_a_build_step)
-    handler = logging.FileHandler(os.path.join(path, "log.log"), encoding="utf-8", errors="backslashreplace")
-    handler.setFormatter(logging.Formatter("[%(asctime)s] %(levelname)s %(message)s"))
-    logger.addHandler(handler)
-
-
-def _not_a_build_step(record):
-    return record.levelno > logging.INFO or f"{os.sep}site-packages{os.sep}tensorpack{os.sep}" not in record.pathname

@@ -2,7 +2,7 @@
 import collections
 import time
 
-from webvision import faults
+from webvision import faults, watchdog
 from webvision.compat import tf, tfv1
 from webvision.devices import cpu_cores
 from webvision.errors import WebvisionError
@@ -28,6 +28,7 @@ class ReplicatedTrainer(SyncMultiGPUTrainerReplicated):
         mode = "collective" if on_gpu and towers > 1 else "cpu"
         self._builder = SyncMultiGPUReplicatedBuilder(list(range(towers)), True, mode)
         self.input_flow = None
+        self.finished_early = None          # why, once a callback finds that the run has reached its goal
 
     def main_loop(self, steps_per_epoch, starting_epoch, max_epoch):
         """Train up to `max_epoch`, from wherever the restored global step says that training stands."""
@@ -38,7 +39,7 @@ class ReplicatedTrainer(SyncMultiGPUTrainerReplicated):
                 self._callbacks.before_train()
                 self.loop.update_global_step()
                 self._finish_interrupted_epoch_end()
-                while self.loop.global_step < steps_per_epoch * max_epoch:
+                while self.loop.global_step < steps_per_epoch * max_epoch and not self.finished_early:
                     self._train_epoch()
             except tf.errors.OutOfRangeError:
                 raise self._input_error() from None
@@ -52,6 +53,7 @@ class ReplicatedTrainer(SyncMultiGPUTrainerReplicated):
         self._callbacks.before_epoch()
         for self.loop._local_step in range(first, self.steps_per_epoch):
             self.run_step()
+            watchdog.reach("step")
             faults.point("step")
             self._callbacks.trigger_step()
         self._callbacks.after_epoch()

@@ -1,7 +1,7 @@
 """Validation at the end of each epoch: the error on the val list, per picture and per class."""
 import numpy as np
 
-from webvision import faults
+from webvision import faults, watchdog
 from webvision.model.towers import PredictionTowers
 from webvision.scoring import metrics
 
@@ -11,14 +11,15 @@ from tensorpack.callbacks import Callback
 class Validation(Callback):
     """Runs the network over `loader` after each epoch and puts the four errors on the monitors.
 
-    `devices` and the towers' variable scopes come from the trainer; `on_result(step, balanced top-1 error)` is told last.
+    The towers' variable scopes come from the trainer; `on_result(step, errors)` is told last. A request to end is heeded
+    between two batches: the epoch is saved by then, and the same command validates it again.
     """
 
-    def __init__(self, model, loader, *, devices, num_classes, on_result):
+    def __init__(self, model, loader, *, devices, stop, on_result):
         self._model = model
         self._loader = loader
         self._devices = devices
-        self._num_classes = num_classes
+        self._stop = stop
         self._on_result = on_result
 
     def _setup_graph(self):
@@ -27,14 +28,17 @@ class Validation(Callback):
 
     def _trigger_epoch(self):
         labels, top = [], []
-        for batch in self._loader.batches():
-            faults.point("validate")
-            labels.append(np.array(batch.labels))
-            top.append(self._towers.run(self.trainer.sess, batch.images, ["top"])[0])
-        errors = four_errors(np.concatenate(labels), np.concatenate(top), self._num_classes)
+        with watchdog.section("validation"):
+            for batch in self._loader.batches():
+                faults.point("validate")
+                labels.append(np.array(batch.labels))
+                top.append(self._towers.run(self.trainer.sess, batch.images, ["top"])[0])
+                watchdog.reach()
+                self._stop.heed(f"while validating step {self.global_step}")
+        errors = four_errors(np.concatenate(labels), np.concatenate(top), self._model.network.num_classes)
         for name, value in errors.items():
             self.trainer.monitors.put_scalar(name, value)
-        self._on_result(self.global_step, errors["val-balanced-error-top1"])
+        self._on_result(self.global_step, errors)
 
 
 def four_errors(labels, top, num_classes):

@@ -1,0 +1,42 @@
+"""Going back after a divergence: how often a run did, and by how much its learning rate is cut since."""
+import json
+import os
+
+from webvision.errors import CheckpointError, DivergedError, printable
+from webvision.files import write_json
+
+MOST = 3                # three cuts to a tenth: a rate that is still too high then is not the reason
+CUT = 0.1
+
+
+class Rollbacks:
+    """The rollbacks of one run, kept in rollbacks.json of its folder, so that a restart keeps the cuts and the count."""
+
+    def __init__(self, folder):
+        self._path = os.path.join(folder, "rollbacks.json")
+        try:
+            with open(self._path, encoding="utf-8") as file:
+                self._steps = [[int(diverged), int(back_to)] for diverged, back_to in json.load(file)]
+        except FileNotFoundError:
+            self._steps = []
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(f"{printable(self._path)}: damaged ({error}); it holds [step of divergence, step gone back to] "
+                                  "for each cut of the learning rate") from None
+
+    @property
+    def rate_scale(self):
+        """What the recipe's learning rate is multiplied by."""
+        return CUT ** len(self._steps)
+
+    @property
+    def last_back_to(self):
+        """The step that the last rollback went back to, or None."""
+        return self._steps[-1][1] if self._steps else None
+
+    def add(self, error, *, back_to):
+        """Note one more, back to step `back_to`; DivergedError if there were enough."""
+        if len(self._steps) >= MOST:
+            raise DivergedError(f"{error}. It went back {MOST} times already, each time with a tenth of the learning rate",
+                                step=error.step)
+        self._steps.append([error.step, back_to])
+        write_json(self._path, self._steps)
