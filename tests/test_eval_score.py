@@ -88,6 +88,17 @@ def test_json_holds_every_figure(folder):
     assert mean == pytest.approx(card["errors"]["top1"]["balanced_error"])
 
 
+def test_di_engines_figures_are_means_over_images(folder):
+    """Its own were means over batches of unequal size. The loss needs the label's probability, so the scores of all classes."""
+    predictions = open_predictions(folder / "train_log/predictions.json")
+    arrays, scores = predictions.arrays(), predictions.all_scores()
+    own = [float(scores[row, label]) for row, label in enumerate(arrays.labels)]
+    hits = [np.count_nonzero([label in top[:k] for label, top in zip(arrays.labels, arrays.top.tolist())]) for k in (1, 5)]
+    expected = {"acc1": hits[0] / 3, "acc5": hits[1] / 3, "loss": -sum(map(math.log, own)) / 300}
+    assert json.loads(run(folder, "--json"))["di_engine"] == pytest.approx(expected)
+    assert f"acc1 {expected['acc1']:.4f}  acc5 {expected['acc5']:.4f}  loss {expected['loss']:.4f}" in run(folder)
+
+
 def test_the_table_of_classes_is_tab_separated(folder):
     lines = run(folder, "--per-class").splitlines()
     table = lines[lines.index("class\tname\timages\ttop1_error\ttop5_error\tprecision\trecall\tf1"):]

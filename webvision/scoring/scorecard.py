@@ -39,6 +39,8 @@ def score(run, *, ks=(1, 5), tie_rule="lowest", per_class=False):
             "balanced_interval": list(intervals.balanced_interval(labels, wrong[k], size))}
     card |= _first_choice_figures(labels, run.arrays.top[:, 0] if len(labels) else np.zeros(0, int), size)
     card |= _probability_figures(run, metrics.topk_wrong(labels, run.arrays.top, 1))
+    card["di_engine"] = {f"acc{k}": 100 * (1 - card["errors"][f"top{k}"]["error"]) for k in ks} \
+        | ({"loss": card["log_loss"]} if "log_loss" in card else {})
     if per_class:
         card["per_class"] = class_table(run, wrong)
     return card
@@ -103,6 +105,7 @@ def text(card):
     if "calibration" in card:
         loss = f"  log loss {card['log_loss']:.4f}" if "log_loss" in card else ""
         yield f"calibration error (ECE) {card['calibration']['ece']:.4f}{loss}"
+    yield "  ".join(f"{name} {value:.4f}" for name, value in card["di_engine"].items()) + "  (DI-engine's: percent, every image once)"
     if "per_class" in card:
         yield ""
         yield from _class_lines(card["per_class"])
