@@ -95,18 +95,18 @@ def test_the_cards_road_from_training_to_submission(trained, tiny_data, run):
     assert lines[0].startswith("val000001.jpg " + "    ".join(map(str, ids)))
 
 
-def test_the_prediction_file_does_not_depend_on_workers_or_towers(trained, tiny_data, run):
-    contents = []
-    for workers, towers, batch in ((0, 1, 64), (1, 2, 4), (2, 1, 4), (4, 3, 4)):
+def test_the_prediction_file_does_not_depend_on_workers_and_its_ids_not_on_towers(trained, tiny_data, run):
+    contents = {}
+    for workers, towers in ((0, 1), (1, 1), (2, 1), (4, 1), (0, 3)):
         out = trained / f"{workers}-{towers}.json"
         done = run(os.path.join(ROOT, "imagenet-resnet.py"), "--data", tiny_data, "-d", "50", "--eval", "--load",
-                   "train_log/imagenet-resnet-d50", "--out", out, "--workers", workers, "--towers", towers, "--batch", batch,
+                   "train_log/imagenet-resnet-d50", "--out", out, "--workers", workers, "--towers", towers, "--batch", "4",
                    cwd=trained)
         assert done.returncode == 0, done.stderr
-        contents.append(json.loads(out.read_text()))
-    for content in contents[1:]:
-        for row, first in zip(content["predictions"], contents[0]["predictions"], strict=True):
-            assert row["name"] == first["name"] and row["top"] == first["top"]
+        contents[workers, towers] = out.read_bytes()
+    assert len({content for (_, towers), content in contents.items() if towers == 1}) == 1
+    ids = [[(row["name"], row["top"]) for row in json.loads(content)["predictions"]] for content in contents.values()]
+    assert all(rows == ids[0] for rows in ids)
 
 
 def test_ten_views_are_averaged_and_a_name_twice_is_refused_at_once(trained, tiny_data, tmp_path, run):
