@@ -99,7 +99,8 @@ def _fit_from_newest(job, checkpoints, stop):
     except DivergedError as error:
         if job.on_nan != "rollback":
             raise
-        rollbacks.add(error, back_to=_step_to_go_back_to(checkpoints, rollbacks))
+        rollbacks.refuse_more(error)
+        rollbacks.add(error.step, back_to=_step_to_go_back_to(checkpoints, rollbacks))
         logger.error("%s. Going back", error)
         return False
     if job.val_loader is not None:

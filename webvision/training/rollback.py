@@ -33,10 +33,13 @@ class Rollbacks:
         """The step that the last rollback went back to, or None."""
         return self._steps[-1][1] if self._steps else None
 
-    def add(self, error, *, back_to):
-        """Note one more, back to step `back_to`; DivergedError if there were enough."""
+    def refuse_more(self, error):
+        """DivergedError, saying so, if `error` comes after as many rollbacks as there may be."""
         if len(self._steps) >= MOST:
             raise DivergedError(f"{error}. It went back {MOST} times already, each time with a tenth of the learning rate",
                                 step=error.step)
-        self._steps.append([error.step, back_to])
+
+    def add(self, diverged, *, back_to):
+        """Note a divergence after step `diverged`, and that the run goes back to step `back_to`."""
+        self._steps.append([diverged, back_to])
         write_json(self._path, self._steps)
