@@ -16,8 +16,7 @@ from contextlib import closing
 from webvision.environment import use_project_environment
 use_project_environment("tensorflow", "tensorpack", "cv2")
 
-from webvision import cli                                                             # noqa: E402
-from webvision.data.balance import parse_balance                                      # noqa: E402
+from webvision import cli, watchdog                                                   # noqa: E402
 from webvision.errors import IncompleteError, UsageError, run_command                 # noqa: E402
 from webvision.model.backbones import Network                                         # noqa: E402
 from webvision.training.recipe import CARD_EPOCHS, Recipe                             # noqa: E402
@@ -29,7 +28,7 @@ FAKE_BATCH = 64            # pictures a tower with --fake, as upstream's benchma
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data = cli.add_data_flags(parser)
-    data.add_argument("--balance", type=_balance, default=parse_balance("upsample"), metavar="HOW",
+    data.add_argument("--balance", type=_balance, default="upsample", metavar="HOW",
                       help="repeat pictures of rare classes: upsample (every class as frequent as the largest), sqrt, "
                            "cap:N (upsample, but no picture more than N times an epoch), none (default: upsample)")
     data.add_argument("--fake", action="store_true", help="measure the step on made-up pictures; nothing is saved")
@@ -70,9 +69,20 @@ def _add_run_flags(parser):
                        help="between checkpoints, besides each epoch's (default: 10)")
     group.add_argument("--keep", type=cli.at_least(1), default=10, metavar="N",
                        help="last checkpoints to keep, besides the best (default: %(default)s)")
+    group.add_argument("--keep-every", type=cli.at_least(1), default=None, metavar="K",
+                       help="keep the checkpoint of every K-th epoch for ever (default: none)")
+    group.add_argument("--on-nan", choices=["stop", "rollback"], default="stop",
+                       help="when the loss diverges: stop with exit code 6, or go back to the last checkpoint with a tenth of the "
+                            "learning rate, three times at most (default: stop)")
+    group.add_argument("--stop-at", type=_stop_at, default=None, metavar="NAME=VALUE,...",
+                       help="end the run once validation reaches all of these, as top1=75,top5=95 (accuracies in percent)")
+    group.add_argument("--histograms", action="store_true", help="of weights and gradients, for TensorBoard, each epoch")
     group.add_argument("--trace", action="store_true", help="trace one step: its parts in the log, a timeline in the run folder")
     group.add_argument("--requeue-code", type=cli.at_least(0), default=None, metavar="N",
                        help="exit code after a signal (default: 128 + the signal's number)")
+    group.add_argument("--hang-limit", type=cli.at_least(0, float), default=None, metavar="SECONDS",
+                       help="without progress after which the run ends with exit code 10; 0: never (default: 600 to start, 180 "
+                            "a step, 420 a batch of validation or --eval, 300 a save)")
 
 
 def _add_evaluation_flags(parser):
@@ -119,10 +129,23 @@ def _check(parser, args):
 
 
 def _balance(text):
+    from webvision.data.balance import parse_balance
     try:
         return parse_balance(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _stop_at(text):
+    from webvision.scoring.stop_rules import parse_stop_at, with_accuracies
+    measured = with_accuracies({f"val-{kind}error-top{k}": 0. for kind in ("", "balanced-") for k in (1, 5)})
+    try:
+        rule = parse_stop_at(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if others := [name for name in rule.targets if name not in measured]:
+        raise argparse.ArgumentTypeError(f"{', '.join(others)} is no figure of the validation: {', '.join(measured)}")
+    return rule
 
 
 def _epoch_size(text):
@@ -140,13 +163,16 @@ def main(argv=None):
         os.environ["TF_XLA_FLAGS"] = f"{os.environ.get('TF_XLA_FLAGS', '')} --tf_xla_cpu_global_jit".strip()
     if args.fake:
         return fake(args)
-    return evaluate(args) if args.eval else train(args)
+    if args.eval:
+        with watchdog.watch(args.hang_limit):
+            return evaluate(args)
+    return train(args)
 
 
 def train(args):
     from webvision.data import decode, folders
     from webvision.data.augment import Augmentation
-    from webvision.data.balance import targets
+    from webvision.data.balance import describe_empty, targets
     from webvision.data.loader import TrainLoader
     from webvision.data.order import EpochOrder
     from webvision.model.classifier import choose_arithmetic
@@ -156,6 +182,8 @@ def train(args):
     classes = folders.read_meta_classes(os.path.join(args.data, "meta"))
     index = folders.open_split(args.data, "train", classes=classes)
     order = EpochOrder(index, targets(index.counts, args.balance), seed=args.seed)
+    if remark := describe_empty(index.counts, classes):
+        print(remark, file=sys.stderr)
     network = Network(args.mode, args.depth, len(classes), args.image_size or 224)
     recipe = Recipe(epochs=args.epochs, epoch_size=len(order) if args.epoch_size == "list" else args.epoch_size,
                     batch=args.batch, lr=args.lr)
@@ -173,10 +201,12 @@ def train(args):
         val_loader=validation_loader(args, classes, network),
         description=describe_run(command=shlex.join(["python3", *sys.argv]), index=index, classes=classes, network=network,
                                  recipe=recipe, arithmetic=arithmetic, balance=args.balance, seed=args.seed,
-                                 entries=len(order), towers=args.towers, device="GPU" if args.gpus else "CPU",
+                                 class_counts=index.counts.tolist(), entries=len(order), towers=args.towers, device="GPU" if args.gpus else "CPU",
                                  workers=args.workers, decoder=decode.describe()),
         load=args.load, finetune=args.finetune, sync_bn=args.sync_bn, xla=args.xla, trace=args.trace,
-        log_every=args.log_every, save_every_seconds=60 * args.save_every, keep=args.keep, exit_code=args.requeue_code))
+        log_every=args.log_every, save_every_seconds=60 * args.save_every, keep=args.keep,
+        keep_every=args.keep_every, on_nan=args.on_nan, stop_at=args.stop_at, histograms=args.histograms,
+        hang_limit=args.hang_limit, exit_code=args.requeue_code))
 
 
 def validation_loader(args, classes, network):

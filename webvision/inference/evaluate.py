@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from webvision import faults
+from webvision import faults, watchdog
 from webvision.data.images import REASONS
 from webvision.errors import DataError, IncompleteError, printable
 from webvision.model.classifier import TOP_K
@@ -44,6 +44,7 @@ def evaluate(predictor, loader, index, *, header, outputs):
         for batch in loader.batches():
             faults.point("predict")
             results = _predict(predictor, batch, kept)
+            watchdog.reach("evaluation")
             names = index.names(batch.rows)
             _refuse_nan(results["finite"], batch.status, names)
             _fill_unreadable(results, batch.status, index.num_classes)
