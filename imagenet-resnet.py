@@ -180,7 +180,7 @@ def train(args):
     from webvision.training.run_folder import choose_folder, describe_run
 
     classes = folders.read_meta_classes(os.path.join(args.data, "meta"))
-    index = folders.open_split(args.data, "train", classes=classes)
+    index = folders.open_split(args.data, "train", classes=classes, allow_outside=args.allow_outside)
     order = EpochOrder(index, targets(index.counts, args.balance), seed=args.seed)
     if remark := describe_empty(index.counts, classes):
         print(remark, file=sys.stderr)
@@ -192,7 +192,7 @@ def train(args):
 
     def train_loader(samples_seen):
         return TrainLoader(index, order, os.path.join(args.data, "train"), augmentation, batch=args.batch,
-                           workers=args.workers, start=samples_seen, max_bad=args.max_bad)
+                           workers=args.workers, start=samples_seen, max_bad=args.max_bad, policy=_policy(args))
 
     fit(Job(
         folder=choose_folder(args.out or "train_log", args.name or f"imagenet-{network.name}", fresh=args.fresh),
@@ -209,6 +209,11 @@ def train(args):
         hang_limit=args.hang_limit, exit_code=args.requeue_code))
 
 
+def _policy(args):
+    from webvision.data.images import ImagePolicy
+    return ImagePolicy(allow_outside=args.allow_outside)
+
+
 def validation_loader(args, classes, network):
     """The loader of the val list, or None where there is no labelled one."""
     from webvision.data import folders
@@ -217,12 +222,12 @@ def validation_loader(args, classes, network):
     if not os.path.exists(os.path.join(args.data, "meta", "val.txt")):
         print("no meta/val.txt: training without validation", file=sys.stderr)
         return None
-    index = folders.open_split(args.data, "val", classes=classes)
+    index = folders.open_split(args.data, "val", classes=classes, allow_outside=args.allow_outside)
     if not index.labelled:
         print(f"{index.path} has no labels: training without validation", file=sys.stderr)
         return None
     return EvalLoader(index, os.path.join(args.data, "val"), PRESETS["webvision"].scaled(network.image_size), batch=args.batch,
-                      workers=args.workers)
+                      workers=args.workers, policy=_policy(args))
 
 
 def evaluate(args):
@@ -237,7 +242,7 @@ def evaluate(args):
 
     classes = folders.read_meta_classes(os.path.join(args.data, "meta"))
     run = known_run(args.load, classes=classes)
-    index = folders.open_split(args.data, args.split, classes=classes)
+    index = folders.open_split(args.data, args.split, classes=classes, allow_outside=args.allow_outside)
     refuse_duplicates(index)
     network = Network(args.mode, args.depth, len(classes), args.image_size or run.image_size)
     preset = dataclasses.replace(PRESETS["webvision"].scaled(network.image_size), crops=args.crops, flip=args.flip)
@@ -247,7 +252,7 @@ def evaluate(args):
     with Predictor(network, arithmetic, args.load, preset=preset, towers=args.towers, on_gpu=bool(args.gpus),
                    xla=args.xla) as predictor, \
             closing(EvalLoader(index, os.path.join(args.data, args.split), preset, batch=max(1, args.batch // preset.views),
-                               workers=args.workers)) as loader:
+                               workers=args.workers, policy=_policy(args))) as loader:
         print(f"{predictor.checkpoint}: {predictor.fit.counts()}", file=sys.stderr)
         header = prediction_header(index, classes=classes_in_header(classes, run), network=network, preset=preset,
                                    checkpoint=predictor.checkpoint)

@@ -14,7 +14,7 @@ from tensorpack.dataflow.base import RNGDataFlow
 from tensorpack.utils import logger
 
 from webvision.data import folders
-from webvision.data.images import ImageError, read_image_file
+from webvision.data.images import ImageError, data_folders, read_image_file
 from webvision.data.order import permute
 from webvision.errors import DataError, printable
 
@@ -115,10 +115,10 @@ class Imagenet5k(Imagenet5kFiles):
         super().__init__(dir, name, meta_dir, shuffle, dir_structure)
 
     def __iter__(self):
-        bad_in_a_row = 0
+        bad_in_a_row, inside = 0, data_folders(os.fsencode(self.full_dir))
         for path, label in super().__iter__():
             try:
-                image = read_image_file(path)
+                image = read_image_file(path, inside=inside)
                 bad_in_a_row = 0
             except ImageError as error:
                 logger.warning(f"{error} [{error.reason}]")

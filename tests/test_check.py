@@ -17,6 +17,7 @@ import pytest
 
 from webvision.data.index import open_index
 from webvision.data.lists import read_list
+from webvision.data.images import ImagePolicy
 from webvision.errors import DataError
 from webvision.prep import check as check_module
 from webvision.prep import check_lists, check_same
@@ -64,9 +65,9 @@ def test_every_reason_is_named(checked):                                      # 
     _, _, report, rows = checked
     assert found(rows, "unreadable") == {
         ("n0/empty.jpg", "empty"), ("n0/page.jpg", "format"), ("n1/cut.jpg", "truncated"), (r"n1/caf\xe9.jpg", "header"),
-        ("n0/missing.jpg", "missing"), ("n0/folder.jpg", "not-a-file")}
+        ("n0/missing.jpg", "missing"), ("n0/folder.jpg", "not-a-file"), ("n2/linked out.jpg", "outside")}
     assert report["splits"]["train"]["unreadable"] == {
-        "empty": 1, "format": 1, "truncated": 1, "header": 1, "missing": 1, "not-a-file": 1}
+        "empty": 1, "format": 1, "truncated": 1, "header": 1, "missing": 1, "not-a-file": 1, "outside": 1}
 
 
 def test_lines_are_those_of_the_list(checked):
@@ -96,10 +97,15 @@ def test_the_same_picture_in_train_and_val_by_bytes_and_by_look(checked):     # 
     assert report["splits"]["train"]["copies_with_another_label"] == 2        # n3/copy.jpg, and the conflicting line
 
 
-def test_unlisted_files_and_links_out_of_the_set(checked):                    # P4, L4
+def test_links_out_of_the_set_are_followed_on_request(checked, tmp_path):       # L4
+    policy = ImagePolicy(allow_outside=True)
+    report = check(str(checked[0]), str(tmp_path), CheckOptions(scan=ScanOptions("decode", policy), allow_outside=True))
+    assert "outside" not in report["splits"]["train"]["unreadable"]
+
+
+def test_unlisted_files(checked):                                             # P4
     _, _, report, rows = checked
     assert found(rows, "unlisted") == {("n1/not listed.jpg", "in the folder, not in the list")}
-    assert {name for name, _ in found(rows, "link-outside")} == {"n2/linked out.jpg"}
     assert report["splits"]["val"]["unlisted"]["count"] == 0
 
 
@@ -120,7 +126,7 @@ def test_cleaned_lists_keep_what_is_right(checked):
     fixed = [entry.name for entry in read_list(data / "check" / "fixed" / "train.txt", 5)]
     original = [entry.name for entry in read_list(data / "meta" / "train.txt", 5)]
     gone = {"n0/empty.jpg", "n0/page.jpg", "n1/cut.jpg", "n1/caf\udce9.jpg", "n0/missing.jpg", "n0/folder.jpg", "n3/leak.jpg",
-            "n3/leak again.jpg"}
+            "n3/leak again.jpg", "n2/linked out.jpg"}
     assert fixed == [name for name in dict.fromkeys(original) if name not in gone]
     for split in ("val", "test"):
         assert (data / "check" / "fixed" / f"{split}.txt").read_bytes() == (data / "meta" / f"{split}.txt").read_bytes()
@@ -150,8 +156,8 @@ def test_the_result_does_not_depend_on_the_number_of_workers(checked, tmp_path):
 
 
 @pytest.mark.parametrize("level, kinds", [
-    ("names", {"empty", "missing", "not-a-file"}), ("content", {"empty", "missing", "not-a-file"}),
-    ("decode", {"empty", "missing", "not-a-file", "format", "truncated", "header"})])
+    ("names", {"empty", "missing", "not-a-file", "outside"}), ("content", {"empty", "missing", "not-a-file", "outside"}),
+    ("decode", {"empty", "missing", "not-a-file", "outside", "format", "truncated", "header"})])
 def test_levels_look_as_closely_as_they_say(checked, tmp_path, level, kinds):
     report = check(str(checked[0]), str(tmp_path), CheckOptions(scan=ScanOptions(level)))
     train = report["splits"]["train"]
@@ -274,7 +280,7 @@ def test_a_picture_that_kills_or_stops_its_decoder_is_named_and_the_check_goes_o
     report = check(str(data), str(tmp_path / "out"), dataclasses.replace(NEAR, timeout_s=.7))
     examples = {e["name"]: e["detail"] for e in report["splits"]["train"]["problems"]["unreadable"]["examples"]}
     assert examples.pop("n0/a 7.jpg") == "crash" and examples.pop("n1/a 4.jpg") == "time-out"
-    assert len(examples) == 6, "all others are as before"
+    assert len(examples) == 7, "all others are as before"
 
 
 def test_a_worker_killed_by_chance_costs_no_picture(tmp_path, monkeypatch, checked):

@@ -24,7 +24,7 @@ def parse_args(argv=None):
     parser.add_argument("--max-bad", type=share, default=.01, metavar="SHARE",
                         help="exit with 4 if more of a split's pictures are missing or damaged (default: 1%%)")
     parser.add_argument("--accept-truncated", action="store_true", help="cut files count as pictures, as for training with this flag")
-    parser.add_argument("--allow-outside", action="store_true", help="accept absolute names and '..' in lists")
+    parser.add_argument("--allow-outside", action="store_true", help="accept absolute names and '..' in lists, and links out of the data folder")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="worker processes (default: one per core)")
     parser.add_argument("--timeout", type=float, default=60., metavar="S", help="seconds one picture may take (default: 60)")
     parser.add_argument("--restart", action="store_true", help="begin anew instead of going on with an unfinished check")
@@ -55,7 +55,7 @@ def main(argv=None):
     from webvision.prep.check_report import summary
     from webvision.prep.check_scan import ScanOptions
     out = args.out or os.path.join(args.data, "check")
-    scan = ScanOptions(args.level, ImagePolicy(accept_truncated=args.accept_truncated))
+    scan = ScanOptions(args.level, ImagePolicy(accept_truncated=args.accept_truncated, allow_outside=args.allow_outside))
     report = check(args.data, out, CheckOptions(scan=scan, jobs=args.jobs, timeout_s=args.timeout, allow_outside=args.allow_outside,
                                                 fix=args.fix, restart=args.restart))
     print(*summary(report), sep="\n")

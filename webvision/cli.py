@@ -7,9 +7,11 @@ from webvision.model.backbones import DEPTHS, MODES, Network
 
 
 def add_data_flags(parser):
-    """--data, --workers, --image-size."""
+    """--data, --allow-outside, --workers, --image-size."""
     group = parser.add_argument_group("data")
     group.add_argument("--data", metavar="DIR", help="data set: DIR/{train,val,test}/ and DIR/meta/{synsets,train,val,test}.txt")
+    group.add_argument("--allow-outside", action="store_true",
+                       help="let lists name, and links lead to, pictures outside the data folder")
     group.add_argument("--workers", type=at_least(0), metavar="N", default=min(40, cpu_cores()),
                        help="loader processes; 0 loads in the main process (default: one a core, here %(default)s)")
     group.add_argument("--image-size", type=at_least(32), metavar="PX", default=None,

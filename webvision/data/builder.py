@@ -53,6 +53,7 @@ class BatchBuilder:
         import cv2
         cv2.setNumThreads(0)        # batches are built side by side; one picture is too small to share
         self._root = os.fsencode(root)
+        self._inside = images.data_folders(self._root)
         self._view = view
         self._policy = policy
         self._colour_on = colour_on
@@ -76,7 +77,7 @@ class BatchBuilder:
             if row in banned:
                 continue
             try:
-                data = images.read_bytes(self._path(job, row), self._policy)
+                data = images.read_bytes(self._path(job, row), self._policy, inside=self._inside)
                 header = images.inspect(data, self._policy)
             except Exception:           # whatever it is, _build_row meets it again, and counts it or names the file
                 continue
@@ -105,7 +106,8 @@ class BatchBuilder:
             try:
                 if position in banned:
                     raise ImageError(REASONS[banned[position]], "it ended a worker before")
-                batch.show(row, images.read_bytes(self._path(job, position), self._policy), self._policy)
+                data = images.read_bytes(self._path(job, position), self._policy, inside=self._inside)
+                batch.show(row, data, self._policy)
                 slot.source[row] = position
                 return
             except ImageError as error:

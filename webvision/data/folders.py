@@ -15,26 +15,27 @@ def read_meta_classes(meta_dir):
     return read_classes(os.path.join(meta_dir, "synsets.txt"))
 
 
-def open_list(meta_dir, split, *, classes, dir_structure=None):
+def open_list(meta_dir, split, *, classes, dir_structure=None, allow_outside=False):
     """The ListIndex of `meta_dir`/<split>.txt; dir_structure as for `open_split`, but None is 'original'."""
     if split not in SPLITS:
         raise UsageError(f"split '{printable(split)}' is none of {', '.join(SPLITS)}")
     if dir_structure not in (None, *STRUCTURES):
         raise UsageError(f"dir_structure '{printable(dir_structure)}' is none of {', '.join(STRUCTURES)}")
-    index = open_index(os.path.join(meta_dir, f"{split}.txt"), len(classes))
+    index = open_index(os.path.join(meta_dir, f"{split}.txt"), len(classes), allow_outside=allow_outside)
     if dir_structure == "train" and split != "train" and index.labelled:
         index.class_folders = classes      # a train list's names hold their class folder in either structure
     return index
 
 
-def open_split(data_dir, split, *, classes, meta_dir=None, dir_structure=None):
+def open_split(data_dir, split, *, classes, meta_dir=None, dir_structure=None, allow_outside=False):
     """The ListIndex of one split of `data_dir`, whose `paths` lie in DATA/<split>/.
 
     dir_structure 'original': the list's names are paths. 'train': a val or test list's names lie in their class's
-    folder, as ILSVRC's val set does after the usual sorting script. None: as more of the files are found.
+    folder, as ILSVRC's val set does after the usual sorting script. None: as more of the files are found. allow_outside:
+    names may be absolute or hold '..'.
     """
     meta_dir = meta_dir or os.path.join(data_dir, "meta")
-    index = open_list(meta_dir, split, classes=classes, dir_structure=dir_structure)
+    index = open_list(meta_dir, split, classes=classes, dir_structure=dir_structure, allow_outside=allow_outside)
     split_dir = os.path.join(data_dir, split)
     if not os.path.isdir(split_dir):
         raise DataError(f"{printable(split_dir)}: no such folder; the pictures of '{split}' belong there "

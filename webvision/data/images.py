@@ -11,6 +11,11 @@ none. What the treatment is:
 * A missing end marker, or a decoder's complaint about the data, makes a file damaged. `accept_truncated` lets it in.
 
 Files are opened here and handed to the decoders as bytes: OpenCV crashes on names that are not UTF-8.
+
+Links: a data set from a stranger may hold links to this machine's files. A picture that is a link out of the data folder
+(the parent of the split's folder) is refused, unless `allow_outside`. A link within it is followed. Folders that are
+links, the split's own or a class's, may lead anywhere: `preprocess.py` makes none and no archive brings one along, so
+they are the user's.
 """
 import errno
 import os
@@ -25,7 +30,7 @@ from webvision.errors import DataError, printable
 
 # Index = the number in Batch.status. Appended to, never reordered: reports hold the codes.
 REASONS = ("ok", "empty", "missing", "not-a-file", "permission", "io", "file-too-large", "format", "header",
-           "too-many-pixels", "side-ratio", "truncated", "corrupt", "crash", "time-out")
+           "too-many-pixels", "side-ratio", "truncated", "corrupt", "crash", "time-out", "outside")
 
 
 class ImageError(DataError):
@@ -43,6 +48,7 @@ class ImagePolicy:
     max_side_ratio: float = 50.             # 8000 x 2 decodes, and then breaks crops
     max_bytes: int = 256 << 20              # no photograph is larger
     accept_truncated: bool = False          # take what could be decoded of a cut or flipped file
+    allow_outside: bool = False             # follow links out of the data folder
     formats: tuple = FORMATS
 
 
@@ -92,38 +98,67 @@ def read_window(data, header, window, *, scale=1, policy=DEFAULT_POLICY):
     return turn(pixels, header.orientation)
 
 
-def read_image_file(path, policy=DEFAULT_POLICY):
+def read_image_file(path, policy=DEFAULT_POLICY, *, inside=None):
     """`read_image` of a file; every failure to read it is an ImageError as well. Messages start with the path."""
     try:
-        return read_image(read_bytes(path, policy), policy)
+        return read_image(read_bytes(path, policy, inside=inside), policy)
     except ImageError as error:
         raise ImageError(error.reason, f"{printable(os.fsdecode(path))}: {error}") from None
 
 
-def read_bytes(path, policy=DEFAULT_POLICY):
+def data_folders(root):
+    """What `inside` is for the pictures of a split's folder `root` (bytes): the data folder, as named and as it really lies."""
+    return tuple({os.path.realpath(folder).rstrip(b"/") + b"/"
+                  for folder in (os.path.dirname(os.path.abspath(root)), os.path.dirname(os.path.realpath(root)), root)})
+
+
+def read_bytes(path, policy=DEFAULT_POLICY, *, inside=None):
     """The bytes of the regular file `path` (or what a link leads to); ImageError if there is none.
 
     Its kind is looked at first, and it is opened without waiting: a FIFO would block for ever, a device could do anything.
+    `inside`: folders (bytes, ending in "/") that a link must not lead out of, as `data_folders` gives them; None: anywhere.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        state, is_link = look_at(path, policy, inside=inside)
+        if not stat.S_ISREG(state.st_mode):
             raise ImageError("not-a-file", "not a regular file")
+        flags = 0 if is_link else os.O_NOFOLLOW         # a link put there since would not have been looked at
         try:
-            return _read(path, policy)
+            return _read(path, policy, flags)
         except OSError as error:
             if error.errno not in (errno.EIO, errno.ESTALE, errno.ETIMEDOUT):
                 raise
-            return _read(path, policy)      # once more: network mounts lose a handle now and then
+            return _read(path, policy, flags)           # once more: network mounts lose a handle now and then
     except OSError as error:
-        reason = {errno.ENOENT: "missing", errno.ENOTDIR: "missing", errno.ELOOP: "missing", errno.ENAMETOOLONG: "missing",
-                  errno.EACCES: "permission", errno.EPERM: "permission"}.get(error.errno, "io")
-        raise ImageError(reason, error.strerror or "cannot be read") from None
+        raise unreadable(error) from None
     except ValueError:
         raise ImageError("missing", "a name with a zero byte") from None
 
 
-def _read(path, policy):
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+def look_at(path, policy=DEFAULT_POLICY, *, inside=None):
+    """(stat of `path` or of what it links to, whether it is a link); OSError, or ImageError for a link out of `inside`.
+
+    One system call for what is no link, as `os.stat` would take.
+    """
+    state = os.lstat(path)
+    if not stat.S_ISLNK(state.st_mode):
+        return state, False
+    if inside is not None and not policy.allow_outside:
+        target = os.path.realpath(os.fsencode(path))
+        if not target.startswith(inside):
+            raise ImageError("outside", "a link that leads out of the data folder; --allow-outside follows it")
+    return os.stat(path), True
+
+
+def unreadable(error):
+    """The ImageError that stands for an OSError."""
+    reason = {errno.ENOENT: "missing", errno.ENOTDIR: "missing", errno.ELOOP: "missing", errno.ENAMETOOLONG: "missing",
+              errno.EACCES: "permission", errno.EPERM: "permission"}.get(error.errno, "io")
+    return ImageError(reason, error.strerror or "cannot be read")
+
+
+def _read(path, policy, flags):
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
     try:
         size = os.fstat(fd).st_size
         if size > policy.max_bytes:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 
 from webvision.data.folders import open_split, read_meta_classes
-from webvision.data.images import ImageError, inspect, read_bytes, read_image
+from webvision.data.images import ImageError, data_folders, inspect, read_bytes, read_image
 from webvision.errors import DataError, ResourceError, UsageError, printable
 from webvision.files import atomic_write, directory_lock, write_json
 
@@ -71,6 +71,7 @@ class _Split:
 
     def __init__(self, source, target, temporary, short_side, quality):
         self._source, self._target, self._temporary = source, target, temporary
+        self._inside = data_folders(os.fsencode(source))
         self._short_side = short_side
         self._options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 0, cv2.IMWRITE_JPEG_PROGRESSIVE, 0]
         self.bytes_in = self.bytes_out = 0
@@ -80,7 +81,7 @@ class _Split:
         number, path = numbered
         target = os.path.join(self._target, path)
         try:
-            data = read_bytes(os.path.join(self._source, path))
+            data = read_bytes(os.path.join(self._source, path), inside=self._inside)
         except ImageError as error:
             if error.reason in ("io", "permission"):
                 raise ResourceError(f"{printable(os.path.join(self._source, path))}: {error}") from None

@@ -10,12 +10,11 @@ from webvision.data.lists import decode_name
 from webvision.errors import printable
 from webvision.files import atomic_write
 from webvision.prep.check_pictures import bars
-from webvision.prep.check_scan import OUTSIDE
 
 EXAMPLES = 100            # of each kind in report.json; problems.csv has all
 _BATCH = 1 << 14          # rows whose names are read at once
 _SHEET = (("unreadable", 36), ("same-picture", 12), ("conflict", 12))     # kinds on the contact sheet, and how many of each at most
-_UNSHOWN = ("empty", "missing", "not-a-file", "permission")              # reasons without anything to look at
+_UNSHOWN = ("empty", "missing", "not-a-file", "permission", "outside")   # reasons without anything to look at
 
 
 def problems_of(split, splits, same):
@@ -23,8 +22,7 @@ def problems_of(split, splits, same):
     checked, records = split.checked, split.records
     reasons = np.asarray(records["reason"])
     bad = np.flatnonzero(reasons)
-    found = [("unreadable", bad, lambda i: REASONS[reasons[bad[i]]]),
-             ("link-outside", np.flatnonzero(records["flags"] & OUTSIDE), lambda i: "the link leads out of the data set")]
+    found = [("unreadable", bad, lambda i: REASONS[reasons[bad[i]]])]
     for kind, which in (("duplicate", ~split.repeats.conflict), ("conflict", split.repeats.conflict)):
         found.append((kind, split.repeats.rows[which], _as_line("named in", split, split.repeats.first[which])))
     for other in splits:

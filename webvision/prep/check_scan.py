@@ -1,4 +1,5 @@
 """Look at one listed picture: is it there, what are its bytes, can training read it?"""
+import functools
 import hashlib
 import os
 import stat
@@ -8,14 +9,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from webvision.data.images import DEFAULT_POLICY, REASONS, ImageError, ImagePolicy, read_bytes, read_image
+from webvision.data.images import (DEFAULT_POLICY, REASONS, ImageError, ImagePolicy, data_folders, look_at, read_bytes,
+                                   read_image, unreadable)
 from webvision.data.lists import encode_name
 
 # One row's finding, 42 bytes. `path`: hash of where it lies; `content`: of its bytes; `look`: of what it shows.
 RECORD = np.dtype([("path", "<u8"), ("size", "<i8"), ("content", "<u8", (2,)), ("look", "<u8"), ("reason", "u1"), ("flags", "u1")])
 _PACK = struct.Struct("<Qq16sQBB")
 assert _PACK.size == RECORD.itemsize
-READ, DECODED, OUTSIDE = 1, 2, 4       # flags: `content` holds; the picture was decoded (`look` holds); a link leads out of the set
+READ, DECODED = 1, 2                   # flags: `content` holds; the picture was decoded (`look` holds)
 LEVELS = ("names", "content", "decode", "near")
 
 
@@ -35,16 +37,16 @@ def path_hash(path):
 
 
 def examine(root, path, options):
-    """The packed RECORD of the picture at `path` (str) below `root` (bytes)."""
+    """The packed RECORD of the picture at `path` (str) below `root` (bytes), judged as training judges it."""
     name = encode_name(path)
     reason, size, content, look, flags = "ok", -1, b"", 0, 0
     try:
-        full = os.path.join(root, name)
-        size, flags = _look_at(full, root)
+        full, inside = os.path.join(root, name), _data_folders(root)
+        size = _size(full, options.policy, inside)
         if size == 0:
             raise ImageError("empty", "an empty file")
         if options.at_least("content"):
-            data = read_bytes(full, options.policy)
+            data = read_bytes(full, options.policy, inside=inside)
             content = hashlib.sha256(data).digest()[:16]
             flags |= READ
             if options.at_least("decode"):
@@ -61,21 +63,18 @@ def condemned(path, reason):
     return _PACK.pack(path_hash(encode_name(path)), -1, b"", 0, REASONS.index(reason), 0)
 
 
-def _look_at(full, root):
-    """(size, flags) of a file; ImageError if it is not there or not a regular one."""
+_data_folders = functools.lru_cache(data_folders)         # a process looks at pictures of one split after the other
+
+
+def _size(full, policy, inside):
+    """The size of a file; ImageError if it is not there or not a regular one."""
     try:
-        state = os.lstat(full)
-        flags = 0
-        if stat.S_ISLNK(state.st_mode):
-            inside = os.path.dirname(os.path.realpath(root)) + b"/"
-            flags = 0 if os.path.realpath(full).startswith(inside) else OUTSIDE
-            state = os.stat(full)
+        state, _ = look_at(full, policy, inside=inside)
     except OSError as error:
-        reason = {1: "permission", 13: "permission", 5: "io"}.get(error.errno, "missing")
-        raise ImageError(reason, error.strerror or "cannot be read") from None
+        raise unreadable(error) from None
     if not stat.S_ISREG(state.st_mode):
         raise ImageError("not-a-file", "not a regular file")
-    return state.st_size, flags
+    return state.st_size
 
 
 def look_of(image):

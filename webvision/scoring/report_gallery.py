@@ -2,7 +2,7 @@
 import base64
 import os
 
-from webvision.data.images import ImageError, read_image_file
+from webvision.data.images import ImageError, data_folders, read_image_file
 
 SIDE = 168                        # pixels; shown at 150 on a screen
 QUALITY = 72
@@ -28,7 +28,7 @@ class Thumbnails:
             self.missing += 1         # a name that leaves the data folder is not followed
             return None
         try:
-            image = read_image_file(path)
+            image = read_image_file(path, inside=data_folders(os.fsencode(root)))
         except (ImageError, OSError):
             self.missing += 1
             return None
