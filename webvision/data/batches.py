@@ -13,10 +13,11 @@ from webvision.data import images
 from webvision.data.builder import SPARES, Job
 from webvision.data.images import REASONS
 from webvision.data.source import open_source
-from webvision.errors import IncompleteError, UsageError, printable
+from webvision.errors import IncompleteError, ResourceError, UsageError, printable
 
 _CHUNK = 4096               # positions of the order at a time: 0.2 us each then, 7 us each in batches of 64
 _CONSECUTIVE = 50           # damaged pictures in a row: a folder that went away, not bad luck
+_IO = REASONS.index("io")
 _NAMES_KEPT = 100           # of damaged pictures, for the report; all of them are counted
 
 
@@ -45,6 +46,7 @@ class Bad:
         self.names = {}             # name -> reason, the first _NAMES_KEPT
         self.seen = 0
         self._in_a_row = 0
+        self._io_in_a_row = 0
 
     @property
     def count(self):
@@ -53,6 +55,7 @@ class Bad:
     def add(self, names, status):
         """Count a batch; `names(i)` gives the name of its row i."""
         self.seen += len(status)
+        self._count_storage_errors(status)
         wrong = np.flatnonzero(status)
         if not len(wrong):
             self._in_a_row = 0
@@ -66,6 +69,15 @@ class Bad:
             self._in_a_row += len(status)
         else:
             self._in_a_row = len(status) - 1 - np.flatnonzero(status == 0)[-1]
+
+    def _count_storage_errors(self, status):
+        """ResourceError after 50 failing reads in a row: of storage that is gone, nothing can be said about pictures."""
+        other = np.flatnonzero(status != _IO)
+        self._io_in_a_row = len(status) - 1 - other[-1] if len(other) else self._io_in_a_row + len(status)
+        if self._io_in_a_row >= _CONSECUTIVE:
+            raise ResourceError(f"{self._io_in_a_row} pictures in a row could not be read for input/output errors, each tried "
+                                "twice; is the disk failing, or the network mount gone? Nothing is wrong with the pictures; run the "
+                                "same command again once they can be read")
 
     def check(self, max_bad):
         """IncompleteError when over the share `max_bad` was damaged (of at least 5,000), or 50 in a row."""
