@@ -24,6 +24,7 @@ def atomic_write(path, mode="w"):
     fd, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", suffix=".tmp", dir=directory)
     try:
         with os.fdopen(fd, mode, **text) as file:
+            _lock_now(file)                         # says that its writer lives
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -45,6 +46,25 @@ def remove_leftovers(directory, of=None):
     for name in os.listdir(directory):
         if re.fullmatch(rf"\.{wanted}\.[a-z0-9_]{{8}}\.tmp", name, re.DOTALL):
             os.unlink(os.path.join(directory, name))
+
+
+def remove_abandoned(path):
+    """Remove the temporary files of atomic writes of `path` whose writers are no more; those being written stay."""
+    directory, name = os.path.split(os.fspath(path))
+    directory = directory or "."
+    for other in os.listdir(directory):
+        if re.fullmatch(rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}\.tmp", other, re.DOTALL):
+            with contextlib.suppress(FileNotFoundError), open(os.path.join(directory, other), "rb") as file:
+                if _lock_now(file):
+                    os.unlink(os.path.join(directory, other))
+
+
+def _lock_now(file):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:                                 # held, or a file system without locks
+        return False
+    return True
 
 
 def _umask():

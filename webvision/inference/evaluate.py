@@ -8,8 +8,9 @@ import numpy as np
 from webvision import faults, watchdog
 from webvision.data.images import REASONS
 from webvision.errors import DataError, IncompleteError, printable
+from webvision.files import remove_abandoned
 from webvision.model.classifier import TOP_K
-from webvision.scoring.predictions import PredictionWriter
+from webvision.scoring.predictions import PredictionWriter, matrix_path
 from webvision.scoring.ranking import topk_from_scores
 from webvision.scoring.score_matrix import ScoreMatrix
 
@@ -37,6 +38,8 @@ def evaluate(predictor, loader, index, *, header, outputs):
     """
     kept = (["probabilities"] if outputs.all_scores else []) + (["logits"] if outputs.logits else [])
     seen = bad = 0
+    for path in filter(None, (outputs.predictions, matrix_path(outputs.predictions), outputs.logits)):
+        remove_abandoned(path)          # by evaluations that were killed
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(PredictionWriter(outputs.predictions, header))
         matrix = stack.enter_context(ScoreMatrix(outputs.logits, index.num_classes)) if outputs.logits else None
