@@ -111,13 +111,14 @@ class _Watch:
         time.sleep(1.)
 
 
-def children():
-    """The process numbers of this process's children."""
+def children(parent=None):
+    """The process numbers of the children of `parent` (None: of this process)."""
+    parent = str(parent or os.getpid())
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(OSError):
-                if _stat(name)[1] == str(os.getpid()):
+                if _stat(name)[1] == parent:
                     found.append(int(name))
     return sorted(found)
 
