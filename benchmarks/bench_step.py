@@ -154,6 +154,7 @@ def onnx_runtime(batch, steps):
     import onnxruntime
     import tf2onnx
     from webvision.compat import tf, tfv1
+    from webvision.devices import cpu_cores
     from webvision.model.classifier import Classifier
     from webvision.model.towers import PredictionTowers
     with tf.Graph().as_default():
@@ -163,7 +164,10 @@ def onnx_runtime(batch, steps):
             towers = towers.frozen(session)
     model, _ = tf2onnx.convert.from_graph_def(towers.graph.as_graph_def(), input_names=["prediction-input:0"],
                                               output_names=[towers.tensor("top").name], opset=17)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cpu_cores()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")      # or waiting would count as CPU time
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     images, _ = pictures(batch)
     return cpu_seconds_a_picture(lambda: session.run(None, {"prediction-input:0": images}), batch, steps)
 

@@ -6,7 +6,7 @@ import pytest
 
 from webvision.compat import tf, tfv1
 from webvision.data.presets import PRESETS
-from webvision.model.classifier import Arithmetic, Classifier, choose_arithmetic
+from webvision.model.classifier import Arithmetic, Classifier, choose_arithmetic, recolour
 from webvision.model.sync_batch_norm import synchronised_batch_norm
 from webvision.training.callbacks import LearningRate
 from webvision.training.fake import measure_step
@@ -140,3 +140,12 @@ def test_the_step_is_measured_on_made_up_pictures(capsys):
     seconds = measure_step(Linear(), Arithmetic(), batch=4, towers=2, on_gpu=False, steps=8)
     assert 0 < seconds < 10
     assert "batch 4 over 2 CPU tower(s), float32 NHWC" in capsys.readouterr().out
+
+
+def test_colours_in_the_graph_equal_colours_by_hand():
+    rng = np.random.default_rng(5)
+    pictures = rng.integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
+    matrices = rng.normal(1, 0.3, (2, 3, 4)).astype("f")
+    expected = np.einsum("nij,nhwj->nhwi", matrices[:, :, :3], pictures) + matrices[:, None, None, :, 3]
+    with tf.Graph().as_default(), tfv1.Session() as session:
+        np.testing.assert_allclose(session.run(recolour(tf.constant(pictures), tf.constant(matrices))), expected, atol=1e-3)

@@ -16,7 +16,9 @@ def parse_args(argv=None):
     parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="to try together (%(default)s, the cores here)")
     parser.add_argument("--batch", type=int, default=64, metavar="N", help="pictures per batch (%(default)s)")
     parser.add_argument("--size", type=int, default=224, metavar="PX", help="image size of the network (%(default)s)")
-    parser.add_argument("--rate", type=float, metavar="N", help="pictures/s that the step takes: what training prints with --fake")
+    step = parser.add_mutually_exclusive_group()
+    step.add_argument("--depth", type=int, metavar="D", help="measure the training step of a ResNet of this depth too, on this machine")
+    step.add_argument("--rate", type=float, metavar="N", help="pictures/s that the step takes, if that is known")
     parser.add_argument("--pictures", type=int, default=512, metavar="N", help="how many to look at (%(default)s)")
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
     args = parser.parse_args(argv)
@@ -27,6 +29,20 @@ def parse_args(argv=None):
     if args.rate is not None and not args.rate > 0:
         parser.error(f"--rate {args.rate:g} is not a positive number")
     return args
+
+
+def step_rate(depth, size, batch):
+    """Pictures/s of the training step alone, as `imagenet-resnet.py --fake` measures it in a process of its own."""
+    import re
+    import subprocess
+    from webvision.environment import ROOT
+    from webvision.errors import UsageError
+    done = subprocess.run([sys.executable, os.path.join(ROOT, "imagenet-resnet.py"), "--fake", "-d", str(depth), "--image-size",
+                           str(size), "--batch", str(batch)], stdout=subprocess.PIPE, text=True)
+    rate = re.search(r": ([\d.]+) images/s", done.stdout)
+    if not rate:
+        raise UsageError("the training step could not be measured; its error stands above")
+    return float(rate.group(1))
 
 
 def main(argv=None):
@@ -48,6 +64,9 @@ def main(argv=None):
     order = EpochOrder(index, targets(index.counts, parse_balance("upsample")), seed=0)
     timing = speed.measure(index, order, os.path.join(args.data, "train"), view, batch=args.batch, workers=args.workers,
                            pictures=args.pictures)
+    if args.depth:
+        args.rate = step_rate(args.depth, args.size, args.batch)
+        print(f"{1e6 / args.rate:8.0f} us/picture  training step of a ResNet-{args.depth}", file=sys.stderr if args.json else sys.stdout)
     if args.json:
         enough = args.rate and speed.enough_workers(timing, args.rate)
         print(json.dumps({**timing._asdict(), "worker": timing.worker, "rate": timing.rate, "enough_workers": enough}))

@@ -41,7 +41,7 @@ class Classifier(ModelDesc):
     """One network with its loss and its optimiser, as tensorpack trainers take it."""
 
     def __init__(self, network: Network, arithmetic: Arithmetic, *, preset=PRESETS["webvision"], weight_decay=1e-4,
-                 momentum=0.9, seed=0, batch_norm_scope=None):
+                 momentum=0.9, seed=0, batch_norm_scope=None, colour_on_device=False):
         self.network = network
         self.arithmetic = arithmetic
         self.preset = preset                  # how pixels are normalised; its geometry is the loader's matter
@@ -49,21 +49,25 @@ class Classifier(ModelDesc):
         self.momentum = momentum
         self.seed = seed
         self.batch_norm_scope = batch_norm_scope or contextlib.nullcontext
+        self.colour_on_device = colour_on_device      # training input brings a colour matrix for each picture
 
     def inputs(self):
         size = self.network.image_size
-        return [tf.TensorSpec([None, size, size, 3], tf.uint8, "input"), tf.TensorSpec([None], tf.int32, "label")]
+        specs = [tf.TensorSpec([None, size, size, 3], tf.uint8, "input"), tf.TensorSpec([None], tf.int32, "label")]
+        return specs + [tf.TensorSpec([None, 3, 4], tf.float32, "colour")] * self.colour_on_device
 
-    def logits(self, image):
-        """Float32 logits [batch, classes] of uint8 BGR pictures [batch, size, size, 3]."""
+    def logits(self, image, colour=None):
+        """Float32 logits [batch, classes] of uint8 BGR pictures [batch, size, size, 3], recoloured by matrices `colour` [batch, 3, 4]."""
         compute_type = precision.COMPUTE_TYPES[self.arithmetic.compute_type]
+        if colour is not None:
+            image = recolour(image, colour)
         image = tf.cast(normalise(image, self.preset), compute_type)
         with precision.variables_in_float32(), precision.weights_seeded_by_name(self.seed), self.batch_norm_scope():
             logits = self.network.logits(image, data_format=self.arithmetic.data_format)
         return tf.identity(tf.cast(logits, tf.float32), name="logits")
 
-    def build_graph(self, image, label):
-        logits = self.logits(image)
+    def build_graph(self, image, label, colour=None):
+        logits = self.logits(image, colour)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(logits=logits, labels=label)
         loss = tf.reduce_mean(losses, name="xentropy-loss")
         top = tf.identity(top_classes(logits, self.network.num_classes), name="res-top5")
@@ -96,6 +100,14 @@ class _UnscaledGradients(tfv1.train.Optimizer):
 
     def apply_gradients(self, *args, **kwargs):
         return self._optimizer.apply_gradients(*args, **kwargs)
+
+
+def recolour(image, colour):
+    """Pixels x -> M[:, :3] x + M[:, 3] in float32, neither clipped nor rounded; a worker's uint8 pictures are both."""
+    with tf.name_scope("recolour"):
+        pixels = tf.reshape(tf.cast(image, tf.float32), [tf.shape(image)[0], -1, 3])
+        recoloured = tf.matmul(pixels, colour[:, :, :3], transpose_b=True) + colour[:, None, :, 3]
+        return tf.reshape(recoloured, tf.shape(image))
 
 
 def normalise(image, preset):

@@ -14,7 +14,6 @@ from tensorpack.callbacks import Callback, ProgressBar, RunUpdateOps
 from tensorpack.dataflow import FakeData
 from tensorpack.tfutils.sessinit import JustCurrentSession
 
-STEPS = 100
 WARMUP_STEPS = 5        # memory is allotted and kernels are chosen in the first ones
 
 
@@ -29,7 +28,7 @@ class _StepTimes(Callback):
         self.ends.append(self._clock())
 
 
-def measure_step(network, arithmetic, *, batch, towers, on_gpu, xla=False, steps=STEPS, warmup=WARMUP_STEPS,
+def measure_step(network, arithmetic, *, batch, towers, on_gpu, xla=False, steps, warmup=WARMUP_STEPS,
                  clock=time.perf_counter):
     """Run `steps` training steps on one repeated batch; prints pictures a second and returns the median seconds of a step."""
     logging.getLogger("tensorpack").setLevel(logging.WARNING)       # how the graph is built is not the question here

@@ -6,7 +6,7 @@ from typing import Callable
 
 from webvision import faults, watchdog
 from webvision.compat import tf, tfv1
-from webvision.errors import DivergedError, UsageError, printable
+from webvision.errors import DivergedError, ResourceError, UsageError, printable
 from webvision.files import directory_lock
 from webvision.model.classifier import Arithmetic, Classifier
 from webvision.model.backbones import Network
@@ -50,6 +50,7 @@ class Job:
     load: str | None = None
     finetune: bool = False
     sync_bn: bool = False
+    colour_on: str = "worker"          # or "device": the training loader then yields colour matrices too
     xla: bool = False
     trace: bool = False
     log_every: int = 100
@@ -103,6 +104,9 @@ def _fit_from_newest(job, checkpoints, stop):
         rollbacks.add(error.step, back_to=_step_to_go_back_to(checkpoints, rollbacks))
         logger.error("%s. Going back", error)
         return False
+    except tf.errors.ResourceExhaustedError as error:
+        raise ResourceError(f"out of memory with --batch {job.recipe.batch} over {job.towers} tower(s) at {job.network.image_size} "
+                            f"px ({str(error).splitlines()[0]}); a smaller --batch needs less") from None
     if job.val_loader is not None:
         _report_bad("val", job.val_loader.bad)
     logger.info("%s; checkpoints and log are in %s", early or f"Trained {job.recipe.epochs} epochs", job.folder)
@@ -138,7 +142,7 @@ def _train(job, loader, checkpoints, run, step):
     history, rollbacks, stop = run
     batch_norm = (lambda: synchronised_batch_norm(on_gpu=job.on_gpu)) if job.sync_bn and job.towers > 1 else None
     model = Classifier(job.network, job.arithmetic, weight_decay=job.recipe.weight_decay, momentum=job.recipe.momentum,
-                       seed=job.seed, batch_norm_scope=batch_norm)
+                       seed=job.seed, batch_norm_scope=batch_norm, colour_on_device=job.colour_on == "device")
     flow = MeteredFlow(loader)
     trainer = ReplicatedTrainer(job.towers, on_gpu=job.on_gpu)
     trainer.input_flow = flow
