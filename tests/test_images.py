@@ -150,6 +150,14 @@ def test_a_cut_file_is_let_in_on_request():
     assert image.shape == (120, 90, 3) and np.abs(image[:8].astype(int) - read_image(data)[:8]).max() <= 1
 
 
+def test_a_cut_png_cannot_ask_for_gigabytes(tmp_path):
+    """Found by `make fuzz`: OpenCV allocated the two gigabytes that a damaged chunk of a 60 x 44 picture claimed."""
+    data = saved(pil(), "PNG")
+    at = data.index(b"IDAT") - 4
+    cut = data[:at] + struct.pack(">I", 0x7FFFFFF0) + data[at + 4:]
+    assert reason_of(cut, ImagePolicy(accept_truncated=True)) == "corrupt" == reason_of(cut)
+
+
 def test_a_thumbnail_does_not_hide_a_missing_end():
     """The end marker of an embedded picture is not the file's."""
     data = jpeg(SHOWN)

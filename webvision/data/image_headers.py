@@ -108,6 +108,9 @@ def _exif_orientation(tiff):
     return 1
 
 
+_PNG_SLACK = 1 << 20        # bytes that a cut chunk may claim beyond its picture's uncompressed pixels: profiles, texts
+
+
 def _png(data):
     width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
     if data[12:16] != b"IHDR":
@@ -117,6 +120,8 @@ def _png(data):
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
         if end > len(data):
+            if length > 8 * (width + 1) * height + _PNG_SLACK:      # OpenCV allocates what a chunk asks for: 2 GB for 60 x 44
+                raise HeaderError("corrupt", f"a PNG chunk at byte {position} claims {length} bytes")
             break
         if zlib.crc32(data[position + 4:end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
             raise HeaderError("corrupt", f"wrong check sum of a PNG chunk at byte {position}")
