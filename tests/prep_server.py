@@ -45,7 +45,7 @@ class Site:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Faults: status, retry_after, location; body (other bytes), etag, ranges=False, shift (wrong Content-Range),
+    """Faults: status, reason (its words), retry_after, location; body (other bytes), etag, ranges=False, shift (wrong Content-Range),
     cut (close after so many body bytes), length (False: none; a number: that), chunked=True, sleep, drip=(bytes, pause)."""
     protocol_version = "HTTP/1.1"
 
@@ -96,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send_body(data[start:], fault, body=body)
 
     def _plain(self, status, fault):
-        self.send_response(status)
+        self.send_response(status, fault.get("reason"))
         for header, key in (("Retry-After", "retry_after"), ("Location", "location")):
             if key in fault:
                 self.send_header(header, str(fault[key]))

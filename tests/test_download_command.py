@@ -175,6 +175,19 @@ def test_z9_a_proxy_password_never_reaches_the_terminal(tmp_path, catalogue):
     assert result.returncode == 9 and "hunter2" not in result.stdout + result.stderr + report
 
 
+@pytest.mark.parametrize("fault", [{"status": 503, "reason": "\x1b]0;owned\x07 \x1b[2J"}, {"status": 404, "reason": "\x1b[31mno\x9b2J"},
+                                   {"status": 302, "location": "/\x1b[31m/train_00.tar\x1b[2J"}, {"body": b"\x1b[2J<html>\x07" * 300}])
+def test_z7_a_servers_words_cannot_steer_the_terminal(tmp_path, catalogue, served, fault):
+    with Site(served[0]) as site:
+        site.script["train_00.tar"] = [dict(fault) for _ in range(40)]
+        result = run(tmp_path / "t", *catalogue, "--mirror", site.url, "--max-wait", "1")
+    assert result.returncode and "train_00.tar" in result.stderr
+    words = result.stdout + result.stderr
+    assert "\x1b" not in words and "\x07" not in words and "\x9b" not in words
+    if "reason" in fault:
+        assert r"\x1b" in words, "the words are shown, harmless"
+
+
 @pytest.mark.parametrize("arguments, reason", [
     (["--set", "imagenet22k"], "there are webvision-2.0"), (["--parts", "vla"], "its parts are info"), (["--mirror", "ftp://x"], "http:// or https://"),
     (["--limit-rate", "fast"], "not a size"), (["--max-wait", "soon"], "not a time"), (["--parallel", "0"], "1 to 16"),

@@ -35,6 +35,40 @@ def test_a_written_file_obeys_the_umask(tmp_path):
         assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
 
 
+def test_z8_under_any_umask_nobody_else_can_touch_a_file_before_it_is_whole(tmp_path):
+    """World-writable only once it is done, if that is what the umask says; its temporary name can't be foreseen or planted."""
+    old = os.umask(0)
+    try:
+        with files.atomic_write(tmp_path / "a") as file:
+            (temporary,) = os.listdir(tmp_path)
+            assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o600
+            assert stat.S_IMODE((tmp_path / temporary).stat().st_mode) == 0o600
+        assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666
+    finally:
+        os.umask(old)
+
+
+def test_z8_links_planted_in_a_shared_folder_lead_nowhere(tmp_path, monkeypatch):
+    victim, shared = tmp_path / "victim", tmp_path / "shared"
+    shared.mkdir()
+    victim.write_text("precious")
+    (shared / "out.json").symlink_to(victim)                        # the name itself
+    files.write_json(shared / "out.json", {})
+    assert not (shared / "out.json").is_symlink() and victim.read_text() == "precious"
+
+    names = iter(["aaaaaaaa", "bbbbbbbb"])                           # the temporary's name, guessed right
+    monkeypatch.setattr(files.tempfile, "_get_candidate_names", lambda: names)
+    (shared / ".b.json.aaaaaaaa.tmp").symlink_to(victim)
+    files.write_json(shared / "b.json", {})
+    assert victim.read_text() == "precious" and (shared / "b.json").read_text() == "{}\n"
+
+    (shared / ".lock").symlink_to(victim)
+    with pytest.raises(errors.LockedError, match="is a link"):
+        with files.directory_lock(shared):
+            pass
+    assert victim.read_text() == "precious"
+
+
 def test_a_folder_is_held_by_one_process_and_freed_by_its_death(tmp_path):
     hold = (f"import sys; sys.path.insert(0, {ROOT!r})\nfrom webvision.files import directory_lock\n"
             f"with directory_lock({str(tmp_path)!r}): print('held', flush=True); sys.stdin.read()")

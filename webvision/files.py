@@ -1,5 +1,6 @@
 """Files that are whole or absent, folders that one process at a time works in, and hashes."""
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -102,7 +103,14 @@ def directory_lock(directory, what="run"):
     the text inside names the holder for the message.
     """
     path = os.path.join(directory, ".lock")
-    with open(path, "a+", encoding="utf-8") as file:
+    try:
+        # Never through a link: in a folder that others may write to, it would have us empty a file of its maker's choice.
+        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise LockedError(f"{path}: is a link, and a lock never is; remove it if you trust this folder") from None
+        raise
+    with open(fd, "r+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
