@@ -36,10 +36,10 @@ SHOWN_BY = {
     "8 killed in the first validation: no restart ever": ["test_training.py::test_a_run_killed_everywhere_ends_in_the_same_weights"],
     "9 killed in a later validation: an epoch twice": ["test_training.py::test_a_run_killed_everywhere_ends_in_the_same_weights"],
     "10 the loss becomes NaN: exit code 0": [
-        "test_training.py::test_an_exploding_loss_ends_the_run_and_keeps_the_last_finite_checkpoint"],
+        "test_divergence.py::test_the_first_step_that_is_no_number_ends_the_run", "test_divergence.py::test_weights_that_are_no_numbers_are_not_saved"],
     "11 the disk is full: exit code 0, no checkpoint": [
         "test_checkpoints.py::test_a_disk_that_stays_full_ends_the_run_and_the_same_command_continues"],
-    "12 SIGTERM or SIGINT: nothing is saved": ["test_training.py::test_a_signal_saves_and_the_same_command_continues"],
+    "12 SIGTERM or SIGINT: nothing is saved": ["test_stopping.py::test_a_signal_at_any_stage_leaves_what_the_same_command_continues"],
     "13 --load of a file that fits nothing evaluates random weights": [
         "test_weights.py::test_what_does_not_fit_is_refused_and_counted"],
     "14 another user's code runs through the loader's socket": [
