@@ -8,6 +8,7 @@ import pytest
 
 from loader_fixtures import jpeg, picture
 from webvision.data.batches import EvalBatches
+from webvision.data.folders import open_split
 from webvision.data.images import read_image
 from webvision.data.index import open_index
 from webvision.data.presets import PRESETS
@@ -107,6 +108,27 @@ def test_a_network_that_answers_one_view_with_nan_is_refused(folder, tmp_path, m
     with pytest.raises(DataError, match="0.jpg with NaN"):
         predictions_of(folder, tmp_path / "p.json", crops=5, flip=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_val_set_in_class_folders_is_predicted_under_the_lists_names(tmp_path):
+    """ILSVRC's val set after the usual sorting script: files in class folders, a list without them."""
+    classes = [f"n{label}" for label in range(CLASSES)]
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "val.txt").write_text("".join(f"val{number}.jpg {number % CLASSES}\n" for number in range(9)))
+    for number in range(9):
+        folder = tmp_path / "val" / classes[number % CLASSES]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"val{number}.jpg").write_bytes(jpeg(picture(number)))
+    index = open_split(str(tmp_path), "val", classes=classes)
+    preset = PRESETS["webvision"].scaled(SIZE)
+    loader = EvalBatches(index, tmp_path / "val", preset, batch=4)
+    loader.batches = lambda: iter(loader)
+    header = prediction_header(index, classes={"count": CLASSES}, network=Network("resnet", 50, CLASSES, SIZE), checkpoint="model-1",
+                               preset=preset)
+    assert evaluate(Predictor(), loader, index, header=header, outputs=Outputs(str(tmp_path / "p.json"))) == 0
+    arrays = open_predictions(tmp_path / "p.json").arrays()
+    assert arrays.names == [f"val{number}.jpg" for number in range(9)]
+    assert (arrays.labels == np.arange(9) % CLASSES).all() and loader.bad.count == 0
 
 
 def test_a_name_twice_in_the_list_is_refused_with_its_lines(tmp_path):

@@ -209,6 +209,15 @@ def test_a_network_trained_here_gets_pictures_of_the_size_it_was_trained_on(tmp_
         own_model.find_model("resnet50", str(tmp_path / "w.npz"), preset="sotabench")
 
 
+def test_a_folder_of_links_is_a_folder_of_images(tmp_path):
+    draw_png(str(tmp_path / "far" / "away" / "one.png"))
+    (tmp_path / "set" / "images").mkdir(parents=True)
+    (tmp_path / "set" / "images" / "one.png").symlink_to(tmp_path / "far" / "away" / "one.png")
+    counts = run.evaluate(run.find_pictures(str(tmp_path / "set" / "images")), str(tmp_path / "out.csv"),
+                          lambda images: np.ones((len(images), 10), np.float32), preset=PRESETS["objectnet"], mapping=None)
+    assert counts == (1, 0)
+
+
 # ---- the command
 
 def command(*args, cwd=None):

@@ -6,13 +6,14 @@ from collections import Counter
 from typing import NamedTuple
 
 from webvision.data.batches import EvalBatches
-from webvision.data.images import REASONS
+from webvision.data.images import REASONS, ImagePolicy
 from webvision.errors import DataError, IncompleteError, printable
 from webvision.scoring.objectnet import PredictionsCsv, prediction_rows
 from webvision.scoring.objectnet_validate import LAST_ID
 
 SUFFIX = ".png"                         # lower case only, as the challenge's own loader
 SHOWN = 3
+_POLICY = ImagePolicy(allow_outside=True)       # a folder of links is a way to name images, as the challenge's own loader takes it
 
 
 class Pictures:
@@ -93,7 +94,7 @@ def evaluate(pictures, output, predict, *, preset, mapping, softmax=True, batch=
     `predict` is a function from a uint8 BGR batch to logits. An image that cannot be read is named on stderr and gets a
     row without a prediction.
     """
-    loader = EvalBatches(pictures, pictures.path, preset, batch=batch, workers=workers)
+    loader = EvalBatches(pictures, pictures.path, preset, batch=batch, workers=workers, policy=_POLICY)
     bad = 0
     try:
         with PredictionsCsv(output) as file:
