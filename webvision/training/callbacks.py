@@ -48,11 +48,11 @@ class StepWatch(Callback):
         self._started = time.perf_counter()
         return tfv1.train.SessionRunArgs(self._loss)
 
-    def _after_run(self, _, values):
+    def _after_run(self, _, values):        # tensorpack has counted this step already
         self.loss = float(values.results)
         if not math.isfinite(self.loss):
-            raise DivergedError(f"step {self.global_step + 1}: the loss is {self.loss}; the last checkpoint is finite and kept. "
-                                "Give the same command with a lower --lr, or with --on-nan rollback", step=self.global_step + 1)
+            raise DivergedError(f"step {self.global_step}: the loss is {self.loss}; the last checkpoint is finite and kept. "
+                                "Give the same command with a lower --lr, or with --on-nan rollback", step=self.global_step)
         # The flow's clock says when this step's batch was ready; what lies after the step's start was waiting.
         while self._batches_ahead and self._flow.ready_at:
             self._flow.ready_at.popleft()
