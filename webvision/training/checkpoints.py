@@ -75,8 +75,10 @@ class CheckpointFolder:
 
     def _damage(self, step):
         try:
-            files = self._manifest(step)["files"]
-            for name, expected in files.items():
+            manifest = self._manifest(step)
+            if State(**manifest["state"]).step != step or len(manifest["files"]) < 2:
+                return "its manifest is of another one"
+            for name, expected in manifest["files"].items():
                 path = os.path.join(self.path, os.path.basename(name))
                 if os.path.getsize(path) != expected["bytes"]:
                     return f"{name} has {os.path.getsize(path)} bytes, {expected['bytes']} were written"
