@@ -13,7 +13,8 @@ class WithHistograms(ProxyOptimizer):
         grads_and_vars = list(grads_and_vars)
         if not self._done:              # called once for each tower; all hold the same
             self._done = True
-            for gradient, variable in grads_and_vars:
-                tfv1.summary.histogram(f"weights/{variable.op.name}", variable)
-                tfv1.summary.histogram(f"gradients/{variable.op.name}", gradient)
+            with tfv1.name_scope(None):
+                for gradient, variable in grads_and_vars:
+                    tfv1.summary.histogram(f"weights/{variable.op.name}", variable)
+                    tfv1.summary.histogram(f"gradients/{variable.op.name}", gradient)
         return self._opt.apply_gradients(grads_and_vars, *args, **kwargs)
