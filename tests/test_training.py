@@ -10,10 +10,13 @@ import time
 import pytest
 
 from conftest import ROOT
+from training_fixtures import train  # noqa: F401  (a fixture)
+from webvision.errors import CheckpointError
 
 STEPS = 8          # 2 epochs of 4
 COMMAND = ["imagenet-resnet.py", "-d", "18", "--image-size", "32", "--batch", "6", "--epochs", "2", "--epoch-size", "24",
            "--lr", "0.05", "--workers", "0", "--log-every", "2"]
+TINY = ["tests/tiny_run.py", *COMMAND[1:]]      # the same with a network of three layers
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +56,9 @@ def test_the_same_seed_repeats_bit_for_bit_with_other_workers(undisturbed, tiny_
     assert weights_of(tmp_path / "again") == weights_of(undisturbed[0])
 
 
-def test_a_run_killed_everywhere_ends_in_the_same_weights(undisturbed, tiny_data, tmp_path, run):
-    command = [*COMMAND, "--data", tiny_data, "--out", tmp_path, "--name", "killed", "--save-every", "0.0001", "--keep", "2"]
+def test_a_run_killed_everywhere_ends_in_the_same_weights(tiny_data, tmp_path, run, train):
+    train("--name", "undisturbed")
+    command = [*TINY, "--data", tiny_data, "--out", tmp_path, "--name", "killed", "--save-every", "0.0001", "--keep", "2"]
     for fault in ("save-data:1", "step:3", "save-manifest:2", "validate:1", "prune:1", "save-pointer:2", "validate:1"):
         died = run(*command, env={"WEBVISION_FAULT": fault})
         assert died.returncode == -signal.SIGKILL, f"{fault}: {died.returncode} {died.stderr[-500:]}"
@@ -62,7 +66,7 @@ def test_a_run_killed_everywhere_ends_in_the_same_weights(undisturbed, tiny_data
     folder = tmp_path / "killed"
     assert done.returncode == 0, done.stderr
     assert "Continuing after step" in done.stdout
-    assert weights_of(folder) == weights_of(undisturbed[0])
+    assert weights_of(folder) == weights_of(tmp_path / "undisturbed")
     stats = json.loads((folder / "stats.json").read_text())
     assert [(entry["epoch_num"], entry["global_step"]) for entry in stats] == [(1, 4), (2, 8)]
     finished = {name.split(".")[0] for name in os.listdir(folder) if name.endswith(".json") and name.startswith("model-")}
@@ -72,54 +76,48 @@ def test_a_run_killed_everywhere_ends_in_the_same_weights(undisturbed, tiny_data
 
 
 @pytest.mark.parametrize("name, code", [("SIGTERM", 143), ("SIGINT", 130)])
-def test_a_signal_saves_and_the_same_command_continues(undisturbed, tiny_data, tmp_path, run, name, code):
-    command = [*COMMAND, "--data", tiny_data, "--out", tmp_path, "--name", "stopped"]
-    stopped = run(*command, env={"WEBVISION_FAULT": f"step:3:{name[3:].lower()}"})
+def test_a_signal_ends_the_command_with_one_line_and_its_code(tiny_data, tmp_path, run, name, code):
+    stopped = run(*TINY, "--data", tiny_data, "--out", tmp_path, "--name", "stopped",
+                  env={"WEBVISION_FAULT": f"step:3:{name[3:].lower()}"})
     assert stopped.returncode == code, stopped.stderr
     assert f"ended by {name} after step 3, saved; the same command continues" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert (tmp_path / "stopped" / "model-3.json").exists()
-    if name == "SIGTERM":
-        done = run(*command)
-        assert done.returncode == 0 and "Continuing after step 3 of 8" in done.stdout, done.stderr
-        assert weights_of(tmp_path / "stopped") == weights_of(undisturbed[0])
 
 
-def test_an_exploding_loss_ends_the_run_and_keeps_the_last_finite_checkpoint(tiny_data, tmp_path, run):
-    done = run(*COMMAND, "--data", tiny_data, "--out", tmp_path, "--lr", "1e18", "--epochs", "30")
+def test_an_exploding_loss_ends_the_command_with_its_code(tiny_data, tmp_path, run):
+    done = run(*TINY, "--data", tiny_data, "--out", tmp_path, "--lr", "1e18", "--epochs", "30")
     assert done.returncode == 6, done.stderr
     assert re.search(r"error: step \d+: (the loss is (nan|inf)|a weight is NaN)", done.stderr)
 
 
-def test_a_damaged_checkpoint_is_passed_over_loudly(undisturbed, tiny_data, tmp_path, run):
-    command = [*COMMAND, "--data", tiny_data, "--out", tmp_path, "--name", "damaged"]
-    run(*command, env={"WEBVISION_FAULT": "step:6:term"})
-    folder = tmp_path / "damaged"
-    newest = folder / "model-6.data-00000-of-00001"
+def test_a_damaged_checkpoint_is_passed_over_loudly(train, tmp_path):
+    train("--name", "undisturbed")
+    train("--epochs", "1")
+    newest = train.folder / "model-4.data-00000-of-00001"
     newest.write_bytes(newest.read_bytes()[:-100] + b"\0" * 100)
-    done = run(*command)
-    assert done.returncode == 0, done.stderr
-    assert "model-6 is damaged" in done.stdout and "Continuing after step 4 of 8" in done.stdout
-    assert weights_of(folder) == weights_of(undisturbed[0])
-    for path in folder.glob("model-*.index"):
-        path.write_bytes(b"")
-    refused = run(*command)
-    assert refused.returncode == 5 and "all 3 checkpoints are damaged" in refused.stderr, refused.stderr
+    with pytest.raises(CheckpointError, match="all 1 checkpoints are damaged"):
+        train()
+    train("--fresh")
+    train.folder = tmp_path / "run-2"
+    newest = train.folder / "model-8.data-00000-of-00001"
+    newest.write_bytes(newest.read_bytes()[:-100] + b"\0" * 100)
+    train("--name", "run-2")
+    assert "model-8 is damaged" in train.log() and "Continuing after step 4 of 8" in train.log()
+    assert train.weights() == train.weights(tmp_path / "undisturbed") and train.epochs() == [(1, 4), (2, 8)]
 
 
-def test_another_run_in_the_folder_is_refused_and_fresh_starts_beside_it(undisturbed, tiny_data, run):
+def test_fresh_starts_beside_a_run_from_its_weights_and_leaves_it(undisturbed, tiny_data, run):
     folder, _ = undisturbed
-    command = [*COMMAND, "--data", tiny_data, "--out", folder.parent]
-    refused = run(*command, "--seed", "5")
-    assert refused.returncode == 5 and "seed: was 0, is 5" in refused.stderr and "--fresh" in refused.stderr
-    before = weights_of(folder)
-    fresh = run(*command, "--seed", "5", "--fresh", "--epochs", "1", "--load", folder)
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    fresh = run(*COMMAND, "--data", tiny_data, "--out", folder.parent, "--seed", "5", "--fresh", "--epochs", "1", "--load", folder)
     assert fresh.returncode == 0 and "102 loaded, 0 missing" in fresh.stdout, fresh.stderr
-    assert (folder.parent / "imagenet-resnet-d18-2" / "model-4.json").exists() and weights_of(folder) == before
+    assert (folder.parent / "imagenet-resnet-d18-2" / "model-4.json").exists()
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
 def test_a_second_run_in_one_folder_is_refused_at_once(tiny_data, tmp_path, run):
-    command = [*COMMAND, "--data", tiny_data, "--out", tmp_path, "--name", "shared"]
+    command = [*TINY, "--data", tiny_data, "--out", tmp_path, "--name", "shared"]
     first = subprocess.Popen([sys.executable, *map(str, command)], cwd=ROOT, stderr=subprocess.DEVNULL,
                              env={**os.environ, "WEBVISION_FAULT": "start:1:stop"})
     try:

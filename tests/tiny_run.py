@@ -16,7 +16,7 @@ ARGS = ["--image-size", "32", "--batch", "6", "--epochs", "2", "--epoch-size", "
 
 @dataclass(frozen=True)
 class Tiny:
-    """Has what a ResNet's checkpoint has: convolution, batch norm with its averages, a linear layer."""
+    """Has what a ResNet's checkpoint has: convolution, batch norm with its averages (not with mode 'preact'), a linear layer."""
     mode: str
     depth: int
     num_classes: int
@@ -26,7 +26,8 @@ class Tiny:
     def logits(self, image, *, data_format):
         from webvision.compat import tf
         from tensorpack.models import BatchNorm, Conv2D, FullyConnected, GlobalAvgPooling
-        l = Conv2D("conv", image, 6, 3, strides=2, use_bias=False, activation=lambda x: tf.nn.relu(BatchNorm("bn", x)))
+        normalise = (lambda x: x) if self.mode == "preact" else (lambda x: BatchNorm("bn", x))
+        l = Conv2D("conv", image, 6, 3, strides=2, use_bias=False, activation=lambda x: tf.nn.relu(normalise(x)))
         return FullyConnected("linear", GlobalAvgPooling("gap", l), self.num_classes)
 
 
