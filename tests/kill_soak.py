@@ -29,6 +29,7 @@ TRAIN_POINTS = {"start": 1, "step": LAST, "save": 4, "save-data": 4, "save-manif
                 "validate": 4, "epoch-end": 2}       # point: the latest passing that is hit
 EVAL_POINTS = {"predict": 3, "predictions": 1}
 OWN_PROCESS_EVERY = 15
+EVAL_KILLS = 5          # of one evaluation, which starts anew each time; a training's kills end when it has made its way
 ORPHAN_SECONDS = 5
 
 
@@ -159,6 +160,7 @@ class Soak:
 
     def evaluate_until_done(self, out, kills):
         expected = (self.reference / "predictions.json").read_bytes()
+        kills = min(kills, self.total() + EVAL_KILLS)
         while True:
             args = self.eval_args(out, workers=self.random.choice((0, 0, 1, 2)))
             ended = self.disturbed("eval", EVAL_POINTS, args) if self.total() < kills else self.attempt(args) == 0

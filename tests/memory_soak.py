@@ -32,11 +32,12 @@ def measure(steps):
             lines = re.findall(r"Epoch (\d+) \[(\d+)/", log.read_text()) if log.exists() else []
             if lines:
                 try:
-                    rows.append(((int(lines[-1][0]) - 1) * epoch + int(lines[-1][1]),
-                                 sum(resident_mb(pid) for pid in (run.pid, *children(run.pid))),
-                                 len(os.listdir(f"/proc/{run.pid}/fd"))))
-                except FileNotFoundError:       # it ended between the look and the count
+                    own, workers = resident_mb(run.pid), [resident_mb(pid) for pid in children(run.pid)]
+                    descriptors = len(os.listdir(f"/proc/{run.pid}/fd"))
+                except OSError:                 # it ended between the look and the count
                     break
+                if own and all(workers):        # else one is ending
+                    rows.append(((int(lines[-1][0]) - 1) * epoch + int(lines[-1][1]), own + sum(workers), descriptors))
         if run.wait() != 0:
             sys.exit(f"the run ended with {run.returncode}")
     return np.array([row for row in rows if row[0] > WARMUP * steps])
