@@ -120,3 +120,14 @@ def test_an_unlabelled_list_has_predictions_and_no_error(trained, tiny_data, run
     import numpy as np
     logits = np.load(trained / "logits.npy")
     assert logits.shape == (4, 3) and [int(row.argmax()) for row in logits] == [row["top"][0] for row in rows]
+
+
+@pytest.mark.parametrize("tool", ["eval_score.py", "json2sub.py"])
+def test_tools_for_predictions_load_no_tensorflow(tmp_path, run, tool):
+    import numpy as np
+    from webvision.scoring.predictions import PredictionWriter
+    with PredictionWriter(tmp_path / "p.json", {"classes": {"count": 9}}) as writer:
+        writer.write(["a.jpg"], [3], np.arange(5)[None], np.full((1, 5), .1, "f"))
+    done = run("-X", "importtime", os.path.join(ROOT, "utils", tool), "p.json", cwd=tmp_path)
+    loaded = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert "numpy" in loaded and not loaded & {"tensorflow", "tensorpack", "cv2", "sklearn"}
