@@ -18,6 +18,7 @@ LIMITS = {              # seconds without progress: until the first step is done
 }
 SLOWER = 3              # a section may also take this many times as long as it took before: some machines are slow, not stuck
 DUMP_SECONDS = 10.      # for writing the stacks, to a terminal or a disk that may be what hangs
+_STACKS = "PYTHONFAULTHANDLER"
 _active = None
 
 
@@ -31,13 +32,17 @@ def watch(seconds=None, *, folder=None):
     if seconds == 0:
         yield
         return
-    os.environ["PYTHONFAULTHANDLER"] = "1"      # loader workers started from here on print their stacks when told to abort
+    kept = os.environ.get(_STACKS)
+    os.environ[_STACKS] = "1"                   # loader workers started from here on print their stacks when told to abort
     _active = _Watch(seconds, folder)
     try:
         yield
     finally:
         _active.stop()
         _active = None
+        del os.environ[_STACKS]
+        if kept is not None:
+            os.environ[_STACKS] = kept
 
 
 def reach(name=None):

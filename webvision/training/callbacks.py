@@ -9,7 +9,7 @@ from webvision.errors import DivergedError, ResourceError
 from tensorpack.callbacks import Callback, HyperParamSetter
 from tensorpack.utils import logger
 
-RETRY_SECONDS = 60.      # between attempts to save while the disk does not take it
+RETRY_SECONDS = 20.      # between attempts to save while the disk does not take it; a signal has to wait for no longer
 
 
 class LearningRate(HyperParamSetter):
@@ -86,7 +86,7 @@ class StepWatch(Callback):
 class Saving(Callback):
     """Saves at each epoch's end, every `every_seconds`, when the run is asked to end, and at its last step.
 
-    When the disk does not take a checkpoint, training goes on and tries again each minute, for `patience` seconds; the
+    When the disk does not take a checkpoint, training goes on and tries again every 20 s, for `patience` seconds; the
     last state of a run is waited for as long. Then ResourceError.
     """
 
