@@ -36,10 +36,24 @@ def pil():
     return Image.fromarray(np.ascontiguousarray(SHOWN[..., ::-1]))
 
 
-def png_claiming(width, height):
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(b"\0" * 100)), (b"IEND", b"")]
+def png(chunks):
     return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
                                            for kind, body in chunks)
+
+
+def png_claiming(width, height):
+    return png([(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(b"\0" * 100)), (b"IEND", b"")])
+
+
+def animated_png(frames):
+    """A PNG of 60 x 50 with so many frames; of the first only is anything decoded."""
+    pixels = zlib.compress(bytes(50 * (1 + 3 * 60)))
+    control = struct.Struct(">IIIIIHHBB")
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 60, 50, 8, 2, 0, 0, 0)), (b"acTL", struct.pack(">II", frames, 0)),
+              (b"fcTL", control.pack(0, 60, 50, 0, 0, 1, 10, 0, 0)), (b"IDAT", pixels)]
+    for number in range(1, 2 * frames - 1, 2):
+        chunks += [(b"fcTL", control.pack(number, 60, 50, 0, 0, 1, 10, 0, 0)), (b"fdAT", struct.pack(">I", number + 1) + pixels)]
+    return png([*chunks, (b"IEND", b"")])
 
 
 def flipped():
@@ -88,6 +102,7 @@ FILES = {
     ("I4", "rotated.jpg"): (rotated(), "ok"),
     ("I5", "bomb.jpg"): (png_claiming(50000, 50000), "too-many-pixels"),
     ("I5", "line.jpg"): (png_claiming(65535, 1), "side-ratio"),
+    ("I5", "frames.jpg"): (animated_png(100_000), "ok"),
     ("I5", "thin.jpg"): (saved(Image.new("RGB", (8000, 2)), "PNG"), "side-ratio"),
     ("L4", "out.jpg"): (lambda path: os.symlink("/etc/hostname", path), "outside"),
     ("L4", "device.jpg"): (lambda path: os.symlink("/dev/zero", path), "outside"),

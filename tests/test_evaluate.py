@@ -104,7 +104,8 @@ def test_ten_views_do_not_depend_on_workers_or_batch(folder, tmp_path):
 
 def test_a_network_that_answers_one_view_with_nan_is_refused(folder, tmp_path, monkeypatch):
     real = probabilities_of
-    monkeypatch.setattr("test_evaluate.probabilities_of", lambda images: np.where(np.arange(len(images))[:, None] == 9, np.nan, real(images)))
+    monkeypatch.setattr("test_evaluate.probabilities_of",
+                        lambda images: np.where(np.arange(len(images))[:, None] == 9, np.nan, real(images)))
     with pytest.raises(DataError, match="0.jpg with NaN"):
         predictions_of(folder, tmp_path / "p.json", crops=5, flip=True)
     assert not list(tmp_path.iterdir())
