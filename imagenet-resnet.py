@@ -79,7 +79,7 @@ def _add_run_flags(parser):
                        help="when the loss diverges: stop with exit code 6, or go back to the last checkpoint with a tenth of the "
                             "learning rate, three times at most (default: stop)")
     group.add_argument("--stop-at", type=_stop_at, default=None, metavar="NAME=VALUE,...",
-                       help="end the run once validation reaches all of these, as top1=75,top5=95 (accuracies in percent)")
+                       help="end the run once validation reaches all of these, as top1=75,top5=95,loss=0.5 (accuracies in percent)")
     group.add_argument("--histograms", action="store_true", help="of weights and gradients, for TensorBoard, each epoch")
     group.add_argument("--trace", action="store_true", help="trace one step: its parts in the log, a timeline in the run folder")
     group.add_argument("--requeue-code", type=cli.at_least(0), default=None, metavar="N",
@@ -141,7 +141,7 @@ def _balance(text):
 
 def _stop_at(text):
     from webvision.scoring.stop_rules import parse_stop_at, with_accuracies
-    measured = with_accuracies({f"val-{kind}error-top{k}": 0. for kind in ("", "balanced-") for k in (1, 5)})
+    measured = with_accuracies({"val-loss": 0., **{f"val-{kind}error-top{k}": 0. for kind in ("", "balanced-") for k in (1, 5)}})
     try:
         rule = parse_stop_at(text)
     except ValueError as error:

@@ -140,11 +140,6 @@ def test_a_stop_rule_that_cannot_be_meant_is_refused(text, words):
         stop_rules.parse_stop_at(text)
 
 
-def test_the_log_line_is_di_engines():
-    line = stop_rules.log_line(0, 10, steps=40037, loss=6.9078, times=stop_rules.StepTimes(.0014, .0123, .5, 0), learning_rate=1e-4)
-    assert line == "Epoch: 0 [  10/40037]\tLoss: 6.9078\tData Time: 0.001\tForward Time: 0.012\tBackward Time: 0.500\tGradSync Time: 0.000\tLR: 1.000e-04"
-
-
 def test_the_card_of_a_folder_has_no_calibration(tmp_path):
     run = kneron.load_folder(*folder(tmp_path, [row("a.jpg", (.5, 0))], {"a.jpg": 0}))
     assert "calibration" not in scorecard.score(run, ks=(1,))

@@ -76,16 +76,16 @@ def test_more_epochs_go_on_with_a_finished_run(train, undisturbed):
 
 
 def test_a_goal_ends_the_run_and_the_same_command_knows_it(train):
-    train("--stop-at", "top5=100")
-    assert "Reached top5 >= 100 after step 4" in train.log() and train.steps() == [4]
-    train("--stop-at", "top5=100")
-    assert "has reached top5 >= 100 after 1 epochs" in train.log() and train.steps() == [4]
+    train("--stop-at", "top5=100,loss=1000")
+    assert "Reached top5 >= 100, loss <= 1000 after step 4" in train.log() and train.steps() == [4]
+    train("--stop-at", "top5=100,loss=1000")
+    assert "has reached top5 >= 100, loss <= 1000 after 1 epochs" in train.log() and train.steps() == [4]
     train("--stop-at", "top1=100,val-error-top1=0,balanced_top5=100", "--epochs", "2")
     train()
     assert train.steps()[-1] == STEPS, "without a goal it goes on"
 
 
-@pytest.mark.parametrize("text", ["top1=0.75", "loss=1", "train-error-top1=0.1", "top9=3", "top1"])
+@pytest.mark.parametrize("text", ["top1=0.75", "loss=-1", "train-error-top1=0.1", "top9=3", "top1"])
 def test_a_goal_that_cannot_be_reached_is_refused_before_training(train, text, capsys):
     with pytest.raises(SystemExit) as end:
         train("--stop-at", text)

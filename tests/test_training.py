@@ -43,7 +43,7 @@ def test_a_run_shows_and_keeps_what_it_did(undisturbed):
         assert noise not in done.stdout + done.stderr
     stats = json.loads((folder / "stats.json").read_text())
     assert [(entry["epoch_num"], entry["global_step"]) for entry in stats] == [(1, 4), (2, 8)]
-    assert 0 <= stats[-1]["val-balanced-error-top1"] <= 1 and 0 < stats[-1]["train-error-top1"] <= 1
+    assert 0 <= stats[-1]["val-balanced-error-top1"] <= 1 and stats[-1]["val-loss"] > 0 and 0 < stats[-1]["train-error-top1"] <= 1
     run = json.loads((folder / "run.json").read_text())
     assert run["classes"] == ["n01440764", "n02084071", "n03790512"] and run["recipe"]["batch"] == 6
     assert "imagenet-resnet.py" in run["command"] and run["versions"]["tensorflow"].startswith("2.21")

@@ -1,4 +1,4 @@
-"""When a run has reached its goal, which of two evaluations is better, and DI-engine's figures and log line.
+"""When a run has reached its goal, which of two evaluations is better, and DI-engine's figures.
 
 DI-engine called every figure "the more the better", the loss included, and averaged over batches of unequal size;
 here each metric knows its direction, and every image weighs the same.
@@ -30,8 +30,10 @@ METRICS = {
 
 
 def with_accuracies(figures):
-    """`figures` with the percentages that follow from the errors among them: val-error-top1 0.25 gives top1 and acc1 75."""
+    """`figures` by the names of goals too: val-error-top1 0.25 gives top1 and acc1 75, val-loss gives loss."""
     found = dict(figures)
+    if "val-loss" in figures:
+        found["loss"] = figures["val-loss"]
     for k in (1, 5):
         for error, names in ((f"val-error-top{k}", (f"top{k}", f"acc{k}")), (f"val-balanced-error-top{k}", (f"balanced_top{k}",))):
             if error in figures:
@@ -114,19 +116,3 @@ class ImageMeans:
         if not self.images:
             return dict.fromkeys(("acc1", "acc5", "loss"), math.nan)
         return {"acc1": 100 * self._hits1 / self.images, "acc5": 100 * self._hits5 / self.images, "loss": self._loss / self.images}
-
-
-@dataclass(frozen=True)
-class StepTimes:
-    """Seconds of one step."""
-    data: float
-    forward: float
-    backward: float
-    sync: float
-
-
-def log_line(epoch, step, *, steps, loss, times, learning_rate):
-    """DI-engine's line of a training step; `epoch` and `step` count from 0, fields are separated by tabs."""
-    return "\t".join((f"Epoch: {epoch} [{step:>4d}/{steps}]", f"Loss: {loss:>6.4f}", f"Data Time: {times.data:.3f}",
-                      f"Forward Time: {times.forward:.3f}", f"Backward Time: {times.backward:.3f}",
-                      f"GradSync Time: {times.sync:.3f}", f"LR: {learning_rate:.3e}"))

@@ -153,9 +153,9 @@ def _train(job, loader, checkpoints, run, step):
     trainer.epoch_ends_recorded = history.epochs_recorded
     initial = _InitialWeights(job, checkpoints, step)
 
-    def on_result(step, errors):
-        checkpoints.note_error(step, errors["val-balanced-error-top1"])
-        if job.stop_at and _reached(job.stop_at, errors):
+    def on_result(step, figures):
+        checkpoints.note_error(step, figures["val-balanced-error-top1"])
+        if job.stop_at and _reached(job.stop_at, figures):
             trainer.finished_early = f"Reached {job.stop_at} after step {step}: trained enough"
 
     callbacks = [StepWatch(job.recipe.batch, flow, log_every=job.log_every, batches_ahead=int(job.on_gpu)),

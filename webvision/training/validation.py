@@ -2,16 +2,18 @@
 import numpy as np
 
 from webvision import faults, watchdog
+from webvision.errors import DivergedError
 from webvision.model.towers import PredictionTowers
 from webvision.scoring import metrics
+from webvision.scoring.stop_rules import ImageMeans
 
 from tensorpack.callbacks import Callback
 
 
 class Validation(Callback):
-    """Runs the network over `loader` after each epoch and puts the four errors on the monitors.
+    """Runs the network over `loader` after each epoch and puts the four errors and the mean loss on the monitors.
 
-    The towers' variable scopes come from the trainer; `on_result(step, errors)` is told last. A request to end is heeded
+    The towers' variable scopes come from the trainer; `on_result(step, figures)` is told last. A request to end is heeded
     between two batches: the epoch is saved by then, and the same command validates it again.
     """
 
@@ -27,18 +29,27 @@ class Validation(Callback):
         self._towers = PredictionTowers(self._model, self._devices, variable_scopes=scopes)
 
     def _trigger_epoch(self):
-        labels, top = [], []
+        labels, top, means = [], [], ImageMeans()
         with watchdog.section("validation"):
             for batch in self._loader.batches():
                 faults.point("validate")
                 labels.append(np.array(batch.labels))
-                top.append(self._towers.run(self.trainer.sess, batch.images, ["top"])[0])
+                best, logits = self._towers.run(self.trainer.sess, batch.images, ["top", "logits"])
+                self._refuse_nan(logits)
+                means.add(logits, labels[-1])
+                top.append(best)
                 watchdog.reach()
                 self._stop.heed(f"while validating step {self.global_step}")
-        errors = four_errors(np.concatenate(labels), np.concatenate(top), self._model.network.num_classes)
-        for name, value in errors.items():
+        figures = four_errors(np.concatenate(labels), np.concatenate(top), self._model.network.num_classes)
+        figures["val-loss"] = means.result()["loss"]
+        for name, value in figures.items():
             self.trainer.monitors.put_scalar(name, value)
-        self._on_result(self.global_step, errors)
+        self._on_result(self.global_step, figures)
+
+    def _refuse_nan(self, logits):
+        if not np.isfinite(logits).all():
+            raise DivergedError(f"step {self.global_step}: the network answers a validation picture with NaN or infinity; go on from "
+                                "an earlier checkpoint with a lower --lr", step=self.global_step)
 
 
 def four_errors(labels, top, num_classes):
