@@ -1,11 +1,15 @@
 """A tiny data set in the ILSVRC layout, and commands run as a user runs them."""
 import os
+import signal
 import subprocess
 import sys
 
 import cv2
 import numpy as np
 import pytest
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and every command that they start would too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CLASSES = ("n01440764", "n02084071", "n03790512")
