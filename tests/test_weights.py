@@ -157,3 +157,22 @@ def test_a_missing_checkpoint_names_its_neighbours(tmp_path):
     save_tensorflow(tmp_path, arrays())
     with pytest.raises(CheckpointError, match="model-8: no such checkpoint.*there are: model-7"):
         open_weights(tmp_path / "model-8")
+
+
+def test_a_checkpoint_that_is_pruned_while_it_is_read_is_read_or_refused_whole(tmp_path):        # C6
+    prefix = save_tensorflow(tmp_path, arrays())
+    with tf.Graph().as_default():
+        variables = [tfv1.get_variable(name, shape, initializer=tf.zeros_initializer()) for name, shape in SHAPES.items()]
+        with tfv1.Session() as session:
+            session.run(tfv1.global_variables_initializer())
+            weights = open_weights(prefix)
+            for name in os.listdir(tmp_path):
+                os.unlink(tmp_path / name)
+            try:
+                load_into(session, variables, weights)
+                expected = list(arrays().values())
+            except CheckpointError as error:
+                assert "use another checkpoint" in str(error)
+                expected = [np.zeros(shape) for shape in SHAPES.values()]
+            for value, wanted in zip(session.run(variables), expected, strict=True):
+                np.testing.assert_array_equal(value, wanted)
