@@ -1,4 +1,5 @@
 """The training step alone, on made-up pictures: what the machine could do if data were free."""
+import contextlib
 import logging
 import time
 
@@ -17,6 +18,18 @@ from tensorpack.tfutils.sessinit import JustCurrentSession
 WARMUP_STEPS = 5        # memory is allotted and kernels are chosen in the first ones
 
 
+@contextlib.contextmanager
+def _warnings_only():
+    """tensorpack tells how it builds the graph, which is not the question here."""
+    logger = logging.getLogger("tensorpack")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 class _StepTimes(Callback):
     """The clock at the end of each step."""
 
@@ -31,12 +44,11 @@ class _StepTimes(Callback):
 def measure_step(network, arithmetic, *, batch, towers, on_gpu, xla=False, steps, warmup=WARMUP_STEPS,
                  clock=time.perf_counter):
     """Run `steps` training steps on one repeated batch; prints pictures a second and returns the median seconds of a step."""
-    logging.getLogger("tensorpack").setLevel(logging.WARNING)       # how the graph is built is not the question here
     size = network.image_size
     flow = FakeData([[batch, size, size, 3], [batch]], 1 << 40, random=False, dtype=["uint8", "int32"],
                     domain=[(0, 256), (0, network.num_classes)])
     times = _StepTimes(clock)
-    with tf.Graph().as_default():
+    with _warnings_only(), tf.Graph().as_default():
         model = Classifier(network, arithmetic)
         trainer = ReplicatedTrainer(towers, on_gpu=on_gpu)
         trainer.setup_graph(model.get_input_signature(), staged(TotalBatchInput(flow, towers), on_gpu=on_gpu),
