@@ -81,7 +81,7 @@ def bare_session(compute_type):
     def measure(batch, steps):
         from webvision.compat import tf, tfv1
         from webvision.model.classifier import Classifier
-        from webvision.training.trainer import session_config
+        from webvision.model.session import session_config
         from tensorpack.tfutils.tower import TrainTowerContext
         model = Classifier(*network_and(compute_type))
         images, labels = pictures(batch)
@@ -134,7 +134,7 @@ def prediction(compute_type, *, frozen):
         from webvision.compat import tf, tfv1
         from webvision.model.classifier import Classifier
         from webvision.model.towers import PredictionTowers
-        from webvision.training.trainer import session_config
+        from webvision.model.session import session_config
         images, _ = pictures(batch)
         config = session_config(on_gpu=False)
         with tf.Graph().as_default():

@@ -4,6 +4,7 @@
 the pictures, one per line: `<name> <label>`, or `<name>` alone when the whole list has no labels. The label stands
 after the last blank, so names may hold blanks. Names are bytes: what is not UTF-8 survives as surrogates.
 """
+import hashlib
 import os
 import re
 import stat
@@ -146,6 +147,11 @@ def read_classes(path):
     if not line_of:
         raise empty_error(path)
     return list(line_of)
+
+
+def classes_hash(classes):
+    """SHA-256 of class names in their order: two lists with the same one give every label the same meaning."""
+    return hashlib.sha256("\n".join(classes).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _class_name(line):

@@ -1,7 +1,7 @@
 """A network with the weights of a checkpoint, as a function from pictures to arrays."""
 from webvision.compat import tf, tfv1
-from webvision.devices import cpu_cores
 from webvision.model.classifier import Classifier
+from webvision.model.session import session_config
 from webvision.model.towers import PredictionTowers
 from webvision.model.weights import load_into, open_weights
 
@@ -16,7 +16,7 @@ class Predictor:
     def __init__(self, network, arithmetic, checkpoint, *, preset, towers=1, on_gpu=False, xla=False):
         devices = [f"/gpu:{i}" for i in range(towers)] if on_gpu else [f"/cpu:{i}" for i in range(towers)]
         weights = open_weights(checkpoint)
-        config = _session_config(on_gpu, towers, xla)
+        config = session_config(on_gpu=on_gpu, towers=towers, xla=xla)
         with tf.Graph().as_default():
             variable_towers = PredictionTowers(Classifier(network, arithmetic, preset=preset), devices)
             with tfv1.Session(config=config) as session:
@@ -34,15 +34,3 @@ class Predictor:
 
     def __exit__(self, *_):
         self._session.close()
-
-
-def _session_config(on_gpu, towers, xla):
-    config = tfv1.ConfigProto(allow_soft_placement=True)
-    if on_gpu:
-        config.gpu_options.allow_growth = True
-    else:
-        config.intra_op_parallelism_threads = cpu_cores()
-        config.device_count["CPU"] = towers
-    if xla:
-        config.graph_options.optimizer_options.global_jit_level = tfv1.OptimizerOptions.ON_1
-    return config

@@ -1,9 +1,9 @@
 """What the run that wrote a checkpoint says about it: run.json beside it, where there is one."""
-import hashlib
 import json
 import os
 from dataclasses import dataclass
 
+from webvision.data.lists import classes_hash
 from webvision.errors import CheckpointError, printable
 
 
@@ -39,8 +39,7 @@ def known_run(checkpoint, *, classes=None):
 
 def classes_in_header(classes, run):
     """The `classes` entry of a prediction file's header."""
-    digest = hashlib.sha256("\n".join(classes).encode("utf-8", "surrogateescape")).hexdigest()
-    entry = {"count": len(classes), "sha256": digest, "names": list(classes)}
+    entry = {"count": len(classes), "sha256": classes_hash(classes), "names": list(classes)}
     if run.train_counts:
         entry["train_counts"] = run.train_counts
     return entry

@@ -7,9 +7,10 @@ import numpy as np
 
 from webvision.compat import tf
 from webvision.model.classifier import Classifier
+from webvision.model.session import session_config
 from webvision.training.callbacks import LearningRate
 from webvision.training.recipe import Recipe
-from webvision.training.trainer import ReplicatedTrainer, SessionCreator, TotalBatchInput, session_config, staged
+from webvision.training.trainer import ReplicatedTrainer, SessionCreator, TotalBatchInput, staged
 
 from tensorpack.callbacks import Callback, ProgressBar, RunUpdateOps
 from tensorpack.dataflow import FakeData

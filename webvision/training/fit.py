@@ -10,6 +10,7 @@ from webvision.errors import DivergedError, ResourceError, UsageError, printable
 from webvision.files import directory_lock
 from webvision.model.classifier import Arithmetic, Classifier
 from webvision.model.backbones import Network
+from webvision.model.session import session_config
 from webvision.model.sync_batch_norm import synchronised_batch_norm
 from webvision.model.weights import load_into, open_weights
 from webvision.scoring.stop_rules import StopRule, with_accuracies
@@ -23,8 +24,7 @@ from webvision.training.rollback import Rollbacks
 from webvision.training.run_log import log_to
 from webvision.training.stopping import StopRequest
 from webvision.training.trace import TraceStep
-from webvision.training.trainer import (MeteredFlow, ReplicatedTrainer, SessionCreator, TotalBatchInput, session_config,
-                                        staged)
+from webvision.training.trainer import (MeteredFlow, ReplicatedTrainer, SessionCreator, TotalBatchInput, staged)
 from webvision.training.validation import Validation
 
 from tensorpack.callbacks import MergeAllSummaries, MovingAverageSummary, ProgressBar, RunUpdateOps

@@ -3,7 +3,6 @@
 The same command again finds its own run and goes on. What a run is of (network, classes, list, batch) may not change
 under it; what only steers it (epochs, rate, workers) may, and is listed.
 """
-import hashlib
 import json
 import os
 import subprocess
@@ -12,6 +11,7 @@ import time
 from dataclasses import asdict
 
 from webvision.compat import installed_version
+from webvision.data.lists import classes_hash
 from webvision.environment import ROOT
 from webvision.errors import CheckpointError, printable
 from webvision.files import write_json
@@ -67,10 +67,6 @@ def header_lines(run):
         "versions " + ", ".join(f"{name} {version}" for name, version in run["versions"].items())
         + (f", revision {run['revision']}" if run["revision"] else ""),
     ]
-
-
-def classes_hash(classes):
-    return hashlib.sha256("\n".join(classes).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def git_revision():
