@@ -9,6 +9,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from webvision.environment import use_project_environment  # noqa: E402
 use_project_environment("numpy", "cv2")
 
+from webvision import cli  # noqa: E402
+
 
 def parse_args(argv=None):
     import argparse
@@ -21,7 +23,7 @@ def parse_args(argv=None):
     level.add_argument("--near", dest="level", action="store_const", const="near", help="--decode, and find pictures that look alike")
     parser.add_argument("--out", metavar="DIR", help="folder for the reports (default: DATA/check)")
     parser.add_argument("--fix", action="store_true", help="write cleaned lists to OUT/fixed/")
-    parser.add_argument("--max-bad", type=share, default=.01, metavar="SHARE",
+    parser.add_argument("--max-bad", type=cli.share, default=.01, metavar="SHARE",
                         help="exit with 4 if more of a split's pictures are missing or damaged (default: 1%%)")
     parser.add_argument("--accept-truncated", action="store_true", help="cut files count as pictures, as for training with this flag")
     parser.add_argument("--allow-outside", action="store_true", help="accept absolute names and '..' in lists, and links out of the data folder")
@@ -33,18 +35,6 @@ def parse_args(argv=None):
     if args.jobs < 1 or args.timeout <= 0:
         parser.error("--jobs and --timeout must be positive")
     return args
-
-
-def share(text):
-    """'1%' or '0.01' -> .01"""
-    import argparse
-    try:
-        value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a share; write 0.5%% or 0.005")
-    return value
 
 
 def main(argv=None):

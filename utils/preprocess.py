@@ -9,6 +9,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from webvision.environment import use_project_environment  # noqa: E402
 use_project_environment("numpy")
 
+from webvision import cli  # noqa: E402
+
 
 def parse_args(argv=None):
     import argparse
@@ -20,21 +22,9 @@ def parse_args(argv=None):
     method.add_argument("--link", dest="method", action="store_const", const="link", help="hard links: --raw stays as it is")
     method.add_argument("--copy", dest="method", action="store_const", const="copy", help="copies: also from a read-only or other disk")
     parser.add_argument("--train-list", metavar="FILE", help="another training list (default: info/train_filelist_all.txt)")
-    parser.add_argument("--max-missing", type=share, default=.001, metavar="SHARE",
+    parser.add_argument("--max-missing", type=cli.share, default=.001, metavar="SHARE",
                         help="stop if more of a split's pictures are missing or empty (default: 0.1%%)")
     return parser.parse_args(argv)
-
-
-def share(text):
-    """'0.1%' or '0.001' -> .001"""
-    import argparse
-    try:
-        value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a share; write 0.5% or 0.005")
-    return value
 
 
 def main(argv=None):

@@ -64,6 +64,17 @@ def above(low):
     return number
 
 
+def share(text):
+    """An argparse type: '1%' or '0.01' -> .01"""
+    try:
+        value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a share; write 0.5% or 0.005")
+    return value
+
+
 def choose_devices(gpu, towers):
     """(CUDA_VISIBLE_DEVICES entries, number of towers) for --gpu and --towers."""
     gpus = choose_gpus(gpu)
