@@ -4,15 +4,18 @@
 Every candidate runs in processes of its own; in each round each of them delivers the same number of batches, and the CPU
 time of its whole process tree is taken from /proc. The table holds medians over the rounds. "limit" is a C loop that only
 reads the files and decodes the same random crops' windows.
+
+torch with Pillow, and grain are measured where they are installed: beside the project, or in the Python that
+--extras-python names, which needs nothing of ours.
 """
 import argparse
-import importlib.util
 import json
 import os
 import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -20,8 +23,12 @@ from webvision.environment import use_project_environment  # noqa: E402
 
 use_project_environment("numpy", "cv2")
 
+from benchmarks.input_candidates import CANDIDATES, EXTRAS, entries  # noqa: E402
+from benchmarks.serve_input import MARK  # noqa: E402
+from webvision.errors import UsageError, run_command  # noqa: E402
+
 _HERE = os.path.dirname(os.path.abspath(__file__))
-_MARK = "@@"
+_SERVE = os.path.join(_HERE, "serve_input.py")
 _QUICK = ("ours", "ours, no colours", "upstream on tensorpack", "tf.data")
 
 
@@ -37,41 +44,31 @@ def parse_args(argv=None):
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="only ours, upstream, tf.data and the limit")
     parser.add_argument("--only", metavar="TEXT", help="only pipelines whose name contains one of these words, comma-separated")
-    parser.add_argument("--candidate", help=argparse.SUPPRESS)
+    parser.add_argument("--extras-python", metavar="FILE", default=sys.executable,
+                        help="the Python in which torch and grain are looked for first")
     return parser.parse_args(argv)
 
 
-def serve(name, data, batch, batches):
-    """A candidate's own process: for each line on stdin deliver `batches`, answer the wall seconds."""
-    from benchmarks.input_candidates import CANDIDATES, EXTRAS
-    start = CANDIDATES.get(name) or EXTRAS[name][1]
-    flow = iter(start(data, batch))
-    for _ in range(4):
-        next(flow)
-    print(_MARK, "0", flush=True)
-    for _ in sys.stdin:
-        began = time.monotonic()
-        for _ in range(batches):
-            next(flow)
-        print(_MARK, time.monotonic() - began, flush=True)
-    os._exit(0)         # tensorpack's processes would keep a normal exit waiting
-
-
 class Candidate:
-    """One pipeline in its process tree."""
+    """One pipeline in its process tree, in the interpreter `python`."""
 
-    def __init__(self, name, data, args):
-        command = [sys.executable, __file__, "--candidate", name, "--data", data, "--batch", str(args.batch),
-                   "--batches", str(args.batches)]
+    def __init__(self, name, python, data, args):
+        command = [python, _SERVE, name, data, str(args.batch), str(args.batches)]
         self.name, self._pictures = name, args.batch * args.batches
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        self._errors = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
                                          text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""})
         self.cpu, self.wall = [], []
         self.works = self._answer() is not None
 
     def _answer(self):
         """The number that the process says next, past whatever its libraries print; None if it ended."""
-        return next((float(line.split()[1]) for line in self._process.stdout if line.startswith(_MARK)), None)
+        return next((float(line.split()[1]) for line in self._process.stdout if line.startswith(MARK)), None)
+
+    def problem(self):
+        """Why it does not work."""
+        self._errors.seek(0)
+        return f"does not start here: {last_line(self._errors.read())}"
 
     def round(self):
         settle(self._process.pid)
@@ -154,7 +151,6 @@ def build_limit(work, data):
     """(program, list of crops) for the C loop, or None without a compiler and headers."""
     import numpy as np
 
-    from benchmarks.input_candidates import entries
     from webvision.data.augment import AUGMENTATIONS
     from webvision.data.image_headers import read_header
     compiler = shutil.which("cc") or shutil.which("gcc")
@@ -174,21 +170,49 @@ def build_limit(work, data):
     return program, listing
 
 
-def measure(data, args):
+def choose(args):
+    """{pipeline: the Python to run it in}; says which extras are left out."""
+    chosen = {name: sys.executable for name in CANDIDATES if not args.quick or name in _QUICK}
+    if not args.quick:
+        found = installed_extras([args.extras_python, sys.executable])
+        chosen.update(found)
+        for name in EXTRAS:
+            if name not in found:
+                print(f"{name}: left out, not installed", file=sys.stderr)
+    wanted = args.only.split(",") if args.only else [""]
+    return {name: python for name, python in chosen.items() if any(word in name for word in wanted)}
+
+
+def installed_extras(pythons):
+    """{extra: the first of `pythons` that can run it}."""
+    found = {}
+    for python in dict.fromkeys(pythons):
+        try:
+            answer = subprocess.run([python, _SERVE, "--installed"], capture_output=True, text=True, check=True).stdout
+        except OSError as error:
+            raise UsageError(f"--extras-python {python}: {error.strerror}") from None
+        except subprocess.CalledProcessError as error:
+            raise UsageError(f"--extras-python {python}: {last_line(error.stderr)}") from None
+        for name in json.loads(answer):
+            found.setdefault(name, python)
+    return found
+
+
+def last_line(text):
+    """What an error's traceback ends with."""
+    return (text.strip().splitlines() or ["no message"])[-1]
+
+
+def measure(data, chosen, args):
     """The candidates with their figures, after all rounds."""
-    from benchmarks.input_candidates import CANDIDATES, EXTRAS
-    names = [name for name in CANDIDATES if not args.quick or name in _QUICK]
-    names += [name for name, (module, _) in EXTRAS.items() if not args.quick and importlib.util.find_spec(module)]
-    if args.only:
-        names = [name for name in names if any(word in name for word in args.only.split(","))]
     os.makedirs(args.work, exist_ok=True)
     limit = build_limit(args.work, data)
     candidates = [Limit(kind, *limit, 1) for kind in ("window", "full")] if limit else []
     try:
-        for name in names:
+        for name, python in chosen.items():
             print(f"starting {name}", file=sys.stderr)
-            candidates.append(Candidate(name, data, args))
-        candidates = [one for one in candidates if one.works or print(f"{one.name}: does not start here", file=sys.stderr)]
+            candidates.append(Candidate(name, python, data, args))
+        candidates = [one for one in candidates if one.works or print(f"{one.name}: {one.problem()}", file=sys.stderr)]
         for number in range(args.rounds):
             for one in candidates:
                 one.round()
@@ -215,16 +239,14 @@ def show(title, candidates):
 
 def main(argv=None):
     args = parse_args(argv)
-    if args.candidate:
-        return serve(args.candidate, args.data, args.batch, args.batches)
+    chosen = choose(args)
     from benchmarks.pictures import make_set
     from webvision.data.decode import describe
     print(f"JPEG decoding: {describe()}")
     folders = {args.data: args.data} if args.data else {name: make_set(args.work, name, args.count) for name in args.sets.split(",")}
     for title, folder in folders.items():
-        show(title, measure(folder, args))
+        show(title, measure(folder, chosen, args))
 
 
 if __name__ == "__main__":
-    from webvision.errors import run_command
     run_command(main)

@@ -109,11 +109,11 @@ def _grain(data, batch):
     return iter(dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=WORKERS, per_worker_buffer_size=2)))
 
 
-def _torch(data, batch):
+def _torch(data, batch, colours=True):
     import torch
 
     from benchmarks.torch_source import PillowSet
-    loader = torch.utils.data.DataLoader(PillowSet(entries(data)), batch_size=batch, shuffle=True, num_workers=WORKERS,
+    loader = torch.utils.data.DataLoader(PillowSet(entries(data), colours), batch_size=batch, shuffle=True, num_workers=WORKERS,
                                          drop_last=True, persistent_workers=True)
     while True:
         yield from loader
@@ -131,4 +131,8 @@ CANDIDATES = {
     "tf.data": _tf_data,
     "tf.data, no colours": lambda data, batch: _tf_data(data, batch, colours=False),
 }
-EXTRAS = {"grain instead of our ring": ("grain", _grain), "torch DataLoader and Pillow": ("torch", _torch)}
+EXTRAS = {          # name: (the modules that it needs besides NumPy, start)
+    "torch DataLoader and Pillow": (["torch", "PIL"], _torch),
+    "torch DataLoader and Pillow, no colours": (["torch", "PIL"], lambda data, batch: _torch(data, batch, colours=False)),
+    "grain instead of our ring": (["grain", "cv2"], _grain),
+}

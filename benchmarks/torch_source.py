@@ -5,24 +5,29 @@ import numpy as np
 class PillowSet:
     """A map-style data set of (uint8 array [224, 224, 3], label)."""
 
-    def __init__(self, entries):
-        self._entries = entries
+    def __init__(self, entries, colours=True):
+        self._entries, self._colours = entries, colours
 
     def __len__(self):
         return len(self._entries)
 
     def __getitem__(self, number):
-        from PIL import Image, ImageEnhance
+        from PIL import Image
         path, label = self._entries[number]
         draw = np.random.default_rng()
         with Image.open(path) as file:
             image = file.convert("RGB")
         x, y, width, height = _crop(draw, *image.size)
         image = image.resize((224, 224), Image.BICUBIC, box=(x, y, x + width, y + height))
-        for enhance in draw.permutation([ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]):
-            image = enhance(image).enhance(draw.uniform(0.6, 1.4))
-        pixels = np.clip(np.asarray(image, np.float32) + draw.normal(0, 5, 3).astype(np.float32), 0, 255).astype(np.uint8)
+        pixels = _coloured(draw, image) if self._colours else np.array(image)
         return pixels[:, ::-1].copy() if draw.random() < 0.5 else pixels, label
+
+
+def _coloured(draw, image):
+    from PIL import ImageEnhance
+    for enhance in draw.permutation([ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]):
+        image = enhance(image).enhance(draw.uniform(0.6, 1.4))
+    return np.clip(np.asarray(image, np.float32) + draw.normal(0, 5, 3).astype(np.float32), 0, 255).astype(np.uint8)
 
 
 def _crop(draw, width, height):

@@ -7,6 +7,7 @@ $(DECODER): $(INSTALLED) $(wildcard webvision/data/*.[ch]) webvision/data/build_
 	@touch $@
 
 .PHONY: bench-input
-# Ours, upstream's pipeline on tensorpack, tf.data and the C limit, interleaved: CPU time per picture. BENCH="--quick".
+# Ours, upstream's pipeline on tensorpack, tf.data and the C limit, interleaved: CPU time per picture. BENCH="--quick", or
+# BENCH="--extras-python FILE" for torch from a Python of its own.
 bench-input: setup $(DECODER)
 	$(PY) benchmarks/bench_input.py $(BENCH)
