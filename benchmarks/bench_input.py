@@ -5,8 +5,14 @@ Every candidate runs in processes of its own; in each round each of them deliver
 time of its whole process tree is taken from /proc. The table holds medians over the rounds. "limit" is a C loop that only
 reads the files and decodes the same random crops' windows.
 
-torch with Pillow, and grain are measured where they are installed: beside the project, or in the Python that
---extras-python names, which needs nothing of ours.
+FFCV, DALI, torch with Pillow, and grain are measured where they are installed: beside the project, or in the Python that
+--extras-python names, which needs nothing of ours. Such a Python on Debian 12 (FFCV is compiled):
+
+    apt-get install g++ pkg-config libopencv-dev libturbojpeg0-dev
+    python3.11 -m venv extras
+    extras/bin/pip install setuptools "numpy<2.3" torch==2.13.0 pillow==13.0.0 nvidia-dali-cuda120==2.4.0
+    extras/bin/pip install --no-build-isolation ffcv==1.0.2
+    make bench-input BENCH="--extras-python extras/bin/python"
 """
 import argparse
 import json
@@ -23,7 +29,7 @@ from webvision.environment import use_project_environment  # noqa: E402
 
 use_project_environment("numpy", "cv2")
 
-from benchmarks.input_candidates import CANDIDATES, EXTRAS, entries  # noqa: E402
+from benchmarks.input_candidates import CANDIDATES, EXTRAS, STORES, entries  # noqa: E402
 from benchmarks.serve_input import MARK  # noqa: E402
 from webvision.errors import UsageError, run_command  # noqa: E402
 
@@ -45,7 +51,7 @@ def parse_args(argv=None):
     parser.add_argument("--quick", action="store_true", help="only ours, upstream, tf.data and the limit")
     parser.add_argument("--only", metavar="TEXT", help="only pipelines whose name contains one of these words, comma-separated")
     parser.add_argument("--extras-python", metavar="FILE", default=sys.executable,
-                        help="the Python in which torch and grain are looked for first")
+                        help="the Python in which FFCV, DALI, torch and grain are looked for first")
     return parser.parse_args(argv)
 
 
@@ -57,7 +63,8 @@ class Candidate:
         self.name, self._pictures = name, args.batch * args.batches
         self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
-                                         text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""})
+                                         text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "",
+                                                         STORES: args.work})
         self.cpu, self.wall = [], []
         self.works = self._answer() is not None
 

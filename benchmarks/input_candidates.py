@@ -8,6 +8,7 @@ import os
 import numpy as np
 
 WORKERS = 2
+STORES = "WEBVISION_BENCH_STORES"       # the environment variable with the folder for a copy of the set that a candidate needs
 
 
 def entries(data):
@@ -119,6 +120,16 @@ def _torch(data, batch, colours=True):
         yield from loader
 
 
+def _ffcv(data, batch):
+    from benchmarks.ffcv_source import batches, write_store
+    return batches(write_store(entries(data), os.environ[STORES]), batch, WORKERS)
+
+
+def _dali(data, batch, colours=True):
+    from benchmarks.dali_source import batches
+    return batches(entries(data), batch, WORKERS, colours=colours)
+
+
 CANDIDATES = {
     "ours": _ours,
     "ours, colours on the device": lambda data, batch: _ours(data, batch, colour_on="device"),
@@ -132,6 +143,9 @@ CANDIDATES = {
     "tf.data, no colours": lambda data, batch: _tf_data(data, batch, colours=False),
 }
 EXTRAS = {          # name: (the modules that it needs besides NumPy, start)
+    "FFCV, no colours": (["ffcv", "PIL"], _ffcv),
+    "DALI": (["nvidia.dali"], _dali),
+    "DALI, no colours": (["nvidia.dali"], lambda data, batch: _dali(data, batch, colours=False)),
     "torch DataLoader and Pillow": (["torch", "PIL"], _torch),
     "torch DataLoader and Pillow, no colours": (["torch", "PIL"], lambda data, batch: _torch(data, batch, colours=False)),
     "grain instead of our ring": (["grain", "cv2"], _grain),

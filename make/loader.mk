@@ -8,6 +8,6 @@ $(DECODER): $(INSTALLED) $(wildcard webvision/data/*.[ch]) webvision/data/build_
 
 .PHONY: bench-input
 # Ours, upstream's pipeline on tensorpack, tf.data and the C limit, interleaved: CPU time per picture. BENCH="--quick", or
-# BENCH="--extras-python FILE" for torch from a Python of its own.
+# BENCH="--extras-python FILE" for FFCV, DALI and torch from a Python of their own; bench_input.py says how to make one.
 bench-input: setup $(DECODER)
 	$(PY) benchmarks/bench_input.py $(BENCH)
