@@ -15,7 +15,7 @@ from webvision.data import decode
 
 _SOURCES = [os.path.join(os.path.dirname(os.path.abspath(__file__)), name) for name in
             ("decode_window.c", "view_batch.c", "view_avx512.c")]
-_FLAGS = ["-O3", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall"]
+_FLAGS = ["-O3", "-fno-math-errno", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall"]
 
 
 def build(compiler=None):

@@ -41,10 +41,14 @@ static void find_taps(tap_t *taps, int length, int resized, int start, int count
     const double factor = (double)length / resized;
     for (int i = 0; i < count; i++) {
         float place = (float)((start + i + 0.5) * factor - 0.5), c[4];
-        int at = (int)floorf(place), base = at - 1;
+        int at = (int)place - (place < 0), base = at - 1;       /* floor: place is never below -0.5 */
         tap_t *tap = &taps[mirrored ? count - 1 - i : i];
         cubic(place - at, c);
         tap->first = base < 0 ? 0 : base > length - 4 ? length - 4 : base;
+        if (tap->first == base) {
+            memcpy(tap->weight, c, sizeof c);
+            continue;
+        }
         memset(tap->weight, 0, sizeof tap->weight);
         for (int k = 0; k < 4; k++) {       /* an input beyond the edge is the edge's */
             int input = base + k < 0 ? 0 : base + k > length - 1 ? length - 1 : base + k;
@@ -174,24 +178,26 @@ static void whole_weights(const float *weight, int16_t *whole) {
     whole[largest] += WEIGHT_ONE - sum;
 }
 
-/* The tables of the first pass from work->across. AVX2: sixteen 16-bit weights a column. AVX-512: for sixteen columns four
- * vectors of high bytes, four of low bytes; lane l of vector i is column 4 l + i. Columns beyond the picture weigh nothing. */
+/* The tables of the first pass from work->across. AVX2: a column's four weights for each of three channels, 16 bits each.
+ * AVX-512: for sixteen columns four vectors of high bytes, four of low bytes; lane l of vector i is column 4 l + i.
+ * Columns beyond the picture weigh nothing: their numbers stay the zeros of the allocation. */
 static void fill_tables(work_t *work, int left, int wide) {
-    memset(work->weight, 0, 32 * (size_t)work->columns);
-    for (int x = 0; x < work->columns; x++) {
+    for (int x = 0; x < work->size; x++) {
         int16_t whole[4];
-        work->offset[x] = x < work->size ? 3 * (work->across[x].first - left) : 0;
-        if (x >= work->size)
-            continue;
+        uint8_t high[4], low[4], *weight = (uint8_t *)work->weight;
+        work->offset[x] = 3 * (work->across[x].first - left);
         whole_weights(work->across[x].weight, whole);
-        for (int i = 0; i < 12; i++) {
-            int16_t w = whole[i & 3];
-            int8_t *bytes = (int8_t *)work->weight + x / 16 * 512 + x % 4 * 64 + x % 16 / 4 * 16 + i;
-            if (!wide) {
-                ((int16_t *)&work->weight[x])[i] = w;
+        for (int k = 0; k < 4; k++) {
+            high[k] = (uint8_t)((whole[k] + 64) >> 7);
+            low[k] = (uint8_t)(whole[k] - (int8_t)high[k] * 128);
+        }
+        for (int channel = 0; channel < 3; channel++) {
+            uint8_t *lane = weight + x / 16 * 512 + x % 4 * 64 + x % 16 / 4 * 16 + 4 * channel;
+            if (wide) {
+                memcpy(lane, high, 4);
+                memcpy(lane + 256, low, 4);
             } else {
-                bytes[0] = (int8_t)((w + 64) >> 7);
-                bytes[256] = (int8_t)(w - ((w + 64) >> 7) * 128);
+                memcpy(weight + 32 * x + 8 * channel, whole, 8);
             }
         }
     }
@@ -243,6 +249,10 @@ EXPORT int wv_batch(int count, const int32_t *tasks, const uint8_t *const *data,
                    malloc(sizeof(int32_t) * columns), aligned_alloc(64, 32 * (size_t)columns),
                    malloc(sizeof(float) * 12 * columns), malloc((size_t)3 * columns * size), message};
     int ready = work.across && work.down && work.offset && work.weight && work.rows && work.planes;
+    if (ready) {
+        memset(work.offset, 0, sizeof(int32_t) * columns);
+        memset(work.weight, 0, 32 * (size_t)columns);
+    }
     for (int i = 0; ready && i < count; i++) {
         const int32_t *task = tasks + FIELDS * i;
         const int32_t row = task[ROW];
