@@ -1,5 +1,4 @@
 /* The three passes of view_batch.c with AVX-512 and VNNI: half the instructions, the same bytes. */
-#include <string.h>
 #include "decode_window.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -58,7 +57,6 @@ AVX512 static void blend_rows(const work_t *work, float *const *in, const float 
 
 AVX512 static void write_picture(const work_t *work, const float *matrix, uint8_t *out) {
     const int size = work->size, columns = work->columns;
-    uint8_t last[48];
     for (int y = 0; y < size; y++) {
         const uint8_t *planes = work->planes + (size_t)y * 3 * columns;
         uint8_t *row = out + (size_t)y * size * 3;
@@ -75,12 +73,7 @@ AVX512 static void write_picture(const work_t *work, const float *matrix, uint8_
                     sum = _mm512_fmadd_ps(_mm512_set1_ps(matrix[4 * c + k]), value[k], sum);
                 result[c] = _mm512_cvtepi32_epi8(to_bytes(sum));
             }
-            if (x + 16 <= size) {
-                store_pixels(result[0], result[1], result[2], row + 3 * x);
-            } else {
-                store_pixels(result[0], result[1], result[2], last);
-                memcpy(row + 3 * x, last, 3 * (size - x));
-            }
+            put_pixels(result, row, x, size);
         }
     }
 }

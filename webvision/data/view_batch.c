@@ -115,7 +115,6 @@ AVX2 static inline __m256 eight(const uint8_t *bytes) {
 /* The planes, each pixel through `matrix` (3 x 4, or NULL), interleaved into `out`. */
 AVX2 static void write_picture(const work_t *work, const float *matrix, uint8_t *out) {
     const int size = work->size, columns = work->columns;
-    uint8_t last[48];
     for (int y = 0; y < size; y++) {
         const uint8_t *planes = work->planes + (size_t)y * 3 * columns;
         uint8_t *row = out + (size_t)y * size * 3;
@@ -142,12 +141,7 @@ AVX2 static void write_picture(const work_t *work, const float *matrix, uint8_t 
                 for (int c = 0; c < 3; c++)
                     result[c] = _mm_loadu_si128((const __m128i *)(planes + c * columns + x));
             }
-            if (x + 16 <= size) {
-                store_pixels(result[0], result[1], result[2], row + 3 * x);
-            } else {
-                store_pixels(result[0], result[1], result[2], last);
-                memcpy(row + 3 * x, last, 3 * (size - x));
-            }
+            put_pixels(result, row, x, size);
         }
     }
 }

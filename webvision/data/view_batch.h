@@ -3,6 +3,7 @@
 #define WV_VIEW_BATCH_H
 #include <immintrin.h>
 #include <stdint.h>
+#include <string.h>
 
 #define AVX2 __attribute__((target("avx2,fma")))
 #define WEIGHT_ONE 14000        /* a column's weights add up to this: at an edge one may be 1.12 of it, and it is split into
@@ -46,5 +47,14 @@ AVX2 static inline void store_pixels(__m128i b, __m128i g, __m128i r, uint8_t *o
                                      _mm_shuffle_epi8(r, _mm_loadu_si128(mask + 2)));
         _mm_storeu_si128((__m128i *)(out + 16 * part), mixed);
     }
+}
+
+/* Pixels x .. x + 15 of a row of `size`, or what the row has left of them. */
+AVX2 static inline void put_pixels(const __m128i *bgr, uint8_t *row, int x, int size) {
+    uint8_t last[48];
+    uint8_t *out = x + 16 <= size ? row + 3 * x : last;
+    store_pixels(bgr[0], bgr[1], bgr[2], out);
+    if (out == last)
+        memcpy(row + 3 * x, last, 3 * (size - x));
 }
 #endif
