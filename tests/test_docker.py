@@ -13,19 +13,11 @@ import sys
 
 import numpy as np
 import pytest
+from model_fixtures import numpy_model
 from PIL import Image
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 INSTRUCTIONS = {"ARG", "FROM", "LABEL", "ENV", "WORKDIR", "COPY", "RUN", "USER", "ENTRYPOINT"}
-MODEL = '''
-import numpy as np
-PRESET = "objectnet"
-def load(checkpoint):
-    global weights
-    weights = np.load(checkpoint, allow_pickle=False)["w"]
-def logits(images):
-    return images.mean(axis=(1, 2)) @ weights
-'''
 
 
 def instructions(text):
@@ -71,7 +63,7 @@ def project(tmp_path):
         shutil.copy(os.path.join(ROOT, name), folder / name)
     (folder / ".git").mkdir()
     (folder / ".git" / "secret").write_text("x")
-    (tmp_path / "my model.py").write_text(MODEL)
+    (tmp_path / "my model.py").write_text(numpy_model("objectnet"))
     np.savez(tmp_path / "weights.npz", w=np.random.default_rng(0).standard_normal((3, 1000)).astype(np.float32))
     (tmp_path / "map.json").write_text(json.dumps({str(i): i % 313 for i in range(500)}))
     fake = tmp_path / "bin"

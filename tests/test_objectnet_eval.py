@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from model_fixtures import numpy_model
 from objectnet_fixtures import EXPECTED, write_mappings
 from PIL import Image
 
@@ -131,15 +132,7 @@ def test_O1_missing_rows_are_an_error_and_no_output(images, tmp_path, monkeypatc
 
 # ---- MODEL
 
-NUMPY_MODEL = '''
-import numpy as np
-PRESET = "objectnet"
-def load(checkpoint):
-    global weights
-    weights = np.load(checkpoint, allow_pickle=False)["w"]
-def logits(images):
-    return images.mean(axis=(1, 2)) @ weights
-'''
+NUMPY_MODEL = numpy_model("objectnet")
 GRAPH_MODEL = '''
 from webvision.compat import tf, tfv1
 PRESET = "objectnet"

@@ -9,21 +9,13 @@ import tarfile
 import numpy as np
 import pytest
 import sotabench_fixtures
+from model_fixtures import numpy_model
 from PIL import Image
 from sotabench_fixtures import devkit, synsets
 
 from webvision.scoring import ilsvrc
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-MODEL = '''
-import numpy as np
-PRESET = "sotabench"
-def load(checkpoint):
-    global weights
-    weights = np.load(checkpoint, allow_pickle=False)["w"]
-def logits(images):
-    return images.mean(axis=(1, 2)) @ weights
-'''
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +47,7 @@ def imagenet(tmp_path):
             best = int(np.argmax(logits))
             truth.append(number_of[best if number % 3 else (best + 1) % 12])
     devkit(tmp_path / ilsvrc.DEVKIT, table, truth)
-    (tmp_path / "model.py").write_text(MODEL)
+    (tmp_path / "model.py").write_text(numpy_model("sotabench"))
     np.savez(tmp_path / "weights.npz", w=weights)
     return tmp_path
 
