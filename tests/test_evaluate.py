@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from loader_fixtures import jpeg, picture
+from webvision.data import images
 from webvision.data.batches import EvalBatches
 from webvision.data.folders import open_split
 from webvision.data.images import read_image
@@ -100,6 +101,13 @@ def test_ten_views_do_not_depend_on_workers_or_batch(folder, tmp_path):
     for name, options in {"a": {}, "b": {"batch": 1}, "c": {"workers": 2, "batch": 3}}.items():
         predictions_of(folder, tmp_path / name, crops=5, flip=True, **options)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == (tmp_path / "c").read_bytes()
+
+
+def test_the_views_of_a_picture_share_one_decode(folder, tmp_path, monkeypatch):
+    decoded, read = [], images.read_window
+    monkeypatch.setattr(images, "read_window", lambda data, *rest, **options: decoded.append(data) or read(data, *rest, **options))
+    predictions_of(folder, tmp_path / "p.json", crops=5, flip=True)
+    assert decoded == [(folder / f"{number}.jpg").read_bytes() for number in range(11) if number != 3]
 
 
 def test_a_network_that_answers_one_view_with_nan_is_refused(folder, tmp_path, monkeypatch):

@@ -130,6 +130,7 @@ class _Batch:
         self._view = view
         self._slot = slot
         self._colour_on = colour_on
+        self._decoded = (None, None)            # (what was decoded last, its pixels): the views of a picture share them
 
     def show(self, row, data, policy):
         """Row `row` of the slot becomes the picture in `data`; ImageError if that is none."""
@@ -138,7 +139,10 @@ class _Batch:
         x, y, wide, high, *resized, left, top = map(int, self.plan.place([width], [height], [row])[0])
         factor = shrink_factor(wide, high, *resized) if header.plain and self._view.shrink else 1
         window = shrink_region((x, y, wide, high), factor, (width, height))
-        pixels = images.read_window(data, header, window, scale=factor, policy=policy)
+        wanted = (data, window, factor)
+        if self._decoded[0] != wanted:
+            self._decoded = wanted, images.read_window(data, header, window, scale=factor, policy=policy)
+        pixels = self._decoded[1]
         pixels = resample.resize_part(pixels, tuple(resized), (left, top), self._view.image_size, self._view.resampling)
         self._colour(row, pixels)
 
