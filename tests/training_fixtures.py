@@ -39,9 +39,11 @@ class Trainings:
         """Steps of the finished checkpoints."""
         return sorted(int(match[1]) for name in os.listdir(self.folder) if (match := re.fullmatch(r"model-(\d+)\.json", name)))
 
+    def stats(self):
+        return json.loads((self.folder / "stats.json").read_text())
+
     def epochs(self):
-        stats = json.loads((self.folder / "stats.json").read_text())
-        return [(entry["epoch_num"], entry["global_step"]) for entry in stats]
+        return [(entry["epoch_num"], entry["global_step"]) for entry in self.stats()]
 
 
 @pytest.fixture

@@ -28,16 +28,17 @@ class LearningRate(HyperParamSetter):
 class StepWatch(Callback):
     """Fetches each step's loss with the step, stops at the first that is not finite, and tells where the time goes."""
 
-    def __init__(self, batch, flow, *, log_every, batches_ahead):
-        """`batches_ahead`: how many batches beyond its own a step takes from `flow` (staging takes the next one)."""
+    def __init__(self, batch, arrived_at, *, log_every, staged):
+        """`arrived_at`: the tensor that tells when a run's batch came; `staged`: it is the next step's, copied while this one computes."""
         self._batch = batch
-        self._flow = flow
+        self._arrived_at = arrived_at
         self._log_every = log_every
-        self._batches_ahead = batches_ahead
+        self._staged = staged
 
     def _setup_graph(self):
         losses = [tower.get_tensor("xentropy-loss") for tower in self.trainer.tower_func.towers.training()]
         self._loss = tf.add_n(losses) / len(losses) if len(losses) > 1 else losses[0]
+        self._computed = _time_after(self.trainer.train_op, losses) if self._staged else ()
         self._rate = next(v for v in tfv1.global_variables() if v.op.name == "learning_rate")
 
     def _before_epoch(self):
@@ -45,20 +46,16 @@ class StepWatch(Callback):
         self._recent_start, self._recent_steps, self._recent_wait = self._epoch_start, 0, 0.0
 
     def _before_run(self, _):
-        self._started = time.perf_counter()
-        return tfv1.train.SessionRunArgs(self._loss)
+        self._started = time.time()         # the clock of tf.timestamp
+        return tfv1.train.SessionRunArgs([self._loss, self._arrived_at, self._computed])
 
     def _after_run(self, _, values):        # tensorpack has counted this step already
-        self.loss = float(values.results)
+        loss, arrived, computed = values.results
+        self.loss = float(loss)
         if not math.isfinite(self.loss):
             raise DivergedError(f"step {self.global_step}: the loss is {self.loss}; the last checkpoint is finite and kept. "
                                 "Give the same command with a lower --lr, or with --on-nan rollback", step=self.global_step)
-        # The flow's clock says when this step's batch was ready; what lies after the step's start was waiting.
-        while self._batches_ahead and self._flow.ready_at:
-            self._flow.ready_at.popleft()
-            self._batches_ahead -= 1
-        ready = self._flow.ready_at.popleft() if self._flow.ready_at else self._started
-        wait = min(max(0.0, ready - self._started), time.perf_counter() - self._started)
+        wait = waited(self._started, arrived, time.time(), computed=computed[0] if self._staged else None)
         self._epoch_wait += wait
         self._recent_wait += wait
         self._epoch_steps += 1
@@ -81,6 +78,33 @@ class StepWatch(Callback):
         put("images-per-second", self._epoch_steps * self._batch / seconds)
         put("data-wait-share", self._epoch_wait / seconds)
         put("learning-rate", float(self._rate.eval(self.trainer.sess)))
+
+
+def waited(started, arrived, ended, *, computed=None):
+    """Seconds of a run from `started` to `ended` in which nothing was computed for want of a batch, which came at `arrived`.
+
+    A run that computes on that batch waits for it from its start. One that fetches it for the next step (staging) computes
+    meanwhile: it waits only from when it has `computed`.
+    """
+    idle_from = started if computed is None else computed
+    return max(0., min(arrived, ended) - max(idle_from, started))
+
+
+def _time_after(train_op, losses):
+    """Tensors: the time when `train_op` has been computed, and what has to be fetched with it.
+
+    A GPU's operation counts as done once it is queued. Only a value that comes back from each GPU, asked for after the last
+    operation, says that the GPU is through.
+    """
+    with tf.control_dependencies([train_op]):
+        last = []
+        for loss in losses:
+            with tf.device(loss.device):
+                last.append(tf.stack([loss, loss]))      # an operation that the graph's optimiser does not see through
+    with tf.device("/cpu:0"):
+        fence = tf.reduce_sum(tf.stack(last))
+        with tf.control_dependencies([fence]):
+            return tf.timestamp(name="computed_at"), fence
 
 
 class Saving(Callback):

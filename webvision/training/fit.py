@@ -24,7 +24,7 @@ from webvision.training.rollback import Rollbacks
 from webvision.training.run_log import log_to
 from webvision.training.stopping import StopRequest
 from webvision.training.trace import TraceStep
-from webvision.training.trainer import (MeteredFlow, ReplicatedTrainer, SessionCreator, TotalBatchInput, staged)
+from webvision.training.trainer import (ReplicatedTrainer, SessionCreator, TotalBatchInput, WatchedFlow, staged)
 from webvision.training.validation import Validation
 
 from tensorpack.callbacks import MergeAllSummaries, MovingAverageSummary, ProgressBar, RunUpdateOps
@@ -143,12 +143,12 @@ def _train(job, loader, checkpoints, run, step):
     batch_norm = (lambda: synchronised_batch_norm(on_gpu=job.on_gpu)) if job.sync_bn and job.towers > 1 else None
     model = Classifier(job.network, job.arithmetic, weight_decay=job.recipe.weight_decay, momentum=job.recipe.momentum,
                        seed=job.seed, batch_norm_scope=batch_norm, colour_on_device=job.colour_on == "device")
-    flow = MeteredFlow(loader)
+    flow = WatchedFlow(loader)
     trainer = ReplicatedTrainer(job.towers, on_gpu=job.on_gpu)
     trainer.input_flow = flow
-    batches = staged(TotalBatchInput(flow, job.towers), on_gpu=job.on_gpu)
+    batches = TotalBatchInput(flow, job.towers)
     optimizer = (lambda: WithHistograms(model.get_optimizer())) if job.histograms else model.get_optimizer
-    trainer.setup_graph(model.get_input_signature(), batches, model.build_graph, optimizer)
+    trainer.setup_graph(model.get_input_signature(), staged(batches, on_gpu=job.on_gpu), model.build_graph, optimizer)
     stop.heed("before its first step")
     trainer.epoch_ends_recorded = history.epochs_recorded
     initial = _InitialWeights(job, checkpoints, step)
@@ -158,7 +158,7 @@ def _train(job, loader, checkpoints, run, step):
         if job.stop_at and _reached(job.stop_at, figures):
             trainer.finished_early = f"Reached {job.stop_at} after step {step}: trained enough"
 
-    callbacks = [StepWatch(job.recipe.batch, flow, log_every=job.log_every, batches_ahead=int(job.on_gpu)),
+    callbacks = [StepWatch(job.recipe.batch, batches.arrived_at, log_every=job.log_every, staged=job.on_gpu),
                  *_callbacks(job, model, initial, stop, on_result),
                  # Set last, so that a step's checkpoint is the same whether or not its epoch has ended.
                  LearningRate(job.recipe, scale=rollbacks.rate_scale), ProgressBar()]

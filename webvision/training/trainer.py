@@ -1,11 +1,9 @@
 """Synchronous data-parallel training on several GPUs, or on several CPU towers, one total batch a step."""
-import collections
-import time
-
 from webvision import faults, watchdog
 from webvision.compat import tf, tfv1
 from webvision.errors import WebvisionError
 
+from tensorflow.python.ops.data_flow_ops import StagingArea
 from tensorpack.callbacks import CallbackFactory
 from tensorpack.dataflow import DataFlow
 from tensorpack.graph_builder.training import SyncMultiGPUReplicatedBuilder
@@ -77,25 +75,22 @@ class ReplicatedTrainer(SyncMultiGPUTrainerReplicated):
         return RuntimeError(f"the input pipeline ended before the training did: {error!r}")
 
 
-class MeteredFlow(DataFlow):
-    """A data flow that remembers when each batch was ready, and what ended it."""
+class WatchedFlow(DataFlow):
+    """An endless data flow that remembers what ended it."""
 
     def __init__(self, flow):
         self._flow = flow
-        self.ready_at = collections.deque()
         self.error = None
 
     def reset_state(self):
         self._flow.reset_state()
 
     def __len__(self):
-        return 1 << 40          # endless: a training loader goes from epoch to epoch by itself
+        return 1 << 40          # a training loader goes from epoch to epoch by itself
 
     def __iter__(self):
         try:
-            for batch in self._flow:
-                self.ready_at.append(time.perf_counter())
-                yield batch
+            yield from self._flow
         except Exception as error:
             self.error = error
             raise
@@ -112,6 +107,7 @@ class TotalBatchInput(QueueInput):
         super().__init__(flow)
         self._towers = towers
         self._pieces = None
+        self.arrived_at = None              # once the graph stands: a tensor, the time at which a run got its batch
 
     def _setup(self, inputs):
         self.queue = tfv1.FIFOQueue(QUEUED_BATCHES, [spec.dtype for spec in inputs], name="input_queue")
@@ -125,6 +121,8 @@ class TotalBatchInput(QueueInput):
         if self._pieces is None:
             with tf.device("/cpu:0"):
                 batch = super()._get_input_tensors()
+                with tf.control_dependencies(batch):
+                    self.arrived_at = tf.timestamp(name="batch_arrived_at")
                 cut = [tf.split(tensor, self._towers) for tensor in batch] if self._towers > 1 else [[t] for t in batch]
                 self._pieces = [list(piece) for piece in zip(*cut)]
                 for piece in self._pieces:
@@ -145,6 +143,22 @@ class SessionCreator(tfv1.train.SessionCreator):
         return session
 
 
+class RoomyStagingInput(StagingInput):
+    """Staging whose operations never wait for one another.
+
+    A step puts the next batch into the area and takes its own out of it, in either order. tensorpack's area holds one batch, so
+    that the first of these may block a thread until the second has run; where that was the last thread, the step hangs.
+    """
+
+    def _get_input_tensors(self):
+        batch = self._input.get_input_tensors()
+        with self.cached_name_scope():
+            area = StagingArea([tensor.dtype for tensor in batch], [tensor.shape for tensor in batch], capacity=2)
+            self._stage_ops.append(area.put(batch))
+            self._unstage_ops.append(area.get())
+        return self._unstage_ops[-1]
+
+
 def staged(batches, *, on_gpu):
     """On GPUs, copy the next batch while a step computes; on the CPU there is nowhere to copy to."""
-    return StagingInput(batches) if on_gpu else batches
+    return RoomyStagingInput(batches) if on_gpu else batches
