@@ -6,7 +6,7 @@ time of its whole process tree is taken from /proc. The table holds medians over
 reads the files and decodes the same random crops' windows.
 
 FFCV, DALI, torch with Pillow, and grain are measured where they are installed: beside the project, or in the Python that
---extras-python names, which needs nothing of ours. Such a Python on Debian 12 (FFCV is compiled):
+--extras-python names, which needs nothing of ours (grain apart). Such a Python on Debian 12, where FFCV is compiled:
 
     apt-get install g++ pkg-config libopencv-dev libturbojpeg0-dev
     python3.11 -m venv extras
