@@ -7,12 +7,13 @@ import pytest
 from test_trainer import BATCH, SIZE, Linear
 from training_fixtures import train  # noqa: F401  (a fixture)
 from webvision.compat import tf, tfv1
+from webvision.data import pool
 from webvision.model.classifier import Arithmetic, Classifier
 from webvision.model.session import session_config
 from webvision.training import callbacks
 from webvision.training.callbacks import LearningRate, StepWatch, waited
 from webvision.training.recipe import Recipe
-from webvision.training.trainer import ReplicatedTrainer, SessionCreator, TotalBatchInput, staged
+from webvision.training.trainer import QUEUED_BATCHES, ReplicatedTrainer, SessionCreator, TotalBatchInput, staged
 
 from tensorpack.dataflow import DataFlow
 from tensorpack.tfutils.sessinit import JustCurrentSession
@@ -90,3 +91,8 @@ def test_an_epoch_says_which_share_of_it_was_waiting(train, monkeypatch):
     train()
     shares = [entry["data-wait-share"] for entry in train.stats()]
     assert len(shares) == 2 and all(0 < share < 0.5 for share in shares)
+
+
+def test_no_batch_is_copied_for_want_of_room_while_the_queue_is_full():
+    queued, wanting_in, staged_next, computed_on = QUEUED_BATCHES, 1, 1, 1
+    assert pool.LEASES >= queued + wanting_in + staged_next + computed_on

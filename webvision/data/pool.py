@@ -29,7 +29,7 @@ from webvision.data.worker_link import WorkerLink
 from webvision.errors import ResourceError, printable
 
 AHEAD = 2               # batches per worker, finished or in the making, beyond those handed over
-LEASES = 3              # batches that a consumer may hold before they are copied for it
+LEASES = 7              # batches that a consumer may hold before they are copied for it: training's queue, staging and step
 TIMEOUT_S = 60.         # without a heart-beat: for one picture, on a cold network mount
 STOPPED_S = 4.
 START_S = 120.          # for a worker to import NumPy from a cold disk
