@@ -9,11 +9,13 @@ from webvision.environment import use_project_environment  # noqa: E402
 
 use_project_environment("numpy", "cv2")
 
+from webvision.devices import cpu_cores  # noqa: E402
+
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True, metavar="DIR", help="an ILSVRC-layout folder; its training list is used")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="to try together (%(default)s, the cores here)")
+    parser.add_argument("--workers", type=int, default=cpu_cores(), metavar="N", help="to try together (%(default)s, the cores here)")
     parser.add_argument("--batch", type=int, default=64, metavar="N", help="pictures per batch (%(default)s)")
     parser.add_argument("--size", type=int, default=224, metavar="PX", help="image size of the network (%(default)s)")
     step = parser.add_mutually_exclusive_group()
@@ -68,16 +70,16 @@ def main(argv=None):
         args.rate = step_rate(args.depth, args.size, args.batch)
         print(f"{1e6 / args.rate:8.0f} us/picture  training step of a ResNet-{args.depth}", file=sys.stderr if args.json else sys.stdout)
     if args.json:
-        enough = args.rate and speed.enough_workers(timing, args.rate)
+        enough = args.rate and speed.enough_workers(timing, args.rate, cpu_cores())
         print(json.dumps({**timing._asdict(), "worker": timing.worker, "rate": timing.rate, "enough_workers": enough}))
         return
     print(f"JPEG decoding: {describe()}")
     for value, what in ((timing.read_disk_wall, "reading from the storage, wall, one file at a time"), (timing.read, "reading from memory"),
                         (timing.decode, "decoding"), (timing.augment, "resizing and colours"), (timing.worker, "a worker, all together"),
                         (timing.hand_over, "hand-over, in the training process"),
-                        (timing.together_wall, f"wall with {timing.workers} workers")):
+                        (timing.together_wall, f"wall with {timing.workers} worker(s) at once, as training sees it")):
         print(f"{value:8.0f} us/picture  {what}")
-    print("\n".join(speed.explain(timing, args.rate, os.cpu_count())))
+    print("\n".join(speed.explain(timing, args.rate, cpu_cores())))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 CPU times are for one picture and one core; they add up to what a worker spends. Reading is also timed from the disk
 itself, because a store that cannot be read fast enough is not helped by more workers.
 """
+import collections
 import itertools
 import os
 import time
@@ -18,6 +19,8 @@ from webvision.errors import DataError
 
 HEADROOM = 1.25             # a loader this much faster than the step keeps it waiting below 2% of the time
 _WARM_UP = 2                # batches before the clock starts
+_HELD = 6                   # batches that training holds while it takes the next: what is handed over then may have to be copied
+_CROWDED = 1.3              # workers this much slower together than alone are worth a word
 
 
 class Timing(NamedTuple):
@@ -118,15 +121,14 @@ def _build(names, root, view, batch):
 def _together(index, order, root, view, *, batch, workers, pictures):
     """(wall us per picture with `workers` processes, CPU us of this process per picture)."""
     loader = TrainBatches(index, order, root, view, batch=batch, workers=workers)
+    held = collections.deque(maxlen=_HELD)
     try:
         flow = iter(loader)
         # What the workers built ahead while nobody waited must not count: as many batches again are taken first.
-        for _ in itertools.islice(flow, _WARM_UP + 3 * workers):
-            pass
+        held.extend(itertools.islice(flow, _WARM_UP + _HELD + 3 * workers))
         count = max(8, pictures // batch, 4 * workers)
         wall, cpu = time.monotonic(), time.process_time()
-        for _ in itertools.islice(flow, count):
-            pass
+        held.extend(itertools.islice(flow, count))
         return _per(time.monotonic() - wall, count * batch), _per(time.process_time() - cpu, count * batch)
     finally:
         loader.close()
@@ -134,29 +136,60 @@ def _together(index, order, root, view, *, batch, workers, pictures):
 
 def explain(timing, rate, cores):
     """Sentences: what is slowest, and how many workers are enough for a step that takes `rate` pictures a second."""
-    parts = {"decoding": timing.decode, "resizing and colours": timing.augment, "reading files": timing.read}
-    largest = max(parts, key=parts.get)
-    said = [f"A worker spends {timing.worker:.0f} us on a picture, most of it {largest} ({parts[largest] / timing.worker:.0%})."]
-    if timing.read_disk_wall > 4 * timing.worker:
-        said.append(f"The storage is slow: {timing.read_disk_wall / 1000:.1f} ms a file, one at a time. More workers read side by "
-                    "side; a local copy or utils/shrink.py helps more.")
+    said = [*_describe_worker(timing), *_describe_together(timing, cores)]
     if timing.damaged:
         said.append(f"{timing.damaged} of the pictures looked at cannot be read; utils/check.py --decode names them.")
     if rate is None:
-        said.append(f"{timing.workers} workers feed {timing.rate:.0f} pictures/s. Say what your GPUs take with --rate: it is the "
-                    "images/s that training prints with --fake.")
+        said.append(f"{_workers(timing.workers)} {timing.rate:.0f} pictures/s. Say what your GPUs take with --rate, the "
+                    "images/s that training prints with --fake, or have a step measured: --depth 50.")
         return said
-    enough = enough_workers(timing, rate)
-    if timing.rate >= HEADROOM * rate:
-        said.append(f"The loader is not the bottleneck: {timing.workers} workers feed {timing.rate:.0f} pictures/s, the step takes {rate:.0f}.")
-    else:
-        said.append(f"The loader is the bottleneck: {timing.workers} workers feed {timing.rate:.0f} pictures/s, the step takes "
-                    f"{rate:.0f}. {enough} workers would be enough" + (f", more than the {cores} cores here; " if enough > cores else ".")
-                    + ("utils/shrink.py makes the pictures cheaper." if enough > cores else ""))
-    said.append(f"Enough for {rate:.0f} pictures/s: --workers {enough}.")
+    enough = enough_workers(timing, rate, cores)
+    feeds = f"{_workers(timing.workers)} {timing.rate:.0f} pictures/s, the step takes {rate:.0f}"
+    match bottleneck(timing, rate):
+        case "step":
+            said.append(f"The step is the bottleneck, not the loader: {feeds}. It will not wait for data.")
+        case "hand-over":
+            said.append(f"The hand-over is the bottleneck: the training process passes on {1e6 / timing.hand_over:.0f} pictures/s, the "
+                        f"step takes {rate:.0f}. More workers do not help; a smaller --size does.")
+        case "loader":
+            said.append(f"The loader is the bottleneck: {feeds}. {enough} would be enough"
+                        + (f", more than the {cores} cores here. utils/shrink.py makes the pictures cheaper." if enough > cores else "."))
+    said.append(f"Enough for {rate:.0f} pictures/s: --workers {enough}" + (", on as many cores." if enough > cores else "."))
     return said
 
 
-def enough_workers(timing, rate):
-    """Workers for `rate` pictures a second with some headroom, each at this machine's speed."""
-    return max(1, int(np.ceil(HEADROOM * rate * timing.worker / 1e6)))
+def _workers(count):
+    return f"{count} worker{' feeds' if count == 1 else 's feed'}"
+
+
+def _describe_worker(timing):
+    parts = {"decoding": timing.decode, "resizing and colours": timing.augment, "reading files": timing.read}
+    largest = max(parts, key=parts.get)
+    yield f"A worker spends {timing.worker:.0f} us on a picture, most of it {largest} ({parts[largest] / timing.worker:.0%})."
+    if timing.read_disk_wall > 4 * timing.worker:
+        yield (f"The storage is slow: {timing.read_disk_wall / 1000:.1f} ms a file, one at a time. More workers read side by "
+               "side; a local copy or utils/shrink.py helps more.")
+
+
+def _describe_together(timing, cores):
+    each = _each(timing, cores)
+    if each > _CROWDED * timing.worker:
+        yield (f"{timing.workers} at once, each takes {each:.0f} us: they share the cores with each other (hyper-threads, memory) "
+               "or with other programs.")
+
+
+def bottleneck(timing, rate):
+    """What keeps a step of `rate` pictures a second from more: 'step', 'loader' or 'hand-over'."""
+    if min(timing.rate, 1e6 / timing.hand_over) >= HEADROOM * rate:
+        return "step"
+    return "loader" if timing.rate < 1e6 / timing.hand_over else "hand-over"
+
+
+def _each(timing, cores):
+    """Microseconds in which one of the workers, at work together, builds a picture."""
+    return timing.together_wall * min(timing.workers, cores)
+
+
+def enough_workers(timing, rate, cores):
+    """Workers for `rate` pictures a second with some headroom, each as fast as those tried together were."""
+    return max(1, int(np.ceil(HEADROOM * rate * _each(timing, cores) / 1e6)))
