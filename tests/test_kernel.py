@@ -46,7 +46,7 @@ SMALL_SET = [f"{number}.jpg" for number in range(40)] + ["grey.jpg"]
 def test_resized_and_mirrored_as_opencv_does_within_one_level(folder, size):
     fast, slow = both(folder, SMALL_SET, Augmentation(image_size=size, colours=False))
     off = np.abs(fast.images.astype(int) - slow.images)
-    assert off.max() <= 1 and (off > 0).mean() < 0.002
+    assert off.max() <= 1 and (off > 0).mean() < 0.004
     assert (fast.source == slow.source).all() and not fast.status.any()
 
 

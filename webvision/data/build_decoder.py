@@ -1,4 +1,4 @@
-"""Compile decode_window.c and view_batch.c where a C compiler and libjpeg-turbo's headers are; part of `make setup`, and never its failure.
+"""Compile the C files of this folder where a C compiler and libjpeg-turbo's headers are; part of `make setup`, and never its failure.
 
     python -m webvision.data.build_decoder
 
@@ -14,7 +14,7 @@ import tempfile
 from webvision.data import decode
 
 _SOURCES = [os.path.join(os.path.dirname(os.path.abspath(__file__)), name) for name in
-            ("decode_window.c", "view_batch.c", "view_avx512.c")]
+            ("decode_window.c", "view_batch.c", "view_avx2.c", "view_avx512.c")]
 _FLAGS = ["-O3", "-fno-math-errno", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall"]
 
 

@@ -15,6 +15,7 @@
 #include "decode_window.h"
 
 #define MARGIN 2                /* fancy upsampling looks one chroma sample to each side: 2 px make a window exact */
+#define UNALIGNED 8             /* libjpeg-turbo writes aligned rows past the caches, and whoever reads them next waits for memory */
 #define MAX_SCANS 500           /* a progressive file of 64 KB can hold thousands of scans over 64 Mpx each */
 EXPORT int wv_version(void) { return WV_VERSION; }
 
@@ -48,12 +49,62 @@ static void on_progress(j_common_ptr info) {
     }
 }
 
+static void reject(j_decompress_ptr info, const char *why) {
+    watch_t *watch = (watch_t *)info->err;
+    snprintf(watch->message, WV_MESSAGE, "%s", why);
+    longjmp(watch->escape, 1);
+}
+
+/* Read the header and begin, at `scale`; the header must tell the size that the caller was told. */
+static void start(j_decompress_ptr info, const uint8_t *data, size_t size, const int32_t *picture, int scale) {
+    jpeg_mem_src(info, (unsigned char *)data, size);
+    jpeg_read_header(info, TRUE);
+    if ((int32_t)info->image_width != picture[0] || (int32_t)info->image_height != picture[1])
+        reject(info, "two headers of different sizes");
+    info->out_color_space = JCS_EXT_BGR;
+    info->scale_num = 1;
+    info->scale_denom = scale;
+    jpeg_start_decompress(info);
+}
+
+/* Hand the rows of `box` to `sink`, decoding a margin at its sides. */
+static void read_window(j_decompress_ptr info, const int32_t *box, const sink_t *sink) {
+    const int32_t x = box[0], y = box[1], w = box[2], h = box[3];
+    if (x < 0 || y < 0 || w < 1 || h < 1 || (int64_t)x + w > info->output_width || (int64_t)y + h > info->output_height)
+        reject(info, "a window outside the picture");
+    JDIMENSION left = x > MARGIN ? x - MARGIN : 0, right = x + w + MARGIN, width;
+    if (right > info->output_width)
+        right = info->output_width;
+    width = right - left;
+    if (width < info->output_width)
+        jpeg_crop_scanline(info, &left, &width);        /* moves left to a block's edge */
+    else
+        left = 0;
+    JSAMPARRAY rows = info->mem->alloc_sarray((j_common_ptr)info, JPOOL_IMAGE, UNALIGNED + width * 3 + WV_SLACK, WV_STRIP);
+    uint8_t *shown[WV_STRIP];
+    for (int i = 0; i < WV_STRIP; i++) {
+        rows[i] += UNALIGNED;
+        shown[i] = rows[i] + (size_t)(x - left) * 3;
+    }
+    if (y > 0)
+        jpeg_skip_scanlines(info, y);
+    for (int32_t row = 0; row < h;) {
+        int wanted = h - row < WV_STRIP ? h - row : WV_STRIP, have = 0;
+        while (have < wanted) {
+            int got = jpeg_read_scanlines(info, rows + have, wanted - have);
+            if (got <= 0)
+                reject(info, "the decoder stopped");
+            have += got;
+        }
+        sink->take(sink->whose, shown, row, wanted);
+        row += wanted;
+    }
+}
+
 int wv_decode_window(const uint8_t *data, size_t size, const int32_t *picture, int scale, const int32_t *box, int tolerant,
-                     window_t *window, char *message) {
+                     const sink_t *sink, char *message) {
     struct jpeg_decompress_struct info;
     watch_t watch;
-    const int32_t x = box[0], y = box[1], w = box[2], h = box[3];
-    JSAMPROW rows[8];
 
     info.err = jpeg_std_error(&watch.base);
     watch.base.error_exit = fail;
@@ -62,75 +113,29 @@ int wv_decode_window(const uint8_t *data, size_t size, const int32_t *picture, i
     watch.message = message;
     if (setjmp(watch.escape)) {
         jpeg_destroy_decompress(&info);
-        free(window->owned);
-        window->owned = NULL;
         return 1;
     }
     jpeg_create_decompress(&info);
     watch.progress.progress_monitor = on_progress;
     info.progress = &watch.progress;
-    jpeg_mem_src(&info, (unsigned char *)data, size);
-    jpeg_read_header(&info, TRUE);
-    if ((int32_t)info.image_width != picture[0] || (int32_t)info.image_height != picture[1]) {
-        snprintf(message, WV_MESSAGE, "two headers of different sizes");
-        longjmp(watch.escape, 1);
-    }
-    info.out_color_space = JCS_EXT_BGR;
-    info.scale_num = 1;
-    info.scale_denom = scale;
-    jpeg_start_decompress(&info);
-    if (x < 0 || y < 0 || w < 1 || h < 1 || (int64_t)x + w > info.output_width || (int64_t)y + h > info.output_height) {
-        snprintf(message, WV_MESSAGE, "a window outside the picture");
-        longjmp(watch.escape, 1);
-    }
-    JDIMENSION left = x > MARGIN ? x - MARGIN : 0, right = x + w + MARGIN, width;
-    if (right > info.output_width)
-        right = info.output_width;
-    width = right - left;
-    if (width < info.output_width)
-        jpeg_crop_scanline(&info, &left, &width);       /* moves left to a block's edge */
-    else
-        left = 0;
-    if (window->memory && width != (JDIMENSION)w) {     /* the caller's memory holds the window without margins */
-        snprintf(message, WV_MESSAGE, "no room for a margin");
-        longjmp(watch.escape, 1);
-    }
-    window->stride = (size_t)width * 3;
-    if (!window->memory)
-        window->memory = window->owned = malloc(window->stride * h + WV_SLACK);
-    if (!window->memory) {
-        snprintf(message, WV_MESSAGE, "out of memory");
-        longjmp(watch.escape, 1);
-    }
-    window->pixels = window->memory + (size_t)(x - left) * 3;
-    if (y > 0)
-        jpeg_skip_scanlines(&info, y);
-    for (int32_t row = 0; row < h;) {
-        int wanted = h - row < 8 ? h - row : 8;
-        for (int i = 0; i < wanted; i++)
-            rows[i] = window->memory + window->stride * (row + i);
-        int got = jpeg_read_scanlines(&info, rows, wanted);
-        if (got <= 0) {
-            snprintf(message, WV_MESSAGE, "the decoder stopped");
-            longjmp(watch.escape, 1);
-        }
-        row += got;
-    }
+    start(&info, data, size, picture, scale);
+    read_window(&info, box, sink);
     jpeg_destroy_decompress(&info);
     return 0;
 }
 
+typedef struct { uint8_t *pixels; size_t stride; } copy_t;
+
+static void copy_rows(void *whose, uint8_t *const *rows, int first, int count) {
+    const copy_t *copy = whose;
+    for (int i = 0; i < count; i++)
+        memcpy(copy->pixels + copy->stride * (first + i), rows[i], copy->stride);
+}
+
 EXPORT int wv_decode(const uint8_t *data, size_t size, const int32_t *picture, int scale, const int32_t *box, int tolerant,
                      uint8_t *out, char *message) {
-    /* A window as wide as the picture has no margins and goes straight to `out`. */
-    int whole_rows = box[0] == 0 && scale > 0 && box[2] == (picture[0] + scale - 1) / scale;
-    window_t window = {whole_rows ? out : NULL, NULL, NULL, 0};
+    copy_t copy = {out, (size_t)box[2] * 3};
+    const sink_t sink = {copy_rows, &copy};
     message[0] = 0;
-    if (wv_decode_window(data, size, picture, scale, box, tolerant, &window, message))
-        return 1;
-    if (!whole_rows)
-        for (int32_t row = 0; row < box[3]; row++)
-            memcpy(out + (size_t)row * box[2] * 3, window.pixels + row * window.stride, (size_t)box[2] * 3);
-    free(window.owned);
-    return 0;
+    return wv_decode_window(data, size, picture, scale, box, tolerant, &sink, message);
 }

@@ -1,10 +1,10 @@
 /* A whole training batch in one call: window decode, bicubic resize, mirror, colour matrix.
  *
- * Python's and OpenCV's share of a picture (about 100 us of 300) becomes about 45, and threads stop waiting for the
- * interpreter's lock. The arithmetic is that of OpenCV's INTER_CUBIC (a = -0.75, edges repeated) and cv2.transform;
- * a column's weights are rounded to 1/14000, which moves four values in ten thousand by one level. (OpenCV's own two
- * ways, with and without Intel's IPP, differ in three hundred.) AVX-512, where it is, gives the same bytes.
- * Needs AVX2; elsewhere builder.py goes picture by picture through OpenCV.
+ * Python's and OpenCV's share of a picture (about 100 us of 300) becomes about 35, and threads stop waiting for the
+ * interpreter's lock. A picture's rows are resized while they are decoded, a strip at a time, and never lie in memory as a
+ * whole. The arithmetic is that of OpenCV's INTER_CUBIC (a = -0.75, edges repeated) and cv2.transform, with weights in 13
+ * and 14 bits (OpenCV: 11): two values in a thousand are one level off. OpenCV's own two ways, with and without Intel's
+ * IPP, differ in thirty. Needs AVX2; elsewhere builder.py goes picture by picture through OpenCV.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -27,6 +27,9 @@ EXPORT int wv_kernel(void) {
 
 /* For tests: use no higher level than `level`. */
 EXPORT void wv_use(int level) { highest = level; }
+
+/* Where an output column or row comes from: four inputs from `first` on, and their weights. */
+typedef struct { int32_t first; float weight[4]; } tap_t;
 
 static void cubic(float x, float *c) {
     const float a = -0.75f;
@@ -57,96 +60,89 @@ static void find_taps(tap_t *taps, int length, int resized, int start, int count
     }
 }
 
-/* One input row, interleaved BGR bytes, to three planes of exact sums, WEIGHT_ONE to a level, as floats. */
-AVX2 static void resize_row(const work_t *work, const uint8_t *row, float *out) {
-    const __m128i split = _mm_setr_epi8(0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, -1, -1, -1, -1);
-    const int columns = work->columns;
-    for (int x = 0; x < columns; x += 8) {
-        __m256i sum[8];
-        for (int i = 0; i < 8; i++) {       /* B01 B23 G01 G23 | R01 R23 0 0 */
-            __m128i four = _mm_loadu_si128((const __m128i *)(row + work->offset[x + i]));
-            sum[i] = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm_shuffle_epi8(four, split)), work->weight[x + i]);
-        }
-        __m256 pair[4];                     /* B G B G | R 0 R 0 */
-        for (int i = 0; i < 4; i++)
-            pair[i] = _mm256_castsi256_ps(_mm256_hadd_epi32(sum[2 * i], sum[2 * i + 1]));
-        __m256 blue_red[2], green[2];
-        for (int i = 0; i < 2; i++) {
-            blue_red[i] = _mm256_shuffle_ps(pair[2 * i], pair[2 * i + 1], 0x88);
-            green[i] = _mm256_shuffle_ps(pair[2 * i], pair[2 * i + 1], 0xDD);
-        }
-        __m256 plane[3] = {_mm256_permute2f128_ps(blue_red[0], blue_red[1], 0x20), _mm256_permute2f128_ps(green[0], green[1], 0x20),
-                           _mm256_permute2f128_ps(blue_red[0], blue_red[1], 0x31)};
-        for (int i = 0; i < 3; i++)
-            _mm256_storeu_ps(out + i * columns + x, _mm256_cvtepi32_ps(_mm256_castps_si256(plane[i])));
+/* `weight` in whole numbers that add up to `one`, so that a flat picture stays flat. */
+static void whole_weights(const float *weight, int one, int16_t *whole) {
+    int sum = 0, largest = 0;
+    for (int k = 0; k < 4; k++) {
+        whole[k] = (int16_t)lrintf(weight[k] * one);
+        sum += whole[k];
+        if (weight[k] > weight[largest])
+            largest = k;
     }
+    whole[largest] += one - sum;
 }
 
-/* Four resized rows to one of bytes, three planes; adds each plane's sum to `sums`. */
-AVX2 static void blend_rows(const work_t *work, float *const *in, const float *weight, uint8_t *out, uint64_t *sums) {
-    const __m256i in_order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    __m256 w[4];
-    for (int k = 0; k < 4; k++)
-        w[k] = _mm256_set1_ps(weight[k] * (1.f / WEIGHT_ONE));
-    for (int plane = 0; plane < 3; plane++) {
-        __m256i total = _mm256_setzero_si256();
-        for (int x = plane * work->columns; x < (plane + 1) * work->columns; x += 32) {
-            __m256i whole[4];
-            for (int i = 0; i < 4; i++) {
-                __m256 sum = _mm256_mul_ps(w[3], _mm256_loadu_ps(in[3] + x + 8 * i));
-                for (int k = 2; k >= 0; k--)
-                    sum = _mm256_fmadd_ps(w[k], _mm256_loadu_ps(in[k] + x + 8 * i), sum);
-                whole[i] = _mm256_cvtps_epi32(sum);
-            }
-            __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(whole[0], whole[1]), _mm256_packs_epi32(whole[2], whole[3]));
-            bytes = _mm256_permutevar8x32_epi32(bytes, in_order);
-            _mm256_storeu_si256((__m256i *)(out + x), bytes);
-            total = _mm256_add_epi64(total, _mm256_sad_epu8(bytes, _mm256_setzero_si256()));
+/* The tables of the first pass. AVX2: a column's four weights for each of three channels, 16 bits each. AVX-512: for
+ * sixteen columns four vectors of high bytes, four of low bytes; lane l of vector i is column 4 l + i. Columns beyond the
+ * picture weigh nothing: their numbers stay the zeros of the allocation. */
+static void fill_tables(work_t *work, const tap_t *taps, int left) {
+    const int wide = work->passes == &wv_avx512;
+    for (int x = 0; x < work->size; x++) {
+        int16_t whole[4];
+        uint8_t high[4], low[4];
+        work->offset[x] = 3 * (taps[x].first - left);
+        whole_weights(taps[x].weight, 1 << ACROSS_BITS, whole);
+        for (int k = 0; k < 4; k++) {
+            high[k] = (uint8_t)((whole[k] + 64) >> 7);
+            low[k] = (uint8_t)(whole[k] - (int8_t)high[k] * 128);
         }
-        sums[plane] += (uint64_t)_mm256_extract_epi64(total, 0) + _mm256_extract_epi64(total, 1)
-                     + _mm256_extract_epi64(total, 2) + _mm256_extract_epi64(total, 3);
-    }
-}
-
-AVX2 static inline __m256 eight(const uint8_t *bytes) {
-    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)bytes)));
-}
-
-/* The planes, each pixel through `matrix` (3 x 4, or NULL), interleaved into `out`. */
-AVX2 static void write_picture(const work_t *work, const float *matrix, uint8_t *out) {
-    const int size = work->size, columns = work->columns;
-    for (int y = 0; y < size; y++) {
-        const uint8_t *planes = work->planes + (size_t)y * 3 * columns;
-        uint8_t *row = out + (size_t)y * size * 3;
-        for (int x = 0; x < size; x += 16) {
-            __m128i result[3];
-            if (matrix) {
-                __m256 low[3], high[3];
-                for (int c = 0; c < 3; c++) {
-                    low[c] = eight(planes + c * columns + x);
-                    high[c] = eight(planes + c * columns + x + 8);
-                }
-                for (int c = 0; c < 3; c++) {
-                    __m256 sum_low = _mm256_set1_ps(matrix[4 * c + 3]), sum_high = sum_low;
-                    for (int k = 0; k < 3; k++) {
-                        __m256 factor = _mm256_set1_ps(matrix[4 * c + k]);
-                        sum_low = _mm256_fmadd_ps(factor, low[k], sum_low);
-                        sum_high = _mm256_fmadd_ps(factor, high[k], sum_high);
-                    }
-                    __m256i words = _mm256_permute4x64_epi64(
-                        _mm256_packs_epi32(_mm256_cvtps_epi32(sum_low), _mm256_cvtps_epi32(sum_high)), 0xD8);
-                    result[c] = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-                }
+        for (int channel = 0; channel < 3; channel++) {
+            uint8_t *lane = work->weight + x / 16 * 512 + x % 4 * 64 + x % 16 / 4 * 16 + 4 * channel;
+            if (wide) {
+                memcpy(lane, high, 4);
+                memcpy(lane + 256, low, 4);
             } else {
-                for (int c = 0; c < 3; c++)
-                    result[c] = _mm_loadu_si128((const __m128i *)(planes + c * columns + x));
+                memcpy(work->weight + 32 * x + 8 * channel, whole, 8);
             }
-            put_pixels(result, row, x, size);
         }
     }
 }
 
-static const passes_t wv_avx2 = {resize_row, blend_rows, write_picture};
+/* The table of the second pass; inputs are counted from `top`. */
+static void fill_blends(work_t *work, const tap_t *taps, int top) {
+    for (int y = 0; y < work->size; y++) {
+        blend_t *blend = &work->blends[y];
+        int first = taps[y].first - top;
+        memset(blend, 0, sizeof *blend);
+        blend->first = first / 2;
+        blend->last = (first + 3) / 2;
+        whole_weights(taps[y].weight, 1 << DOWN_BITS, blend->weight + first % 2);
+    }
+}
+
+/* Resize the rows of a strip, and complete what they complete. */
+static void take_rows(void *whose, uint8_t *const *rows, int first, int count) {
+    work_t *work = whose;
+    for (int i = 0; i < count && work->done < work->size; i += 2) {
+        int pair = (first + i) / 2;
+        if (pair < work->blends[work->done].first)
+            continue;
+        /* A last row without a neighbour is its own: it weighs nothing there. */
+        work->passes->resize_pair(work, rows[i], rows[i + 1 < count ? i + 1 : i], pair_of(work, pair));
+        for (; work->done < work->size && work->blends[work->done].last == pair; work->done++)
+            work->passes->blend_rows(work, work->done);
+    }
+}
+
+/* Decode what `task` needs, resize it into work->planes, and sum up the planes; 0 when done. */
+static int resize_picture(work_t *work, tap_t *taps, const uint8_t *data, size_t bytes, const int32_t *task, int tolerant) {
+    const int size = work->size;
+    char message[WV_MESSAGE];
+    if (task[WIDTH] < 4 || task[HEIGHT] < 4 || task[RESIZED_WIDTH] < 1 || task[RESIZED_HEIGHT] < 1)
+        return 1;
+    find_taps(taps, task[WIDTH], task[RESIZED_WIDTH], task[LEFT], size, task[FLIP]);
+    int left = taps[task[FLIP] ? size - 1 : 0].first, right = taps[task[FLIP] ? 0 : size - 1].first + 4;
+    fill_tables(work, taps, left);
+    find_taps(taps, task[HEIGHT], task[RESIZED_HEIGHT], task[TOP], size, 0);
+    int top = taps[0].first, bottom = taps[size - 1].first + 4;
+    fill_blends(work, taps, top);
+    const int32_t box[4] = {task[X] + left, task[Y] + top, right - left, bottom - top};
+    const sink_t sink = {take_rows, work};
+    work->done = 0;
+    memset(work->sums, 0, sizeof work->sums);
+    return wv_decode_window(data, bytes, task + PICTURE_WIDTH, task[SCALE], box, tolerant, &sink, message)
+        || work->done < size;
+}
 
 /* matrix = linear | of_mean * mean + offset, from `colour` (linear 9, of_mean 9, offset 3). */
 static void complete_matrix(const double *colour, const uint64_t *sums, double pixels, float *matrix) {
@@ -160,73 +156,26 @@ static void complete_matrix(const double *colour, const uint64_t *sums, double p
     }
 }
 
-/* `weight` in whole numbers that add up to WEIGHT_ONE, so that a flat picture stays flat. */
-static void whole_weights(const float *weight, int16_t *whole) {
-    int sum = 0, largest = 0;
-    for (int k = 0; k < 4; k++) {
-        whole[k] = (int16_t)lrintf(weight[k] * WEIGHT_ONE);
-        sum += whole[k];
-        if (weight[k] > weight[largest])
-            largest = k;
+/* Memory for pictures of `size`, zeroed; 0 if there is none. */
+static int open_work(work_t *work, tap_t **taps, int size) {
+    const size_t columns = (size + 31) / 32 * 32;
+    /* One block: what follows begins on cache lines, since `columns` is a multiple of 32. */
+    const size_t parts[] = {32 * columns, 4 * 3 * PAIRS * columns, 3 * columns * size, 4 * columns, sizeof(blend_t) * columns,
+                            sizeof(tap_t) * columns};
+    size_t bytes = 0, at[6];
+    for (int i = 0; i < 6; i++) {
+        at[i] = bytes;
+        bytes += (parts[i] + 63) / 64 * 64;
     }
-    whole[largest] += WEIGHT_ONE - sum;
-}
-
-/* The tables of the first pass from work->across. AVX2: a column's four weights for each of three channels, 16 bits each.
- * AVX-512: for sixteen columns four vectors of high bytes, four of low bytes; lane l of vector i is column 4 l + i.
- * Columns beyond the picture weigh nothing: their numbers stay the zeros of the allocation. */
-static void fill_tables(work_t *work, int left, int wide) {
-    for (int x = 0; x < work->size; x++) {
-        int16_t whole[4];
-        uint8_t high[4], low[4], *weight = (uint8_t *)work->weight;
-        work->offset[x] = 3 * (work->across[x].first - left);
-        whole_weights(work->across[x].weight, whole);
-        for (int k = 0; k < 4; k++) {
-            high[k] = (uint8_t)((whole[k] + 64) >> 7);
-            low[k] = (uint8_t)(whole[k] - (int8_t)high[k] * 128);
-        }
-        for (int channel = 0; channel < 3; channel++) {
-            uint8_t *lane = weight + x / 16 * 512 + x % 4 * 64 + x % 16 / 4 * 16 + 4 * channel;
-            if (wide) {
-                memcpy(lane, high, 4);
-                memcpy(lane + 256, low, 4);
-            } else {
-                memcpy(weight + 32 * x + 8 * channel, whole, 8);
-            }
-        }
-    }
-}
-
-/* Decode what `task` needs, resize it into work->planes, and sum up the planes; 0 when done. */
-static int resize_picture(work_t *work, const passes_t *passes, const uint8_t *data, size_t bytes,
-                          const int32_t *task, int tolerant, uint64_t *sums) {
-    const int size = work->size, columns = work->columns;
-    if (task[WIDTH] < 4 || task[HEIGHT] < 4 || task[RESIZED_WIDTH] < 1 || task[RESIZED_HEIGHT] < 1)
-        return 1;
-    find_taps(work->across, task[WIDTH], task[RESIZED_WIDTH], task[LEFT], size, task[FLIP]);
-    find_taps(work->down, task[HEIGHT], task[RESIZED_HEIGHT], task[TOP], size, 0);
-    int left = work->across[task[FLIP] ? size - 1 : 0].first, right = work->across[task[FLIP] ? 0 : size - 1].first + 4;
-    int top = work->down[0].first, bottom = work->down[size - 1].first + 4;
-    const int32_t box[4] = {task[X] + left, task[Y] + top, right - left, bottom - top};
-    fill_tables(work, left, passes == &wv_avx512);
-    window_t window = {NULL, NULL, NULL, 0};
-    if (wv_decode_window(data, bytes, task + PICTURE_WIDTH, task[SCALE], box, tolerant, &window, work->message))
-        return 1;
-    int32_t held[4] = {-1, -1, -1, -1};
-    for (int y = 0; y < size; y++) {
-        float *rows[4];
-        for (int k = 0; k < 4; k++) {
-            int32_t input = work->down[y].first - top + k;
-            rows[k] = work->rows + (size_t)(input & 3) * 3 * columns;
-            if (held[input & 3] != input) {
-                passes->resize_row(work, window.pixels + window.stride * input, rows[k]);
-                held[input & 3] = input;
-            }
-        }
-        passes->blend_rows(work, rows, work->down[y].weight, work->planes + (size_t)y * 3 * columns, sums);
-    }
-    free(window.owned);
-    return 0;
+    uint8_t *block = aligned_alloc(64, bytes);
+    if (!block)
+        return 0;
+    memset(block, 0, at[2]);
+    memset(block + at[3], 0, parts[3]);
+    *work = (work_t){size, (int)columns, wv_kernel() == 2 ? &wv_avx512 : &wv_avx2, (int32_t *)(block + at[3]), block + at[0],
+                     (blend_t *)(block + at[4]), (int32_t *)(block + at[1]), block + at[2], 0, {0, 0, 0}};
+    *taps = (tap_t *)(block + at[5]);
+    return 1;
 }
 
 /* Build `count` pictures of size x size. tasks: FIELDS numbers each; data, bytes: the file of each. colours: 21 numbers a
@@ -234,42 +183,27 @@ static int resize_picture(work_t *work, const passes_t *passes, const uint8_t *d
  * applied but written there. failed: 1 where the caller must look itself. beat: progress, counted up; beat[2] = ROW. */
 EXPORT int wv_batch(int count, const int32_t *tasks, const uint8_t *const *data, const int64_t *bytes, const double *colours,
                     int size, int tolerant, uint8_t *out, float *matrices, uint8_t *failed, int64_t *beat) {
-    char message[WV_MESSAGE];
-    const int columns = (size + 31) / 32 * 32;
-    const passes_t *passes = wv_kernel() == 2 ? &wv_avx512 : &wv_avx2;
-    if (size < 1 || size > MAX_SIZE || !wv_kernel())
+    work_t work;
+    tap_t *taps;
+    if (size < 1 || size > MAX_SIZE || !wv_kernel() || !open_work(&work, &taps, size))
         return 1;
-    work_t work = {size, columns, malloc(sizeof(tap_t) * size), malloc(sizeof(tap_t) * size),
-                   malloc(sizeof(int32_t) * columns), aligned_alloc(64, 32 * (size_t)columns),
-                   malloc(sizeof(float) * 12 * columns), malloc((size_t)3 * columns * size), message};
-    int ready = work.across && work.down && work.offset && work.weight && work.rows && work.planes;
-    if (ready) {
-        memset(work.offset, 0, sizeof(int32_t) * columns);
-        memset(work.weight, 0, 32 * (size_t)columns);
-    }
-    for (int i = 0; ready && i < count; i++) {
+    for (int i = 0; i < count; i++) {
         const int32_t *task = tasks + FIELDS * i;
         const int32_t row = task[ROW];
-        uint64_t sums[3] = {0, 0, 0};
         float matrix[12];
         if (beat) {
             ((volatile int64_t *)beat)[2] = row;
             ((volatile int64_t *)beat)[0]++;
         }
-        failed[row] = (uint8_t)resize_picture(&work, passes, data[i], bytes[i], task, tolerant, sums);
+        failed[row] = (uint8_t)resize_picture(&work, taps, data[i], bytes[i], task, tolerant);
         if (failed[row])
             continue;
         if (colours)
-            complete_matrix(colours + 21 * row, sums, (double)size * size, matrices ? matrices + 12 * row : matrix);
-        passes->write_picture(&work, colours && !matrices ? matrix : NULL, out + (size_t)row * size * size * 3);
+            complete_matrix(colours + 21 * row, work.sums, (double)size * size, matrices ? matrices + 12 * row : matrix);
+        work.passes->write_picture(&work, colours && !matrices ? matrix : NULL, out + (size_t)row * size * size * 3);
     }
-    free(work.across);
-    free(work.down);
-    free(work.offset);
-    free(work.weight);
-    free(work.rows);
-    free(work.planes);
-    return !ready;
+    free(work.weight);          /* where the block begins */
+    return 0;
 }
 
 #else

@@ -1,60 +1,65 @@
-/* What view_batch.c and its AVX-512 sibling share. Both give the same bytes: the sums of the first pass are whole numbers. */
+/* What view_batch.c and its two sets of vector passes share. All arithmetic on pixels is in whole numbers until the
+ * colours, so that AVX2 and AVX-512 give the same bytes.
+ *
+ * Resizing: a row's columns are sums of four inputs, weights adding up to 1 << ACROSS_BITS; of such a sum, taken about the
+ * middle level, ROW_BITS bits below the level are kept, in 16 bits. Two rows lie interleaved, because one instruction weighs
+ * and adds two 16-bit neighbours: a row of the result comes from two such pairs, or from three where it starts with the
+ * second row of a pair. */
 #ifndef WV_VIEW_BATCH_H
 #define WV_VIEW_BATCH_H
-#include <immintrin.h>
 #include <stdint.h>
 #include <string.h>
 
-#define AVX2 __attribute__((target("avx2,fma")))
-#define WEIGHT_ONE 14000        /* a column's weights add up to this: at an edge one may be 1.12 of it, and it is split into
-                                   two signed bytes, 128 * high + low; sums of bytes stay below 2^24, exact as floats */
+#define ACROSS_BITS 13          /* at an edge one weight may be 1.12: split into 128 * high + low, both fit signed bytes */
+#define ROW_BITS 7              /* overshoot takes a row to +-177 about the middle: 22,700 of 32,767 */
+#define DOWN_BITS 14
+#define MIDDLE 128
+#define CUT (ACROSS_BITS - ROW_BITS)            /* bits dropped from a column's sum */
+#define SHIFT (ROW_BITS + DOWN_BITS)            /* bits below the level after the second pass */
+/* What the second pass starts from: the middle, half a level to round, and half of what the first pass cut on average. */
+#define BLEND_START ((MIDDLE << SHIFT) + (1 << (SHIFT - 1)) + (1 << (DOWN_BITS - 1)))
+#define PAIRS 4                 /* pairs of rows that are kept: a row of the result needs at most three */
 
-/* Where an output column or row comes from: four inputs from `first` on, and their weights. */
-typedef struct { int32_t first; float weight[4]; } tap_t;
+/* Which pairs a row of the result comes from: `first` to `last`, and two weights for each of three. */
+typedef struct {
+    int32_t first, last;
+    int16_t weight[6];
+} blend_t;
 
-/* Everything one picture needs besides its window; allocated once per batch. `columns` = size rounded up to 32. */
+typedef struct passes passes_t;
+
+/* Everything a picture needs besides its file; allocated once per batch. `columns` = size rounded up to 32. */
 typedef struct {
     int size, columns;
-    tap_t *across, *down;
+    const passes_t *passes;
     int32_t *offset;            /* [columns] byte offset of a column's first input */
-    __m256i *weight;            /* [columns] its weights, four for each channel; or, for AVX-512, high bytes and low bytes */
-    float *rows;                /* [4][3][columns] resized rows, by input row modulo 4 */
+    uint8_t *weight;            /* [columns][32] its weights; see fill_tables */
+    blend_t *blends;            /* [size] */
+    int32_t *pairs;             /* [PAIRS][3][columns] resized rows, by pair modulo PAIRS: the even row in the low half */
     uint8_t *planes;            /* [size][3][columns] the resized picture */
-    char *message;
+    int done;                   /* rows of it that are complete */
+    uint64_t sums[3];           /* of its planes, for the mean */
 } work_t;
 
-/* One way to do the three passes; see view_batch.c for what each does. */
-typedef struct {
-    void (*resize_row)(const work_t *, const uint8_t *, float *);
-    void (*blend_rows)(const work_t *, float *const *, const float *, uint8_t *, uint64_t *);
-    void (*write_picture)(const work_t *, const float *, uint8_t *);
-} passes_t;
+/* One way to do the three passes. */
+struct passes {
+    /* Two input rows, interleaved BGR bytes, to three planes of a pair. */
+    void (*resize_pair)(const work_t *, const uint8_t *even, const uint8_t *odd, int32_t *out);
+    /* Three pairs to one row of bytes, three planes, `row`; adds each plane's sum to work->sums. */
+    void (*blend_rows)(work_t *, int row);
+    /* The planes, each pixel through `matrix` (3 x 4, or NULL), interleaved into `out`. */
+    void (*write_picture)(const work_t *, const float *matrix, uint8_t *out);
+};
 
-extern const passes_t wv_avx512;
+extern const passes_t wv_avx2, wv_avx512;
 
-/* Sixteen pixels of three planes as 48 interleaved bytes. */
-AVX2 static inline void store_pixels(__m128i b, __m128i g, __m128i r, uint8_t *out) {
-    static const int8_t order[9][16] = {
-        {0, -1, -1, 1, -1, -1, 2, -1, -1, 3, -1, -1, 4, -1, -1, 5}, {-1, 0, -1, -1, 1, -1, -1, 2, -1, -1, 3, -1, -1, 4, -1, -1},
-        {-1, -1, 0, -1, -1, 1, -1, -1, 2, -1, -1, 3, -1, -1, 4, -1}, {-1, -1, 6, -1, -1, 7, -1, -1, 8, -1, -1, 9, -1, -1, 10, -1},
-        {5, -1, -1, 6, -1, -1, 7, -1, -1, 8, -1, -1, 9, -1, -1, 10}, {-1, 5, -1, -1, 6, -1, -1, 7, -1, -1, 8, -1, -1, 9, -1, -1},
-        {-1, 11, -1, -1, 12, -1, -1, 13, -1, -1, 14, -1, -1, 15, -1, -1}, {-1, -1, 11, -1, -1, 12, -1, -1, 13, -1, -1, 14, -1, -1, 15, -1},
-        {10, -1, -1, 11, -1, -1, 12, -1, -1, 13, -1, -1, 14, -1, -1, 15}};
-    for (int part = 0; part < 3; part++) {
-        const __m128i *mask = (const __m128i *)order[3 * part];
-        __m128i mixed = _mm_or_si128(_mm_or_si128(_mm_shuffle_epi8(b, _mm_loadu_si128(mask)),
-                                                  _mm_shuffle_epi8(g, _mm_loadu_si128(mask + 1))),
-                                     _mm_shuffle_epi8(r, _mm_loadu_si128(mask + 2)));
-        _mm_storeu_si128((__m128i *)(out + 16 * part), mixed);
-    }
+static inline int32_t *pair_of(const work_t *work, int number) {
+    return work->pairs + (size_t)(number % PAIRS) * 3 * work->columns;
 }
 
-/* Pixels x .. x + 15 of a row of `size`, or what the row has left of them. */
-AVX2 static inline void put_pixels(const __m128i *bgr, uint8_t *row, int x, int size) {
-    uint8_t last[48];
-    uint8_t *out = x + 16 <= size ? row + 3 * x : last;
-    store_pixels(bgr[0], bgr[1], bgr[2], out);
-    if (out == last)
-        memcpy(row + 3 * x, last, 3 * (size - x));
+static inline int32_t two_weights(const blend_t *blend, int pair) {
+    int32_t both;
+    memcpy(&both, blend->weight + 2 * pair, sizeof both);
+    return both;
 }
 #endif
