@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from loader_fixtures import jpeg, picture
+from loader_fixtures import files_are_read_singly, jpeg, picture
 from PIL import Image
 
 from webvision.data import images
@@ -182,6 +182,7 @@ def test_sound_pictures_beside_them_are_sound(judged):
 
 def test_i1_no_permission(data, monkeypatch):
     """Root may read everything, so the refusal is the kernel's in name only."""
+    files_are_read_singly(monkeypatch)
     real = os.open
 
     def refuse(path, *rest, **options):
@@ -250,6 +251,7 @@ def test_i7_a_folder_that_is_gone_stops_training_and_is_told_in_evaluation(data,
 
 def failing_reads(monkeypatch, number, fails):
     """Reads fail with `number` while fails(count of reads so far) says so."""
+    files_are_read_singly(monkeypatch)
     real, reads = images._read, []
 
     def read(*arguments):

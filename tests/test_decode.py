@@ -116,7 +116,7 @@ def test_hostile_bytes_under_the_address_sanitizer(tmp_path):
         pytest.skip("this compiler has no address sanitizer")
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     environment = {**os.environ, "LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0"}
-    done = subprocess.run([sys.executable, "-c", HOSTILE, str(library)], cwd=root, env=environment, capture_output=True,
+    done = subprocess.run([sys.executable, "-c", HOSTILE, str(library), str(tmp_path)], cwd=root, env=environment, capture_output=True,
                           text=True, timeout=120, check=False)
     assert done.returncode == 0 and "ERROR" not in done.stderr, done.stderr[-3000:]
     assert int(done.stdout) > 100       # files that still decoded: the mutations were not all caught by the header
@@ -128,14 +128,16 @@ import numpy as np
 from tests.loader_fixtures import jpeg, picture
 from webvision.data import decode, kernel
 from webvision.data.augment import Augmentation
+from webvision.data.batch_files import Arena, read_singly
 from webvision.data.builder import new_slot
 from webvision.data.image_headers import HeaderError, read_header
+from webvision.data.images import ImagePolicy
 decode.use_library(sys.argv[1])
 draw = np.random.Generator(np.random.Philox(key=9))
 corpus = [jpeg(picture(1, 70, 50), 90, sampling, progressive, restart)
           for sampling in ("420", "444", "411") for progressive in (False, True) for restart in (0, 2)]
 decoded = 0
-batch = []
+paths = []
 for number in range(1500):
     data = bytearray(corpus[number % len(corpus)])
     for _ in range(draw.integers(1, 8)):
@@ -145,11 +147,13 @@ for number in range(1500):
         else:
             del data[at:at + int(draw.integers(1, 30))]
     data = bytes(data)
+    paths.append(f"{sys.argv[2]}/{number}.jpg".encode())
+    with open(paths[-1], "wb") as file:
+        file.write(data)
     try:
         header = read_header(data)
         if not header.plain or header.width * header.height > 1 << 22:
             continue
-        batch.append((data, header))
         scale = int(draw.choice([1, 2, 8]))
         width, height = -(-header.width // scale), -(-header.height // scale)
         wide, high = int(draw.integers(1, width + 1)), int(draw.integers(1, height + 1))
@@ -158,11 +162,15 @@ for number in range(1500):
         decoded += 1
     except (HeaderError, decode.DecodeError):
         pass
-view = Augmentation(image_size=37)
+view, beats, rows = Augmentation(image_size=37), np.zeros(4, np.int64), range(len(paths))
+policy = ImagePolicy(accept_truncated=True, max_pixels=1 << 22)
+together, singly = Arena().read(rows, paths, policy, beats), read_singly(rows, paths, policy, inside=None, beats=beats)
+assert 0 < len(together.rows) < len(singly.rows) and set(together.rows) <= set(singly.rows)
 for level in (2, 1) if kernel.usable(view) else ():
     decode.library().wv_use(level)
     for tolerant in (False, True):
-        slot = new_slot(len(batch), view, "worker")
-        kernel.show(range(len(batch)), *zip(*batch), view.plan(1, 0, len(batch)), slot, tolerant=tolerant, colour_on="worker")
+        for files in (together, singly):
+            slot = new_slot(len(paths), view, "worker")
+            kernel.show(files, view.plan(1, 0, len(paths)), slot, tolerant=tolerant, colour_on="worker")
 print(decoded)
 """

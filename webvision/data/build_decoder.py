@@ -14,7 +14,7 @@ import tempfile
 from webvision.data import decode
 
 _SOURCES = [os.path.join(os.path.dirname(os.path.abspath(__file__)), name) for name in
-            ("decode_window.c", "view_batch.c", "view_avx2.c", "view_avx512.c")]
+            ("decode_window.c", "read_batch.c", "view_batch.c", "view_avx2.c", "view_avx512.c")]
 _FLAGS = ["-O3", "-fno-math-errno", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall"]
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from webvision.data import colour, images, kernel, resample
+from webvision.data.batch_files import Arena, read_singly
 from webvision.data.images import REASONS, ImageError
 from webvision.data.placement import shrink_factor, shrink_region
 from webvision.errors import printable
@@ -58,6 +59,7 @@ class BatchBuilder:
         self._policy = policy
         self._colour_on = colour_on
         self._fast = kernel.usable(view)
+        self._arena = Arena()
 
     def build(self, job, slot, beats=None):
         """Write the batch `job` into `slot`. beats (int64): [0] counts progress, [2] is the position in job.names in work."""
@@ -70,27 +72,21 @@ class BatchBuilder:
 
     def _build_fast(self, job, slot, batch, banned, beats):
         """As many rows as the compiled code takes; returns the others."""
-        rows, files, headers = [], [], []
-        for row in range(job.count):
-            beats[2] = row
-            beats[0] += 1
-            if row in banned:
-                continue
-            try:
-                data = images.read_bytes(self._path(job, row), self._policy, inside=self._inside)
-                header = images.inspect(data, self._policy)
-            except Exception:           # whatever it is, _build_row meets it again, and counts it or names the file
-                continue
-            if header.plain and header.orientation == 1:
-                rows.append(row)
-                files.append(data)
-                headers.append(header)
-        if rows:
-            slot.status[rows], slot.source[rows] = 0, rows
-            failed = kernel.show(rows, files, headers, batch.plan, slot, colour_on=self._colour_on,
-                                 tolerant=self._policy.accept_truncated, beats=beats)
-            rows = set(rows).difference(failed)
-        return [row for row in range(job.count) if row not in rows]
+        files = self._plain_files(job, banned, beats)
+        slot.status[files.rows], slot.source[files.rows] = 0, files.rows
+        failed = kernel.show(files, batch.plan, slot, colour_on=self._colour_on, tolerant=self._policy.accept_truncated,
+                             beats=beats)
+        shown = set(files.rows.tolist()).difference(failed)
+        return [row for row in range(job.count) if row not in shown]
+
+    def _plain_files(self, job, banned, beats):
+        paths = {row: self._path(job, row) for row in range(job.count) if row not in banned}
+        files = self._arena.read(list(paths), list(paths.values()), self._policy, beats)
+        for row in files.rows.tolist():
+            del paths[row]
+        if not paths:
+            return files
+        return files + read_singly(list(paths), list(paths.values()), self._policy, inside=self._inside, beats=beats)
 
     def _path(self, job, position):
         return self._root + b"/" + job.names[position]

@@ -3,8 +3,6 @@
 Only training goes this way: its pixels are within one level of OpenCV's, while evaluation keeps OpenCV's and Pillow's to
 the bit on every machine. Pictures that are no plain, upright JPEG go through the general path, one by one.
 """
-import ctypes
-
 import numpy as np
 
 from webvision.data import decode
@@ -18,33 +16,29 @@ def usable(view):
     return view.resampling == "cubic" and view.shrink and decode.fast_path() and bool(decode.library().wv_kernel())
 
 
-def show(rows, files, headers, plan, slot, *, tolerant, colour_on, beats=None):
-    """Write the pictures `rows` of a batch into `slot`; returns those that could not be, to be looked at one by one.
-
-    files, headers: of each of `rows`, plain JPEGs of orientation 1. `beats`: int64 progress counters, or None.
-    """
-    tasks = _tasks(rows, headers, plan)
+def show(files, plan, slot, *, tolerant, colour_on, beats=None):
+    """Write the pictures `files` (batch_files.Files) of a batch into `slot`; returns the rows of those that could not be, to be
+    looked at one by one. `beats`: int64 progress counters, or None."""
+    tasks = _tasks(files.rows, files.sides, plan)
     failed = np.ones(len(slot.status), np.uint8)
     device = colour_on == "device" and plan.colours is not None
     colours = None if plan.colours is None else np.concatenate(
         [plan.colours.linear.reshape(-1, 9), plan.colours.of_mean.reshape(-1, 9), plan.colours.offset], axis=1)
-    lengths = np.fromiter(map(len, files), np.int64, len(files))
     decode.library().wv_batch(
-        len(rows), tasks.ctypes.data, (ctypes.c_char_p * len(files))(*files), lengths.ctypes.data,
+        len(tasks), tasks.ctypes.data, files.addresses.ctypes.data, files.lengths.ctypes.data,
         None if colours is None else colours.ctypes.data, slot.images.shape[1], tolerant, slot.images.ctypes.data,
         slot.matrices.ctypes.data if device else None, failed.ctypes.data, None if beats is None else beats.ctypes.data)
-    return [row for row in rows if failed[row]]
+    return files.rows[failed[files.rows] != 0].tolist()
 
 
-def _tasks(rows, headers, plan):
-    sizes = np.array([(header.width, header.height) for header in headers], np.int32)
-    placed = plan.place(sizes[:, 0], sizes[:, 1], rows)
+def _tasks(rows, sides, plan):
+    placed = plan.place(sides[:, 0], sides[:, 1], rows)
     tasks = np.empty((len(rows), _FIELDS), np.int32)
-    tasks[:, 0], tasks[:, 1:3], tasks[:, 3] = rows, sizes, 1
+    tasks[:, 0], tasks[:, 1:3], tasks[:, 3] = rows, sides, 1
     tasks[:, 4:12] = placed
     tasks[:, 12] = plan.flips[rows]
     for index in np.flatnonzero((placed[:, 2:4] >= 2 * placed[:, 4:6]).all(axis=1)):
-        region, picture = placed[index, :4].tolist(), sizes[index].tolist()
+        region, picture = placed[index, :4].tolist(), sides[index].tolist()
         tasks[index, 3] = shrink_factor(*region[2:], *placed[index, 4:6].tolist())
         tasks[index, 4:8] = shrink_region(region, int(tasks[index, 3]), picture)
     return tasks
