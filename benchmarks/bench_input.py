@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Compare input pipelines: CPU time per picture and wall time, side by side, interleaved.
 
-Every candidate runs in processes of its own; in each round each of them delivers the same number of batches, and the CPU
-time of its whole process tree is taken from /proc. The table holds medians over the rounds. "limit" is a C loop that only
-reads the files and decodes the same random crops' windows.
+Every candidate runs in processes of its own; in each round each of them delivers batches for the same time, and the CPU time
+of its whole process tree is taken from /proc. (For the same number of batches, ours would work for a quarter of a second, of
+which the first tenth finds cold caches and a processor that was asleep: 15% more a picture than after three seconds.) The
+table holds medians over the rounds. "limit" is a C loop that only reads the files and decodes the same random crops' windows.
 
 FFCV, DALI, torch with Pillow, and grain are measured where they are installed: beside the project, or in the Python that
 --extras-python names, which needs nothing of ours (grain apart). Such a Python on Debian 12, where FFCV is compiled:
@@ -46,7 +47,7 @@ def parse_args(argv=None):
                         help="where the sets are made, once (%(default)s)")
     parser.add_argument("--count", type=int, default=2048, help="pictures per set (%(default)s)")
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--batches", type=int, default=16, help="per candidate and round (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=3., help="per candidate and round (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="only ours, upstream, tf.data and the limit")
     parser.add_argument("--only", metavar="TEXT", help="only pipelines whose name contains one of these words, comma-separated")
@@ -59,8 +60,8 @@ class Candidate:
     """One pipeline in its process tree, in the interpreter `python`."""
 
     def __init__(self, name, python, data, args):
-        command = [python, _SERVE, name, data, str(args.batch), str(args.batches)]
-        self.name, self._pictures = name, args.batch * args.batches
+        command = [python, _SERVE, name, data, str(args.batch), str(args.seconds)]
+        self.name, self._batch = name, args.batch
         self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
                                          text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "",
@@ -69,8 +70,8 @@ class Candidate:
         self.works = self._answer() is not None
 
     def _answer(self):
-        """The number that the process says next, past whatever its libraries print; None if it ended."""
-        return next((float(line.split()[1]) for line in self._process.stdout if line.startswith(MARK)), None)
+        """The numbers that the process says next, past whatever its libraries print; None if it ended."""
+        return next((list(map(float, line.split()[1:])) for line in self._process.stdout if line.startswith(MARK)), None)
 
     def problem(self):
         """Why it does not work."""
@@ -82,10 +83,11 @@ class Candidate:
         before = tree_seconds(self._process.pid)
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
-        wall = self._answer()
+        wall, batches = self._answer()
         settle(self._process.pid)       # the buffers are full again, as they were at the start
-        self.cpu.append((tree_seconds(self._process.pid) - before) / self._pictures * 1e6)
-        self.wall.append(wall / self._pictures * 1e6)
+        pictures = batches * self._batch
+        self.cpu.append((tree_seconds(self._process.pid) - before) / pictures * 1e6)
+        self.wall.append(wall / pictures * 1e6)
 
     def end(self):
         for pid in descendants(self._process.pid):
@@ -100,9 +102,9 @@ class Limit:
     """The C loop over the same crops."""
     works = True
 
-    def __init__(self, kind, program, listing, rounds):
+    def __init__(self, kind, program, listing, seconds):
         self.name = {"window": "C limit: read, decode the window", "full": "C: read, decode all"}[kind]
-        self._process = subprocess.Popen([program, listing, str(rounds), kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen([program, listing, str(seconds), kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._process.stdout.readline()
         self.cpu, self.wall = [], []
 
@@ -214,7 +216,7 @@ def measure(data, chosen, args):
     """The candidates with their figures, after all rounds."""
     os.makedirs(args.work, exist_ok=True)
     limit = build_limit(args.work, data)
-    candidates = [Limit(kind, *limit, 1) for kind in ("window", "full")] if limit else []
+    candidates = [Limit(kind, *limit, args.seconds) for kind in ("window", "full")] if limit else []
     try:
         for name, python in chosen.items():
             print(f"starting {name}", file=sys.stderr)

@@ -1,8 +1,9 @@
 /* The least that any loader on libjpeg must do: read each file, decode the random crop's window (or all), drop it.
  *
- *     limit LIST ROUNDS window|full      LIST: lines "x y width height picture_width picture_height path"
+ *     limit LIST SECONDS window|full     LIST: lines "x y width height picture_width picture_height path"
  *
- * Says "ready", then for every line on its standard input goes through the list and prints CPU microseconds per picture.
+ * Says "ready", then for every line on its standard input goes through the list, again and again for SECONDS, and prints
+ * CPU microseconds per picture.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +41,8 @@ int main(int argc, char **argv) {
     fflush(stdout);
     while (fgets(line, sizeof line, stdin)) {
         double began = cpu_seconds();
-        for (int round = 0; round < atoi(argv[2]); round++) {
+        int rounds = 0;
+        for (; rounds == 0 || cpu_seconds() - began < atof(argv[2]); rounds++) {
             for (size_t i = 0; i < count; i++) {
                 FILE *in = fopen(crops[i].path, "rb");
                 if (!in)
@@ -53,7 +55,7 @@ int main(int argc, char **argv) {
                     return 4;
             }
         }
-        printf("%.3f\n", (cpu_seconds() - began) / (count * atoi(argv[2])) * 1e6);
+        printf("%.3f\n", (cpu_seconds() - began) / ((double)count * rounds) * 1e6);
         fflush(stdout);
     }
     return 0;

@@ -1,7 +1,8 @@
 """One input pipeline in a process of its own, for bench_input.py. Runs in whichever Python has the pipeline's library.
 
     python serve_input.py --installed                      which extras this Python can run, as JSON
-    python serve_input.py NAME DATA BATCH BATCHES          serve NAME: for each line on stdin deliver BATCHES, answer the wall seconds
+    python serve_input.py NAME DATA BATCH SECONDS          serve NAME: for each line on stdin deliver batches for so long, and
+                                                           answer the wall seconds and how many they were
 """
 import importlib.util
 import json
@@ -30,7 +31,7 @@ def _found(module):
         return False
 
 
-def serve(name, data, batch, batches):
+def serve(name, data, batch, seconds):
     threading.excepthook = _end         # FFCV's loader would wait for ever for the batch of a thread that failed
     start = CANDIDATES.get(name) or EXTRAS[name][1]
     flow = iter(start(data, batch))
@@ -39,10 +40,11 @@ def serve(name, data, batch, batches):
         next(flow)
     print(MARK, "0", flush=True)
     for _ in sys.stdin:
-        began = time.monotonic()
-        for _ in range(batches):
+        began, batches = time.monotonic(), 0
+        while batches == 0 or time.monotonic() < began + seconds:
             next(flow)
-        print(MARK, time.monotonic() - began, flush=True)
+            batches += 1
+        print(MARK, time.monotonic() - began, batches, flush=True)
     os._exit(0)         # tensorpack's processes would keep a normal exit waiting
 
 
@@ -62,4 +64,4 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["--installed"]:
         print(json.dumps(installed()))
     else:
-        serve(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+        serve(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))

@@ -53,7 +53,7 @@ def test_an_extra_is_measured_in_its_own_python_if_its_batches_are_ours(tmp_path
     python = interpreter(tmp_path / "other", {"torch": TORCH.format(dtype=dtype), "PIL": ""})
     data = make_tree(tmp_path / "set", count=10)
     bench_input.main(["--data", str(data), "--work", str(tmp_path / "work"), "--extras-python", python, "--only", "Pillow",
-                      "--batch", "4", "--batches", "1", "--rounds", "1"])
+                      "--batch", "4", "--seconds", "0.01", "--rounds", "1"])
     out, err = capsys.readouterr()
     assert os.path.exists(tmp_path / "other" / "torch" / "used")
     if dtype == "uint8":
