@@ -1,4 +1,4 @@
-"""The side file of a list: made again when the list changes, never trusted when torn, shared by all processes."""
+"""The side file of a list: made once, never trusted when torn, shared by all processes."""
 import hashlib
 import os
 import random
@@ -10,42 +10,12 @@ import time
 import numpy as np
 import pytest
 
+from index_fixtures import OLD_NS, a_list, builds, check, side_file  # noqa: F401  (fixtures)
 from webvision.data import index, index_file
 from webvision.data.index import open_index
-from webvision.errors import DataError, ResourceError
+from webvision.errors import ResourceError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-OLD_NS = 1_600_000_000 * 10 ** 9
-
-
-def a_list(tmp_path, rows=1000, classes=7, mtime_ns=OLD_NS):
-    path = tmp_path / "train.txt"
-    path.write_text("".join(f"n{i % classes}/{i}.jpg {i % classes}\n" for i in range(rows)))
-    os.utime(path, ns=(mtime_ns, mtime_ns))
-    return str(path)
-
-
-def side_file(path):
-    return os.path.join(os.path.dirname(path), ".train.txt.index")
-
-
-@pytest.fixture
-def builds(monkeypatch):
-    """Counts the scans: an index that was trusted adds none."""
-    calls = []
-    real = index.scan_list
-    monkeypatch.setattr(index, "scan_list", lambda *args, **kwargs: calls.append(1) or real(*args, **kwargs))
-    return calls
-
-
-def check(opened, rows=1000, classes=7):
-    assert len(opened) == rows and opened.num_classes == classes
-    assert np.array_equal(opened.labels, np.arange(rows) % classes)
-    assert opened.names([0, rows - 1, 1]) == ["n0/0.jpg", f"n{(rows - 1) % classes}/{rows - 1}.jpg", "n1/1.jpg"]
-    assert np.array_equal(opened.counts, np.bincount(np.arange(rows) % classes, minlength=classes))
-    for label in range(classes):
-        part = opened.rows_by_class[opened.class_starts[label]:opened.class_starts[label + 1]]
-        assert np.array_equal(part, np.arange(label, rows, classes))
 
 
 def test_the_second_start_reads_the_side_file(tmp_path, builds):
@@ -55,42 +25,6 @@ def test_the_second_start_reads_the_side_file(tmp_path, builds):
     check(second)
     assert first.hash == second.hash == hashlib.sha256(open(path, "rb").read()).hexdigest()
     assert len(builds) == 1 and sorted(os.listdir(tmp_path)) == [".train.txt.index", "train.txt"]
-
-
-def test_a_changed_list_or_class_count_is_indexed_again(tmp_path, builds):
-    path = a_list(tmp_path)
-    open_index(path, 7)
-    a_list(tmp_path, rows=1001)
-    check(open_index(path, 7), rows=1001)
-    assert len(open_index(path, 8).counts) == 8
-    assert len(builds) == 3
-    with pytest.raises(DataError, match="outside 0..5"):
-        open_index(path, 6)
-
-
-def test_a_change_within_the_grain_of_the_time_stamp_is_noticed(tmp_path, builds):
-    """The same size and the same mtime as when it was indexed, as two quick edits on a coarse file system give."""
-    now = time.time_ns()
-    path = a_list(tmp_path, mtime_ns=now)
-    assert open_index(path, 7).name(0) == "n0/0.jpg"
-    text = open(path).read().replace("n0/0.jpg 0", "n1/0.jpg 1")
-    open(path, "w").write(text)
-    os.utime(path, ns=(now, now))
-    assert open_index(path, 7).entry(0) == ("n1/0.jpg", 1)
-    assert len(builds) == 2
-
-
-def test_a_young_list_is_hashed_until_its_stamp_is_old_and_then_no_more(tmp_path, builds, monkeypatch):
-    path = a_list(tmp_path, mtime_ns=time.time_ns())
-    open_index(path, 7)
-    hashes = []
-    real = index._sha256
-    monkeypatch.setattr(index, "_sha256", lambda file: hashes.append(1) or real(file))
-    open_index(path, 7)
-    assert len(hashes) == 1
-    os.utime(side_file(path), ns=(0, time.time_ns() + 3 * 10 ** 9))
-    open_index(path, 7)
-    assert len(hashes) == 1 and len(builds) == 1
 
 
 @pytest.mark.parametrize("damage", ["header", "body", "truncate", "extend", "empty", "zero page", "directory", "fifo"])
@@ -193,43 +127,6 @@ def test_a_given_cache_folder_is_used(tmp_path):
     path = a_list(tmp_path / "meta")
     check(open_index(path, 7, cache_dir=str(tmp_path / "mine")))
     assert len(os.listdir(tmp_path / "mine")) == 1 and os.listdir(tmp_path / "meta") == ["train.txt"]
-
-
-def test_a_list_edited_in_place_during_use_is_an_error_not_wrong_names(tmp_path):     # L6
-    path = a_list(tmp_path)
-    opened = open_index(path, 7)
-    with open(path, "r+") as file:
-        file.write("n3")
-    with pytest.raises(DataError, match="edited while it was in use"):
-        opened.name(0)
-    with pytest.raises(DataError, match="edited while it was in use"):
-        list(opened.entries())
-
-
-def test_a_list_that_is_only_touched_during_use_is_the_same_list(tmp_path, monkeypatch):
-    path = a_list(tmp_path)
-    opened = open_index(path, 7)
-    os.utime(path)
-    check(opened)
-    monkeypatch.setattr(index, "_sha256", None)              # hashed once, not for every look-up
-    check(opened)
-
-
-def test_a_truncated_list_during_use_is_an_error_not_a_crash(tmp_path):
-    path = a_list(tmp_path)
-    opened = open_index(path, 7)
-    os.truncate(path, 0)
-    with pytest.raises(DataError, match="edited"):
-        opened.names([999])
-
-
-def test_a_replaced_list_does_not_disturb_who_has_it_open(tmp_path):
-    path = a_list(tmp_path)
-    opened = open_index(path, 7)
-    (tmp_path / "new").write_text("x.jpg 0\n")
-    os.rename(tmp_path / "new", path)
-    check(opened)
-    assert len(open_index(path, 7)) == 1
 
 
 def test_rows_outside_are_refused(tmp_path):

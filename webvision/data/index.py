@@ -105,13 +105,14 @@ class ListIndex:
 
     def _check_unchanged(self):
         # The open file is the one that was indexed even if the name is given to a new list; but it may be written over.
-        state = os.fstat(self._file.fileno())
-        if (state.st_size, state.st_mtime_ns) == self._facts[:2]:
+        # The ctime shows that, even where the mtime was set back.
+        now = _facts(self._file, self._facts.num_classes, self._facts.allow_outside)
+        if now == self._facts:
             return
-        if state.st_size != self._facts.size or _sha256(self._file) != self.hash:
+        if now.size != self._facts.size or _sha256(self._file) != self.hash:
             raise DataError(f"{printable(self.path)}: the list was edited while it was in use; start again, and replace lists "
                             "by renaming a new file over the old one")
-        self._facts = self._facts._replace(mtime_ns=state.st_mtime_ns)       # only touched
+        self._facts = now                                        # only touched, or no longer at its name
 
 
 def open_index(list_path, num_classes, *, cache_dir=None, allow_outside=False):
@@ -134,7 +135,7 @@ def open_index(list_path, num_classes, *, cache_dir=None, allow_outside=False):
 
 def _facts(file, num_classes, allow_outside):
     state = os.fstat(file.fileno())
-    return ListFacts(state.st_size, state.st_mtime_ns, num_classes, allow_outside)
+    return ListFacts(state.st_size, state.st_mtime_ns, num_classes, allow_outside, state.st_ino, state.st_ctime_ns)
 
 
 def _read_first(places, facts, file):

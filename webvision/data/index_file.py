@@ -1,7 +1,7 @@
 """The side file of a list: offsets, labels and classes as one memory-mapped file, whole or not used at all.
 
-One file, not one per table, so that tables of two lists cannot be mixed. The header tells which list (size, time,
-SHA-256) and which rules it was made for; its own checksum and the length catch a torn file, and sums over the
+One file, not one per table, so that tables of two lists cannot be mixed. The header tells which list (size, times,
+inode, SHA-256) and which rules it was made for; its own checksum and the length catch a torn file, and sums over the
 tables catch what a bad disk changed. Nothing in it is executed or unpickled.
 """
 import hashlib
@@ -18,8 +18,9 @@ from webvision.data.list_scan import label_dtype, offset_dtype
 from webvision.files import atomic_write
 
 MAGIC = b"WVINDEX\n"
-VERSION = 1
-_FIELDS = struct.Struct("<8sIIQQqQQ32s32s")     # magic, version, flags, classes, list size, mtime, rows, length, list hash, sums
+VERSION = 2
+# magic, version, flags, classes, list size, mtime, rows, length, list hash, sums; the list's inode and ctime come last
+_FIELDS = struct.Struct("<8sIIQQqQQ32s32sQq")
 _HEADER_BYTES = 192                             # fields, zeros, CRC-32 in the last four bytes
 _LABELLED, _OUTSIDE = 1, 2
 _ALIGN = 64
@@ -29,11 +30,18 @@ RACY_NS = 2_000_000_000                         # a list may change again within
 
 
 class ListFacts(NamedTuple):
-    """What identifies a list on disk, and the rules that it is read by."""
+    """What identifies a list on disk, and the rules that it is read by.
+
+    Size and mtime alone do not: unpacked archives, `rsync -t` and `cp -p` give another list of the same size the same mtime.
+    No program can choose a ctime, and what replaces a file by its name has another inode; but a copied data folder has new
+    ones too, so that they only ask for a look at the list's hash.
+    """
     size: int
     mtime_ns: int
     num_classes: int
     allow_outside: bool
+    inode: int
+    ctime_ns: int
 
 
 class Tables(NamedTuple):
@@ -69,11 +77,10 @@ def write_tables(path, tables, *, facts, sha256):
     labelled = tables.labels is not None
     length = _HEADER_BYTES + sum(_padded(table.nbytes) for table in present)
     flags = _LABELLED * labelled | _OUTSIDE * facts.allow_outside
-    fields = _FIELDS.pack(MAGIC, VERSION, flags, facts.num_classes, facts.size, facts.mtime_ns, len(tables.offsets) - 1,
-                          length, bytes.fromhex(sha256), _sums_digest(present))
-    header = fields.ljust(_HEADER_BYTES - 4, b"\0")
+    header = _header(MAGIC, VERSION, flags, facts.num_classes, facts.size, facts.mtime_ns, len(tables.offsets) - 1, length,
+                     bytes.fromhex(sha256), _sums_digest(present), facts.inode, facts.ctime_ns)
     with atomic_write(path, "wb") as file:
-        file.write(header + struct.pack("<I", zlib.crc32(header)))
+        file.write(header)
         for table in present:
             file.write(table.data)
             file.write(bytes(_padded(table.nbytes) - table.nbytes))
@@ -82,8 +89,8 @@ def write_tables(path, tables, *, facts, sha256):
 def read_tables(path, facts, *, rehash):
     """(tables, sha256) from the side file at `path`; StaleIndex unless it is whole and was made for this list.
 
-    `rehash()` gives the list's SHA-256 now: asked for only when the list is so young that it could have changed
-    without changing its time stamp.
+    `rehash()` gives the list's SHA-256 now: asked for only when the list has another inode or ctime than when it was indexed,
+    or is so young that it could have changed without changing its time stamps.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -92,17 +99,18 @@ def read_tables(path, facts, *, rehash):
     try:
         state = os.fstat(fd)
         header = os.pread(fd, _HEADER_BYTES, 0) if stat.S_ISREG(state.st_mode) else b""
-        rows, flags, sha256, sums = _checked_header(header, state.st_size, facts)
+        rows, flags, sha256, sums, stamp = _checked_header(header, state.st_size, facts)
         mapped = mmap.mmap(fd, state.st_size, prot=mmap.PROT_READ)
         tables = _map_tables(mapped, rows=rows, num_classes=facts.num_classes, list_size=facts.size,
                              labelled=bool(flags & _LABELLED))
         if _sums_digest([table for table in tables if table is not None]) != sums:
             raise StaleIndex("a table does not have the sum that it was written with")
         mapped.madvise(mmap.MADV_DONTNEED)      # the pages stay in the cache; they need not count as this process's memory
-        if state.st_mtime_ns < facts.mtime_ns + RACY_NS:
+        young = state.st_mtime_ns < max(facts.mtime_ns, facts.ctime_ns) + RACY_NS
+        if young or stamp != (facts.inode, facts.ctime_ns):
             if rehash() != sha256:
-                raise StaleIndex("the list changed within the grain of its time stamp")
-            _restamp(path)
+                raise StaleIndex("another list with the size and mtime of the one that was indexed")
+            _restamp(path, state, header, facts)
         return tables, sha256
     finally:
         os.close(fd)
@@ -111,14 +119,19 @@ def read_tables(path, facts, *, rehash):
 def _checked_header(header, file_size, facts):
     if len(header) != _HEADER_BYTES or struct.unpack("<I", header[-4:])[0] != zlib.crc32(header[:-4]):
         raise StaleIndex("torn header")
-    magic, version, flags, classes, size, mtime_ns, rows, length, sha256, sums = _FIELDS.unpack_from(header)
+    magic, version, flags, classes, size, mtime_ns, rows, length, sha256, sums, *stamp = _FIELDS.unpack_from(header)
     if (magic, version) != (MAGIC, VERSION):
         raise StaleIndex("another format")
     if length != file_size:
         raise StaleIndex("torn file")
-    if (size, mtime_ns, classes) != facts[:3] or (flags & _OUTSIDE and not facts.allow_outside):
+    if (size, mtime_ns, classes) != (facts.size, facts.mtime_ns, facts.num_classes) or (flags & _OUTSIDE and not facts.allow_outside):
         raise StaleIndex("made for another list")
-    return rows, flags, sha256.hex(), sums
+    return rows, flags, sha256.hex(), sums, tuple(stamp)
+
+
+def _header(*fields):
+    header = _FIELDS.pack(*fields).ljust(_HEADER_BYTES - 4, b"\0")
+    return header + struct.pack("<I", zlib.crc32(header))
 
 
 def _map_tables(mapped, *, rows, num_classes, list_size, labelled):
@@ -150,8 +163,19 @@ def _padded(size):
     return -(-size // _ALIGN) * _ALIGN
 
 
-def _restamp(path):
+def _restamp(path, state, header, facts):
+    """Let the side file (stat `state`) say that its list is the one with these `facts`, from now on: its mtime becomes now.
+
+    In place, as the tables may be 160 MB. Who reads it meanwhile finds either header, or a wrong checksum and asks again.
+    """
     try:
-        os.utime(path)                # from now on the stamp is older than any change could be
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
-        pass                          # not ours: the next start hashes the list again, 0.3 s at 16 million lines
+        return                        # not ours: every start hashes the list, 0.3 s at 16 million lines
+    try:
+        if os.path.samestat(os.fstat(fd), state):         # else another process has put its own there
+            os.pwrite(fd, _header(*_FIELDS.unpack_from(header)[:-2], facts.inode, facts.ctime_ns), 0)
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
