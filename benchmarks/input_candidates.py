@@ -8,6 +8,9 @@ import os
 import numpy as np
 
 WORKERS = 2
+EIGENVALUES = np.array([0.0045, 0.0188, 0.2175]) * 255.                 # of ImageNet's colours
+EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]],
+                        np.float32)[::-1, ::-1]                         # for BGR
 STORES = "WEBVISION_BENCH_STORES"       # the environment variable with the folder for a copy of the set that a candidate needs
 
 
@@ -57,14 +60,11 @@ def _upstream(data, batch, colours=True):
                 if image is not None:
                     yield [image, label]
 
-    eigenvalues = np.array([0.0045, 0.0188, 0.2175]) * 255.
-    eigenvectors = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]],
-                            np.float32)[::-1, ::-1]
     augmenters = [imgaug.GoogleNetRandomCropAndResize(interp=cv2.INTER_CUBIC)]
     if colours:
         augmenters.append(imgaug.RandomOrderAug([
             imgaug.BrightnessScale((0.6, 1.4), clip=False), imgaug.Contrast((0.6, 1.4), clip=False),
-            imgaug.Saturation(0.4, rgb=False), imgaug.Lighting(0.1, eigval=eigenvalues, eigvec=eigenvectors)]))
+            imgaug.Saturation(0.4, rgb=False), imgaug.Lighting(0.1, eigval=EIGENVALUES, eigvec=EIGENVECTORS)]))
     augmenters.append(imgaug.Flip(horiz=True))
     flow = AugmentImageComponent(Files(), augmenters, copy=False)
     flow = BatchData(MultiProcessRunnerZMQ(flow, WORKERS), batch, remainder=False)
@@ -76,7 +76,6 @@ def _upstream(data, batch, colours=True):
 def _tf_data(data, batch, colours=True):
     import tensorflow as tf
     files = entries(data)
-    grey = tf.constant([0.299, 0.587, 0.114])
 
     def load(path, label):
         raw = tf.io.read_file(path)
@@ -86,12 +85,7 @@ def _tf_data(data, batch, colours=True):
         window = tf.stack([begin[0], begin[1], size[0], size[1]])
         image = tf.image.decode_and_crop_jpeg(raw, window, channels=3)
         image = tf.image.resize(image, (224, 224), method="bicubic")
-        if colours:
-            image *= tf.random.uniform([], 0.6, 1.4)
-            image = tf.image.adjust_contrast(image, tf.random.uniform([], 0.6, 1.4))
-            factor = tf.random.uniform([], 0.6, 1.4)
-            image = image * factor + tf.reduce_sum(image * grey, axis=2, keepdims=True) * (1 - factor)
-            image += tf.random.normal([3], 0., 5.)
+        image = _tf_colours(tf, image) if colours else image
         image = tf.image.random_flip_left_right(image)
         return tf.cast(tf.clip_by_value(image, 0., 255.), tf.uint8), label
 
@@ -99,6 +93,23 @@ def _tf_data(data, batch, colours=True):
     flow = tf.data.Dataset.from_tensor_slices((paths, labels)).shuffle(len(paths)).repeat()
     flow = flow.map(load, num_parallel_calls=WORKERS, deterministic=False).batch(batch, drop_remainder=True).prefetch(2)
     return flow.as_numpy_iterator()
+
+
+def _tf_colours(tf, image):
+    """The recipe's four operations in a random order, as everywhere else."""
+    axes = tf.constant(EIGENVECTORS[::-1].copy(), tf.float32)           # for RGB
+
+    def saturation():
+        grey, factor = tf.reduce_sum(image * tf.constant([0.299, 0.587, 0.114]), axis=2, keepdims=True), tf.random.uniform([], 0.6, 1.4)
+        return image * factor + grey * (1 - factor)
+
+    for step in tf.unstack(tf.random.shuffle(tf.range(4))):
+        image = tf.switch_case(step, [
+            lambda: image * tf.random.uniform([], 0.6, 1.4),
+            lambda: tf.image.adjust_contrast(image, tf.random.uniform([], 0.6, 1.4)),
+            saturation,
+            lambda: image + tf.linalg.matvec(axes, tf.random.normal([3], 0., 0.1) * EIGENVALUES.astype(np.float32))])
+    return image
 
 
 def _grain(data, batch):
