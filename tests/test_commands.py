@@ -2,6 +2,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -43,8 +45,6 @@ def test_a_mistake_is_one_line_before_tensorflow_starts(run, tiny_data, args, wo
 @pytest.fixture(scope="module")
 def trained(tiny_data, tmp_path_factory):
     """A folder in which the training command has been run with little to do."""
-    import subprocess
-    import sys
     folder = tmp_path_factory.mktemp("user")
     done = subprocess.run([sys.executable, os.path.join(ROOT, "imagenet-resnet.py"), "--data", tiny_data, "-d", "50", "--mode",
                            "resnet", "--image-size", "32", "--batch", "6", "--epochs", "1", "--epoch-size", "12"],
@@ -131,3 +131,39 @@ def test_tools_for_predictions_load_no_tensorflow(tmp_path, run, tool):
     done = run("-X", "importtime", os.path.join(ROOT, "utils", tool), "p.json", cwd=tmp_path)
     loaded = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
     assert "numpy" in loaded and not loaded & {"tensorflow", "tensorpack", "cv2", "sklearn"}
+
+
+CLOSED = [">&-", "2>&-", "<&-", "<&- >&- 2>&-"]
+
+
+def run_closed(redirection, *args, cwd):
+    """Exit code of `python ARGS REDIRECTION`."""
+    return subprocess.run(["bash", "-c", f'"$@" {redirection}', "bash", sys.executable, *map(str, args)], cwd=cwd,
+                          capture_output=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, timeout=240).returncode
+
+
+@pytest.mark.parametrize("redirection", CLOSED)
+def test_tools_work_with_closed_standard_streams(tiny_data, tmp_path, redirection):      # G3
+    import numpy as np
+    from webvision.scoring.predictions import PredictionWriter
+    with PredictionWriter(tmp_path / "p.json", {"classes": {"count": 9}}) as writer:
+        writer.write(["a.jpg"], [3], np.arange(5)[None], np.full((1, 5), .1, "f"))
+    tool = os.path.join(ROOT, "utils")
+    assert run_closed(redirection, f"{tool}/json2sub.py", "p.json", cwd=tmp_path) == 0
+    assert zipfile.is_zipfile(tmp_path / "submission.zip")
+    assert run_closed(redirection, f"{tool}/check.py", "--data", tiny_data, "--out", "checked", cwd=tmp_path) == 0
+    assert json.loads((tmp_path / "checked" / "report.json").read_text())["splits"]["train"]["rows"] == 21
+    assert run_closed(redirection, f"{tool}/check.py", "--data", "nowhere", cwd=tmp_path) == 3
+
+
+@pytest.mark.parametrize("redirection", CLOSED)
+def test_a_training_ends_well_with_closed_standard_streams(tiny_data, tmp_path, redirection):
+    import tiny_run
+    done = run_closed(redirection, tiny_run.__file__, "--data", tiny_data, *tiny_run.ARGS, "--workers", "1", "--out", tmp_path,
+                      cwd=tmp_path)
+    assert done == 0
+    assert "Trained 2 epochs" in (tmp_path / "run" / "log.log").read_text() and (tmp_path / "run" / "model-8.json").exists()
+
+
+def test_an_error_that_cannot_be_printed_has_its_exit_code(tmp_path):
+    assert run_closed("2>/dev/full", os.path.join(ROOT, "utils/check.py"), "--data", "nowhere", cwd=tmp_path) == 3

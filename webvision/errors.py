@@ -3,9 +3,12 @@
 An error of these classes is printed as one line, without a traceback: it says what was found, where, and what to
 do next. Anything else that escapes is a bug of ours and keeps its traceback.
 """
+import contextlib
 import errno
 import os
 import sys
+
+from webvision.environment import open_standard_streams
 
 
 class WebvisionError(Exception):
@@ -81,6 +84,7 @@ def printable(text):
 
 def run_command(main):
     """Run `main()` as a command: its return value, or the error it ends with, becomes the exit status."""
+    open_standard_streams()      # for commands that any Python can run, and so skip `use_project_environment`
     try:
         code = main() or 0
         sys.stdout.flush()
@@ -103,5 +107,6 @@ def run_command(main):
 def _report(message, code):
     program = os.path.basename(sys.argv[0]) or "webvision"
     lines = "\n".join(printable(line) for line in str(message).split("\n"))
-    print(f"{program}: error: {lines}", file=sys.stderr)
+    with contextlib.suppress(OSError):       # nobody reads it, or its disk is full: the exit code still tells
+        print(f"{program}: error: {lines}", file=sys.stderr)
     return code
