@@ -1,17 +1,20 @@
 """The files of a batch: the compiled reader against read_bytes and image_headers, one by one."""
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from loader_fixtures import jpeg, picture
 from PIL import Image
 
-from webvision.data import decode, images
+from webvision.data import batch_files, decode, images, kernel
 from webvision.data.augment import Augmentation
 from webvision.data.batch_files import Arena, read_singly
 from webvision.data.builder import BatchBuilder, Job, new_slot
 from webvision.data.images import DEFAULT_POLICY, ImagePolicy
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 pytestmark = pytest.mark.skipif(decode.library() is None, reason="no compiled decoder here")
 
 
@@ -89,9 +92,74 @@ def test_memory_grows_with_the_batch_and_is_used_again(tmp_path):
         assert [data for data, _ in taken.values()] == [path.read_bytes() for path in paths[first:last]]
 
 
+def padded(data, size):
+    """The JPEG `data` with comments before its picture, so that its file has about `size` bytes; decoded as fast."""
+    comment = b"\xff\xfe\xff\xff" + b"x" * 65533
+    return data[:2] + comment * (size // len(comment)) + data[2:]
+
+
+def link_to(path, name, symbolic):
+    if symbolic:
+        name.symlink_to(path)
+    else:
+        os.link(path, name)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_batch_read_in_parts_has_the_same_bytes(tmp_path, monkeypatch, linked):
+    """Whatever the parts are; and none holds more than there is room for, but for a file that is larger by itself."""
+    for number in range(12):
+        (tmp_path / f"{number}.file").write_bytes(padded(jpeg(picture(number, 80, 60)), number % 5 * 100_000))
+    (tmp_path / "5.file").write_bytes(jpeg(picture(5, 80, 60))[:-700])        # damaged, in the middle
+    Image.fromarray(picture(2, 80, 60)).save(tmp_path / "7.file", "PNG")
+    for number in range(12):
+        link_to(tmp_path / f"{number}.file", tmp_path / f"{number}.jpg", linked)
+    view, job = Augmentation(image_size=32), Job(0, 5, 0, tuple(b"%d.jpg" % number for number in range(12)), 12)
+    if not kernel.usable(view):
+        pytest.skip("no AVX2 here")
+    held, slots, show = [], [], kernel.show
+    monkeypatch.setattr(kernel, "show", lambda files, *rest, **options: held.append(files.lengths) or show(files, *rest, **options))
+    for room in (32 << 20, 1_000_000, 450_000):
+        monkeypatch.setattr(batch_files, "PART", room)
+        slots.append(new_slot(12, view, "worker"))
+        held.clear()
+        BatchBuilder(tmp_path, view).build(job, slots[-1])
+        assert all(lengths[:-1].sum() < room for lengths in held) if linked else all(lengths.sum() <= room for lengths in held)
+        assert sum(map(len, held)) == 10 and (len(held) == 1) == (room == 32 << 20)
+        for mine, first in zip(slots[-1], slots[0]):
+            assert mine is None or (mine == first).all()
+
+
+HUNGRY = """
+import sys
+from webvision.data.augment import Augmentation
+from webvision.data.builder import BatchBuilder, Job, new_slot
+def memory():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) >> 10 for line in status if line.startswith("VmHWM"))
+view = Augmentation(image_size=32)
+builder, slot = BatchBuilder(sys.argv[1], view), new_slot(100, view, "worker")
+builder.build(Job(0, 5, 0, (b"small.jpg",) * 100, 100), slot)
+before = memory()
+builder.build(Job(0, 5, 0, tuple(b"%d.jpg" % number for number in range(100)), 100), slot)
+assert slot.source.tolist() == list(range(100)) and not slot.status.any()
+print(memory() - before)
+"""
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_memory_does_not_grow_with_the_size_of_photographs(tmp_path, linked):
+    """400 MB of files in a batch."""
+    (tmp_path / "small.jpg").write_bytes(jpeg(picture(1, 80, 60)))
+    (tmp_path / "large.jpg").write_bytes(padded(jpeg(picture(1, 80, 60)), 4_000_000))
+    for number in range(100):
+        link_to(tmp_path / "large.jpg", tmp_path / f"{number}.jpg", linked)
+    done = subprocess.run([sys.executable, "-c", HUNGRY, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, timeout=60, check=True)
+    assert int(done.stdout) < 100
+
+
 def test_a_link_is_shown_by_the_compiled_code_too(tmp_path, monkeypatch):
     """Folders of links are common; only the reading of them is Python's."""
-    from webvision.data import kernel
     if not kernel.usable(Augmentation()):
         pytest.skip("no AVX2 here")
     (tmp_path / "a.jpg").write_bytes(jpeg(picture(1, 80, 60)))

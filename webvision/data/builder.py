@@ -2,6 +2,7 @@
 
 A batch is a function of its Job and of the files alone. Within a process nothing is kept between batches.
 """
+import functools
 import os
 from typing import NamedTuple
 
@@ -72,21 +73,28 @@ class BatchBuilder:
 
     def _build_fast(self, job, slot, batch, banned, beats):
         """As many rows as the compiled code takes; returns the others."""
-        files = self._plain_files(job, banned, beats)
+        rows = [row for row in range(job.count) if row not in banned]
+        others = [row for row in banned if row < job.count]
+        for read in (self._arena.read, functools.partial(read_singly, inside=self._inside)):
+            left = []
+            while rows:
+                tried, taken, failed = self._show_part(read, rows, job=job, slot=slot, batch=batch, beats=beats)
+                left += [row for row in rows[:tried] if row not in taken]
+                others += failed
+                rows = rows[tried:]
+            rows = left
+        return sorted(others + rows)
+
+    def _show_part(self, read, rows, *, job, slot, batch, beats):
+        """Show the files of `rows` that there is room for: (how many were tried, the rows among them that `read` took, those of
+        them that could not be shown). A function of its own, so that their memory is free before the next are read."""
+        files = read(rows, [self._path(job, row) for row in rows], self._policy, beats=beats)
+        if not len(files.rows):
+            return files.tried, (), []
         slot.status[files.rows], slot.source[files.rows] = 0, files.rows
         failed = kernel.show(files, batch.plan, slot, colour_on=self._colour_on, tolerant=self._policy.accept_truncated,
                              beats=beats)
-        shown = set(files.rows.tolist()).difference(failed)
-        return [row for row in range(job.count) if row not in shown]
-
-    def _plain_files(self, job, banned, beats):
-        paths = {row: self._path(job, row) for row in range(job.count) if row not in banned}
-        files = self._arena.read(list(paths), list(paths.values()), self._policy, beats)
-        for row in files.rows.tolist():
-            del paths[row]
-        if not paths:
-            return files
-        return files + read_singly(list(paths), list(paths.values()), self._policy, inside=self._inside, beats=beats)
+        return files.tried, set(files.rows.tolist()), failed
 
     def _path(self, job, position):
         return self._root + b"/" + job.names[position]
