@@ -19,13 +19,23 @@ _requests = None
 _lock = threading.Lock()
 
 
+def _forget():
+    """In a fork: the thread is the parent's, and the lock may be held for ever by a thread that is not there."""
+    global _requests, _lock
+    _requests, _lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
 def start_worker(spec, fds):
     """A running worker (subprocess.Popen) for `spec`, inheriting only the descriptors `fds`; ResourceError if there is none."""
     global _requests
     with _lock:
         if _requests is None:
-            _requests = queue.SimpleQueue()
-            threading.Thread(target=_serve, args=(_requests,), name="worker-parent", daemon=True).start()
+            requests = queue.SimpleQueue()
+            threading.Thread(target=_serve, args=(requests,), name="worker-parent", daemon=True).start()
+            _requests = requests
     answer = queue.SimpleQueue()
     _requests.put((spec, fds, answer))
     worker = answer.get()

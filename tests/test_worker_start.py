@@ -1,0 +1,61 @@
+"""Workers started where it is hard: in forks, with descriptors or memory missing, with nobody reading what is logged."""
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.loader_fixtures import make_tree
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SCRIPT = """
+import multiprocessing, os, signal, sys
+from pathlib import Path
+from tests.loader_fixtures import parts, take
+from webvision.data.augment import Augmentation
+from webvision.data.batches import TrainBatches
+tree = Path({tree!r})
+def make(workers=2, **options):
+    return TrainBatches(*parts(tree), tree / "train", Augmentation(image_size=32), batch=8, workers=workers, **options)
+expected = take(make(0), 4)[1]
+"""
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return make_tree(tmp_path_factory.mktemp("tree"))
+
+
+def run(tree, code, shell='exec "$0" "$@"'):
+    """Run `code` after SCRIPT, started by a line of shell; (exit status, standard error)."""
+    command = ["sh", "-c", shell, sys.executable, "-c", SCRIPT.format(tree=str(tree)) + code]
+    done = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    return done.returncode, done.stderr
+
+
+FORK = """
+loader = make()
+batches = iter(loader)
+next(batches)
+if {closed}:
+    loader.close()
+def child():
+    own = make(1)
+    assert take(own, 4)[1] == expected
+    own.close()
+process = multiprocessing.get_context("fork").Process(target=child)
+process.start()
+process.join(20)
+hangs = process.is_alive()
+process.kill()
+assert not hangs, "hangs"
+assert process.exitcode == 0
+assert {closed} or len(list(zip(batches, range(8)))) == 8
+loader.close()
+"""
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_fork_has_a_loader_of_its_own(tree, closed):
+    """The thread that starts workers does not come along into the child."""
+    assert run(tree, FORK.format(closed=closed)) == (0, "")
