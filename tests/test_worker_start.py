@@ -8,6 +8,7 @@ import pytest
 from tests.loader_fixtures import make_tree
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+EXEC = 'exec "$0" "$@"'
 SCRIPT = """
 import multiprocessing, os, signal, sys
 from pathlib import Path
@@ -26,10 +27,11 @@ def tree(tmp_path_factory):
     return make_tree(tmp_path_factory.mktemp("tree"))
 
 
-def run(tree, code, shell='exec "$0" "$@"'):
+def run(tree, code, shell=EXEC):
     """Run `code` after SCRIPT, started by a line of shell; (exit status, standard error)."""
     command = ["sh", "-c", shell, sys.executable, "-c", SCRIPT.format(tree=str(tree)) + code]
-    done = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert not done.stdout
     return done.returncode, done.stderr
 
 
@@ -59,3 +61,21 @@ loader.close()
 def test_a_fork_has_a_loader_of_its_own(tree, closed):
     """The thread that starts workers does not come along into the child."""
     assert run(tree, FORK.format(closed=closed)) == (0, "")
+
+
+REPLACED = """
+loader = make()
+batches = iter(loader)
+next(batches)
+os.kill(loader._source.pids[0], signal.SIGKILL)
+assert len(list(zip(batches, range(20)))) == 20
+loader.close()
+os._exit(0)                     # the interpreter itself fails at its end if it cannot flush
+"""
+
+
+@pytest.mark.parametrize("before, shell", [("ends = os.pipe(); os.dup2(ends[1], 2); [os.close(end) for end in ends]", EXEC),
+                                           ("", EXEC + " 2>&-")])
+def test_a_worker_is_replaced_though_nobody_can_be_told(tree, before, shell):
+    """stderr is a pipe whose reader has gone, or closed; and stdout is not the place to write to instead."""
+    assert run(tree, before + REPLACED, shell) == (0, "")

@@ -12,6 +12,7 @@ What can go wrong with a worker, while the parent waits for a batch:
 A picture at which workers died twice, or hung once, is named and not opened again (reason 'crash' or 'time-out').
 """
 import collections
+import contextlib
 import dataclasses
 import json
 import os
@@ -38,7 +39,9 @@ _STRIKES = 2            # deaths at the same picture: one may be chance (the ker
 
 
 def _to_stderr(text):
-    print(f"loader: {text}", file=sys.stderr, flush=True)
+    if sys.stderr is not None:                      # print would write to stdout
+        with contextlib.suppress(OSError, ValueError):      # closed, or nobody reads it any more: no reason to end a run
+            print(f"loader: {text}", file=sys.stderr, flush=True)
 
 
 class _Pending:
