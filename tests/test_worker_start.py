@@ -1,11 +1,16 @@
 """Workers started where it is hard: in forks, with descriptors or memory missing, with nobody reading what is logged."""
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from tests.loader_fixtures import make_tree
+from tests.loader_fixtures import make_tree, parts, take
+from webvision.data import worker_link
+from webvision.data.augment import Augmentation
+from webvision.data.batches import TrainBatches
+from webvision.errors import ResourceError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 EXEC = 'exec "$0" "$@"'
@@ -79,3 +84,36 @@ os._exit(0)                     # the interpreter itself fails at its end if it 
 def test_a_worker_is_replaced_though_nobody_can_be_told(tree, before, shell):
     """stderr is a pipe whose reader has gone, or closed; and stdout is not the place to write to instead."""
     assert run(tree, before + REPLACED, shell) == (0, "")
+
+
+def test_a_worker_that_cannot_be_replaced_leaves_a_loader_that_can_be_closed_or_used(tree, monkeypatch):
+    """Its descriptors are closed once: by the next time their numbers are other files'."""
+    loader = TrainBatches(*parts(tree), tree / "train", Augmentation(image_size=32), batch=8, workers=2)
+    next(iter(loader))
+
+    def refuse(*arguments):
+        raise ResourceError("no more processes")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(worker_link, "start_worker", refuse)
+        os.kill(loader._source.pids[0], signal.SIGKILL)
+        with pytest.raises(ResourceError, match="no more processes"):
+            take(loader, 20)
+    others = [os.open(os.devnull, os.O_RDONLY) for _ in range(6)]
+    assert take(loader, 20)[1] == take(TrainBatches(*parts(tree), tree / "train", Augmentation(image_size=32), batch=8), 20)[1]
+    loader.close()
+    for fd in others:
+        os.close(fd)
+
+
+def test_a_worker_is_ended_once(tree):
+    loader = TrainBatches(*parts(tree), tree / "train", Augmentation(image_size=32), batch=8, workers=1)
+    next(iter(loader))
+    (link,) = loader._source._links.values()
+    link.kill()
+    link.end()
+    others = [os.open(os.devnull, os.O_RDONLY) for _ in range(6)]
+    assert link.end() == "killed by SIGKILL"
+    for fd in others:
+        os.close(fd)
+    loader.close()

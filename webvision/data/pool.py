@@ -62,7 +62,7 @@ class Pool:
         self._make_ring = lambda: Ring(view, count=batch, colour_on=colour_on, slots=self._slots, workers=workers)
         self._timeout = timeout or TIMEOUT_S
         self._log = log
-        self._ring, self._links = None, []
+        self._ring, self._links = None, {}                       # number -> WorkerLink
         self._free = collections.deque(range(self._slots))      # consumers append to it when they drop a batch
         self._leased = set()                                    # slots that consumers hold
         self._pending = collections.OrderedDict()               # number -> _Pending, in order of dealing out
@@ -76,7 +76,7 @@ class Pool:
     @property
     def pids(self):
         """Process numbers of the workers, in order; empty before the first batch."""
-        return [link.pid for link in self._links]
+        return [link.pid for _, link in sorted(self._links.items())]
 
     def run(self, jobs):
         """Yield (tag, Slot) for each (tag, Job) of `jobs`, in order. A Slot is the caller's for as long as it holds the arrays."""
@@ -106,11 +106,11 @@ class Pool:
         if os.getpid() != self._parent:             # a copy of the process that owns them
             return
         with self._turn:
-            for link in self._links:
+            for link in self._links.values():
                 link.kill()
-            for link in self._links:
+            for link in self._links.values():
                 link.end()
-            self._links = []
+            self._links = {}
             if self._ring is not None:
                 self._ring.close()
 
@@ -124,8 +124,18 @@ class Pool:
                 return
             if self._ring is None:
                 self._ring = self._make_ring()
-            while len(self._links) < self._spec["workers"]:
-                self._links.append(WorkerLink({**self._spec, "worker": len(self._links)}, self._ring))
+            for number in range(self._spec["workers"]):
+                if number not in self._links:
+                    self._start_worker(number)
+
+    def _start_worker(self, number):
+        """Start worker `number`, and have it build what no worker is at, since its predecessor ended."""
+        link = WorkerLink({**self._spec, "worker": number}, self._ring)
+        self._links[number] = link
+        owed = {serial for other in self._links.values() for serial in other.owed}
+        for serial, pending in self._pending.items():
+            if serial not in owed:
+                self._give(link, pending)
 
     def _deal(self, tag, job):
         with self._turn:
@@ -133,7 +143,7 @@ class Pool:
             self._pending[self._serial] = pending
             self._serial += 1
             if not self._closed:
-                self._give(min(self._links, key=lambda link: len(link.owed)), pending)
+                self._give(min(self._links.values(), key=lambda link: len(link.owed)), pending)
         return pending
 
     def _give(self, link, pending):
@@ -149,14 +159,14 @@ class Pool:
             if self._closed:
                 return False
             poll = select.poll()
-            for link in self._links:
+            for link in self._links.values():
                 link.flush()
                 poll.register(link.answer_fd, select.POLLIN)
             began = time.monotonic()
             poll.poll(_TICK_S * 1000)
             # At most a tick is counted: a suspended machine, or a job stopped and continued, is no hang.
             waited = min(time.monotonic() - began, _TICK_S)
-            for number, link in enumerate(self._links):
+            for number, link in list(self._links.items()):
                 messages, ended = link.receive()
                 for message in messages:
                     self._note(link, message)
@@ -196,6 +206,7 @@ class Pool:
         if trouble != "died":
             link.kill()
         how = link.end()
+        del self._links[number]             # before anything below can fail
         blamed = self._blame(number, link, trouble)
         at = f" at {printable(blamed)}" if blamed else ""
         self._log(f"worker {number + 1} (pid {link.pid}) {how if trouble == 'died' else trouble}{at}; replaced")
@@ -203,9 +214,7 @@ class Pool:
         if len(self._restarts) == self._restarts.maxlen and self._delivered - self._restarts[0] < 100:
             raise ResourceError(f"loader workers ended {len(self._restarts)} times within 100 batches, the last one {how}{at}; "
                                 "if memory ran out, use fewer --workers; messages above may say more")
-        self._links[number] = WorkerLink({**self._spec, "worker": number}, self._ring)
-        for serial in link.owed:
-            self._give(self._links[number], self._pending[serial])
+        self._start_worker(number)
 
     def _blame(self, number, link, trouble):
         """The name of the picture that the worker was at, counted against it; None if it was at none."""

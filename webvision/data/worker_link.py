@@ -90,7 +90,8 @@ class WorkerLink:
                 self._process.kill()
         else:
             raise HangError(f"loader worker {self.pid} cannot be killed; the storage it reads from does not answer")
-        for fd in (self._job_fd, self.answer_fd):
-            with contextlib.suppress(OSError):
+        fds, self._job_fd, self.answer_fd = (self._job_fd, self.answer_fd), None, None
+        for fd in fds:
+            if fd is not None:          # a second close would hit a file that somebody else has opened since
                 os.close(fd)
         return f"killed by {signal.Signals(-how).name}" if how < 0 else f"exit status {how}"
