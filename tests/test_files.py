@@ -100,6 +100,68 @@ def test_every_end_has_its_code_and_its_line(raised, code, words):
     assert ("Traceback" in done.stderr) == (code == 1)
 
 
+def end(main, *args, cwd=None):
+    """The finished command whose main() has this body, run with `args`."""
+    script = (f"import os, sys; sys.path.insert(0, {ROOT!r})\nfrom webvision import errors, files\n"
+              f"def main():\n  {main}\nerrors.run_command(main)")
+    return subprocess.run([sys.executable, "-c", script, *args], capture_output=True, text=True, cwd=cwd)
+
+
+@pytest.mark.parametrize("raised, words", [
+    ("OSError(errno.{}, os.strerror(errno.{}), 'a', None, 'b')", "a -> b: "),
+    ("OSError(errno.{}, os.strerror(errno.{}))", "error: "),
+])
+@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN",
+                                  "EIO", "ESTALE", "ETIMEDOUT"])
+def test_what_the_machine_is_to_blame_for_is_one_line_with_advice(name, raised, words):
+    done = end(f"import errno; raise {raised.replace('{}', name)}")
+    assert done.returncode == 7 and words + os.strerror(getattr(errno, name)) + "; " in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("main, words", [
+    ("import threading; raise RuntimeError(\"can't start new thread\")", "no more threads"),
+    ("raise ImportError('libx.so: failed to map segment from shared object')", "out of memory"),
+])
+def test_too_little_for_threads_or_libraries_is_one_line_too(main, words):
+    done = end(main)
+    assert done.returncode == 7 and words in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("main, words", [
+    ("open('none/a/b')", "none: no such file or folder"),
+    ("files.write_json('none/a', {})", "none: no such file or folder"),
+    ("open('file/a')", "file: a file, where a folder"),
+    ("os.makedirs('file')", "file: exists already"),
+    ("open('folder')", "folder: a folder, where a file"),
+    ("files.write_json('folder', {})", "folder: a folder, where a file"),
+    ("open('loop')", "loop: a symbolic link"),
+    ("files.write_json('x' * 250, {})", "xxx: too long a name"),
+])
+def test_a_path_that_leads_nowhere_is_a_wrong_command_if_it_was_given_and_wrong_data_if_not(tmp_path, main, words):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    path = words.partition(":")[0] if "long" not in words else "x" * 250
+    for args, code in (((), 3), (("--data", "."), 3), (("--out", path), 2), ((f"--out={path}",), 2), ((f"{path}/below",), 2)):
+        done = end(main, *args, cwd=tmp_path)
+        assert done.returncode == code and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_full_disk_names_the_file_that_was_written(tmp_path):
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
+    done = end(limit + "files.write_json('big.json', 'x' * 100_000)", cwd=tmp_path)
+    assert done.returncode == 7 and done.stderr.startswith("-c: error: big.json: File too large; ")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("bug", ["open(99)", "os.listdir(99)", "raise FileNotFoundError(2, 'x')", "raise OSError('no number')",
+                                 "import none", "raise RuntimeError('dictionary changed size')", "os.rmdir('..')"])
+def test_a_bug_of_ours_keeps_its_traceback(bug, tmp_path):
+    done = end(bug, cwd=tmp_path)
+    assert done.returncode == 1 and "Traceback" in done.stderr
+
+
 def test_a_reader_that_leaves_is_no_crash():
     script = (f"import sys; sys.path.insert(0, {ROOT!r})\nfrom webvision import errors\n"
               "def main():\n  for i in range(1000000): print(i)\nerrors.run_command(main)")

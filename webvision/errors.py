@@ -73,7 +73,30 @@ class Interrupted(WebvisionError):
         self.exit_code = exit_code
 
 
-_RESOURCE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE}
+_NO_MEMORY = "a smaller --batch or fewer --workers needs less"
+_NO_ACCESS = "have it permitted, or choose another folder"
+_MORE_ROOM = "free some and run the same command again"
+_BAD_DISK = "the disk, or the way to it, is failing; the system's log (dmesg) tells more"
+_NO_SERVER = "is the file server up? Once it answers, run the same command again"
+_RESOURCE_ADVICE = {
+    errno.ENOSPC: _MORE_ROOM, errno.EDQUOT: _MORE_ROOM,
+    errno.EFBIG: "the file system, or `ulimit -f`, allows no larger file",
+    errno.EROFS: _NO_ACCESS, errno.EACCES: _NO_ACCESS, errno.EPERM: _NO_ACCESS,
+    errno.EMFILE: "raise `ulimit -n`, or use fewer --workers",
+    errno.ENFILE: "the machine as a whole has too many files open",
+    errno.ENOMEM: _NO_MEMORY,
+    errno.EAGAIN: "no more processes may be started: raise `ulimit -u`, or use fewer",    # fork; our locks handle theirs
+    errno.EIO: _BAD_DISK, errno.ENXIO: _BAD_DISK, errno.ENODEV: _BAD_DISK,
+    errno.ESTALE: _NO_SERVER, errno.ETIMEDOUT: _NO_SERVER, errno.ENOTCONN: _NO_SERVER,
+}
+_PATH_ADVICE = {                      # a path leads nowhere: one that was given, or one that a data set should have
+    errno.ENOENT: "no such file or folder",
+    errno.ENOTDIR: "a file, where a folder is needed",
+    errno.EISDIR: "a folder, where a file is needed",
+    errno.EEXIST: "exists already; choose another name, or move it away",
+    errno.ENAMETOOLONG: "too long a name for the file system; choose a shorter one",
+    errno.ELOOP: "a symbolic link that leads back to itself",
+}
 
 
 def printable(text):
@@ -95,13 +118,45 @@ def run_command(main):
     except BrokenPipeError:      # the reader of our output left: `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)   # or the interpreter complains while it closes stdout
         code = 141
-    except MemoryError:
-        code = _report("out of memory; a smaller --batch or fewer --workers needs less", ResourceError.exit_code)
-    except OSError as error:
-        if error.errno not in _RESOURCE_ERRNOS:
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        found = _machines_fault(error)
+        if not found:
             raise
-        code = _report(error, ResourceError.exit_code)
+        code = _report(*found)
     sys.exit(code)
+
+
+def _machines_fault(error):
+    """(message, exit code) if the machine, or a path that it was given, is to blame for an exception; None if we are."""
+    resource = ResourceError.exit_code
+    if isinstance(error, MemoryError) or "failed to map segment" in str(error):         # the latter: of a library, `ulimit -v`
+        return f"out of memory; {_NO_MEMORY}", resource
+    if "can't start new thread" in str(error):
+        return "no more threads may be started; raise `ulimit -u` and `ulimit -v`, or use fewer --workers", resource
+    if not isinstance(error, OSError):
+        return None
+    paths = [os.fsdecode(path) for path in (error.filename, error.filename2) if isinstance(path, (str, bytes))]
+    if error.errno in _RESOURCE_ADVICE:
+        where = " -> ".join(map(printable, paths)) + ": " if paths else ""
+        return f"{where}{error.strerror}; {_RESOURCE_ADVICE[error.errno]}", resource
+    if error.errno in _PATH_ADVICE and paths:
+        path = _culprit(paths[-1])
+        shown = path if len(path) <= 200 else f"{path[:90]}...{path[-90:]}"
+        return f"{printable(shown)}: {_PATH_ADVICE[error.errno]}", UsageError.exit_code if _is_given(path) else DataError.exit_code
+    return None
+
+
+def _culprit(path):
+    """The first part of `path` that is missing or no folder, or all of it."""
+    while (parent := os.path.dirname(path)) not in ("", path) and not os.path.isdir(parent):
+        path = parent
+    return path
+
+
+def _is_given(path):
+    """True if an argument of the command is `path`, or lies below it."""
+    values = [argument.partition("=")[2] if argument.startswith("--") and "=" in argument else argument for argument in sys.argv[1:]]
+    return any(f"{os.path.abspath(value)}/".startswith(f"{os.path.abspath(path)}/") for value in values if value)
 
 
 def _report(message, code):

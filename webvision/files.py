@@ -22,20 +22,38 @@ def atomic_write(path, mode="w"):
     path = os.fspath(path)
     directory = os.path.dirname(path) or "."
     text = {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
-    fd, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", suffix=".tmp", dir=directory)
+    with _naming(path):
+        fd, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", suffix=".tmp", dir=directory)
     try:
         with os.fdopen(fd, mode, **text) as file:
             _lock_now(file)                         # says that its writer lives
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+            with _naming(path, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):        # others may come from files that are read
+                yield file
+            with _naming(path):
+                file.flush()
+                os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())      # mkstemp makes it private; now it is like any other file
-        os.replace(temporary, path)
+        with _naming(path):
+            os.replace(temporary, path)
         sync_directory(directory)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+@contextlib.contextmanager
+def _naming(path, *only):
+    """An OSError within the block names `path`: the temporary file's name tells nobody anything, and writing names none.
+
+    `only`: the error numbers that are sure to mean this file, and then only if the error names no other.
+    """
+    try:
+        yield
+    except OSError as error:
+        if only and (error.filename is not None or error.errno not in only):
+            raise
+        raise OSError(error.errno, error.strerror, path) from None
 
 
 def remove_leftovers(directory, of=None):
