@@ -17,7 +17,7 @@ import os
 import numpy as np
 
 LIBRARY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_decode_window.so")
-_VERSION = 4                    # WV_VERSION of decode_window.h
+_VERSION = 5                    # WV_VERSION of decode_window.h
 # What libjpeg warns of although the pixels are whole; decode_window.c lets the same two pass.
 _HARMLESS = ("Unknown Adobe color transform code", "Warning: unknown JFIF revision")
 PATHS = ("window", "simplejpeg", "opencv")

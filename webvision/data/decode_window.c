@@ -67,6 +67,12 @@ static void start(j_decompress_ptr info, const uint8_t *data, size_t size, const
     jpeg_start_decompress(info);
 }
 
+/* Whether libjpeg cuts rows exactly. With a sampling factor of 4 it may upsample a component only in part (two of four
+ * fold, or the rest that its shrinking leaves over), and then counts the columns of a cut row wrongly: up to 251 levels. */
+static int cuts_exactly(j_decompress_ptr info) {
+    return info->max_h_samp_factor < 4 && info->max_v_samp_factor < 4;
+}
+
 /* Hand the rows of `box` to `sink`, decoding a margin at its sides. */
 static void read_window(j_decompress_ptr info, const int32_t *box, const sink_t *sink) {
     const int32_t x = box[0], y = box[1], w = box[2], h = box[3];
@@ -76,10 +82,12 @@ static void read_window(j_decompress_ptr info, const int32_t *box, const sink_t 
     if (right > info->output_width)
         right = info->output_width;
     width = right - left;
-    if (width < info->output_width)
+    if (width < info->output_width && cuts_exactly(info)) {
         jpeg_crop_scanline(info, &left, &width);        /* moves left to a block's edge */
-    else
+    } else {
         left = 0;
+        width = info->output_width;
+    }
     JSAMPARRAY rows = info->mem->alloc_sarray((j_common_ptr)info, JPOOL_IMAGE, UNALIGNED + width * 3 + WV_SLACK, WV_STRIP);
     uint8_t *shown[WV_STRIP];
     for (int i = 0; i < WV_STRIP; i++) {

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WV_VERSION 4            /* decode.py refuses a library of another version */
+#define WV_VERSION 5            /* decode.py refuses a library of another version */
 #define WV_MESSAGE 200          /* bytes for a message; >= libjpeg's JMSG_LENGTH_MAX */
 #define WV_SLACK 32             /* vector loads reach this far past the last pixel of a row */
 #define WV_STRIP 8              /* rows that are handed over together: they stay in the first-level cache */
