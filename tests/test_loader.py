@@ -148,6 +148,15 @@ def test_an_iteration_left_early_does_not_disturb_the_next(tree):
     loader.close()
 
 
+def test_an_iteration_begins_while_another_left_early_has_all_the_memory(tree):
+    """It waits for the batches that nobody wants any more; once it took that for the end, and gave nothing."""
+    loader = train(tree, batch=64, workers=1, view=Augmentation())
+    held = next(iter(loader))
+    assert take(loader, 3)[1] == take(train(tree, batch=64, view=Augmentation()), 3)[1]
+    assert held.images.any()
+    loader.close()
+
+
 def test_damaged_pictures_are_replaced_in_training_and_filled_in_evaluation(tmp_path):
     """I1, I2, E1: the row stays, the status says why; a replacement brings its own label."""
     tree = make_tree(tmp_path, broken=(3, 20))

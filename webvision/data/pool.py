@@ -91,12 +91,10 @@ class Pool:
                     exhausted = dealt is None
                     if not exhausted:
                         mine.append(self._deal(*dealt))
-                if not mine:
+                if mine and mine[0].done:
+                    yield mine[0].tag, self._hand_over(mine.popleft())
+                elif exhausted and not mine or not self._wait():        # (none may be ours yet: an earlier run has all slots)
                     return
-                while not mine[0].done:
-                    if not self._wait():
-                        return
-                yield mine[0].tag, self._hand_over(mine.popleft())
         finally:
             self._free.extend(pending.slot for pending in mine if pending.done)
 
