@@ -86,6 +86,23 @@ def test_a_worker_is_replaced_though_nobody_can_be_told(tree, before, shell):
     assert run(tree, before + REPLACED, shell) == (0, "")
 
 
+CLOSED = """
+loader = make()
+same = take(loader, 4)[1] == expected
+for pid in loader._source.pids:
+    opened = [os.readlink("/proc/%d/fd/%d" % (pid, fd)) for fd in (0, 1, 2)]
+    same = same and not any("memfd" in name or "train.txt" in name for name in opened)
+loader.close()
+os._exit(0 if same else 1)
+"""
+
+
+@pytest.mark.parametrize("shell", [EXEC + " <&- >&-", EXEC + " <&- >&- 2>&-", EXEC + " >&- 2>&-"])
+def test_standard_descriptors_may_be_closed(tree, shell):
+    """Ours would take their numbers, and in a worker these are its own stdin, stdout and stderr."""
+    assert run(tree, CLOSED, shell) == (0, "")
+
+
 def test_a_worker_that_cannot_be_replaced_leaves_a_loader_that_can_be_closed_or_used(tree, monkeypatch):
     """Its descriptors are closed once: by the next time their numbers are other files'."""
     loader = TrainBatches(*parts(tree), tree / "train", Augmentation(image_size=32), batch=8, workers=2)

@@ -4,6 +4,7 @@ One anonymous file holds a page of heart-beats and then the slots, each a whole 
 its descriptor can map it: only the workers that inherit it do.
 """
 import errno
+import fcntl
 import mmap
 import os
 
@@ -14,6 +15,7 @@ from webvision.errors import ResourceError
 
 BEATS = 4               # int64 per worker: a counter of progress, the batch's number, the position in its names, unused
 _PAGE = 4096
+_LESS = "use fewer --workers or a smaller --batch"
 
 
 class Ring:
@@ -31,8 +33,7 @@ class Ring:
         self._slot_bytes = offset
         self._first = _pages(workers * BEATS * 8)
         self.bytes = self._first + slots * self._slot_bytes
-        self.fd = fd if fd is not None else _reserve(self.bytes)
-        self._memory = mmap.mmap(self.fd, self.bytes)
+        self.fd, self._memory = (fd, mmap.mmap(fd, self.bytes)) if fd is not None else _reserve(self.bytes)
         self.beats = np.frombuffer(self._memory, np.int64, workers * BEATS).reshape(workers, BEATS)
 
     def slot(self, number):
@@ -52,22 +53,34 @@ def _pages(size):
     return -(-size // _PAGE) * _PAGE
 
 
+def inheritable(fd):
+    """`fd`, or in its place one beyond 0, 1 and 2: where those are closed they are given out next, and a worker has its own."""
+    if fd > 2:
+        return fd
+    copy = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return copy
+
+
 def _reserve(size):
+    """(descriptor, mapping) of new memory."""
     free = _free_memory()
     if size > 0.8 * free:               # asked first: reserving more than there is wakes the kernel's memory killer
-        raise ResourceError(f"{size >> 20} MB of memory for batches, and {free >> 20} MB are free; use fewer --workers or "
-                            "a smaller --batch")
+        raise ResourceError(f"{size >> 20} MB of memory for batches, and {free >> 20} MB are free; {_LESS}")
     try:
         fd = os.memfd_create("webvision-batches", os.MFD_CLOEXEC)
         try:
+            fd = inheritable(fd)
             os.posix_fallocate(fd, 0, size)
-        except OSError:
+            return fd, mmap.mmap(fd, size)
+        except BaseException:
             os.close(fd)
             raise
     except OSError as error:
-        hint = "raise `ulimit -n`" if error.errno in (errno.EMFILE, errno.ENFILE) else "use fewer --workers or a smaller --batch"
-        raise ResourceError(f"{size >> 20} MB of memory for batches cannot be had ({error.strerror}); {hint}") from None
-    return fd
+        hint = {errno.EMFILE: "raise `ulimit -n`", errno.ENFILE: "raise `ulimit -n`",
+                errno.ENOMEM: f"{_LESS}, or raise `ulimit -v`"}
+        raise ResourceError(f"{size >> 20} MB of memory for batches cannot be had ({error.strerror}); "
+                            f"{hint.get(error.errno, _LESS)}") from None
 
 
 def _free_memory():

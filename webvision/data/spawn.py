@@ -51,10 +51,12 @@ def start_worker(spec, fds):
 def _serve(requests):
     # One thread each: pictures are the unit of parallel work. -P: modules lying in the current folder are not ours.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    # Without a stderr, descriptor 2 is free, or any file opened since: not one to print into.
+    said = subprocess.DEVNULL if sys.__stderr__ is None else 2
     while True:
         spec, fds, answer = requests.get()
         command = [sys.executable, "-P", "-c", _CODE, _ROOT, json.dumps({**spec, "parent": os.getpid()})]
         try:
-            answer.put(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=fds, env=environment))
+            answer.put(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, pass_fds=fds, env=environment))
         except BaseException as error:      # whoever asked is waiting and must be answered
             answer.put(error)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 
+from webvision.data.ring import inheritable
 from webvision.data.spawn import start_worker
 from webvision.errors import HangError, ResourceError
 
@@ -16,8 +17,10 @@ class WorkerLink:
     def __init__(self, spec, ring):
         fds = []
         try:
-            fds += os.pipe2(os.O_CLOEXEC)
-            fds += os.pipe2(os.O_CLOEXEC)
+            for _ in range(2):
+                fds += os.pipe2(os.O_CLOEXEC)
+            for place, fd in enumerate(fds):
+                fds[place] = inheritable(fd)
             job_end, self._job_fd, self.answer_fd, answer_end = fds
             self._process = start_worker({**spec, "jobs": job_end, "answers": answer_end, "memory": ring.fd},
                                          (job_end, answer_end, ring.fd))
