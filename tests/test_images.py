@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from tests.loader_fixtures import jpeg, picture
-from webvision.data import images
+from tests.sampled_jpeg import sampled_jpeg
+from webvision.data import decode, images
 from webvision.data.images import REASONS, ImageError, ImagePolicy, inspect, read_image, read_image_file
 
 SHOWN = picture(1, 60, 44)
@@ -60,6 +61,32 @@ def test_grey_palette_alpha_and_sixteen_bits():
     assert (read_image(saved(seen_through, "PNG")) == SHOWN).all()          # dropped, not blended
     deep = cv2.imencode(".png", SHOWN.astype(np.uint16) * 257)[1].tobytes()
     assert (read_image(deep) == SHOWN).all()
+
+
+UNCOMMON = ("4x2,1x1,1x1", "3x1,1x1,1x1", "3x2,1x1,1x1", "1x3,1x1,1x1", "1x4,1x1,1x1", "2x4,1x1,1x1", "1x1,2x1,1x1", "2x2,2x1,1x2",
+            "4x1,2x1,1x1")
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("sampling", [*UNCOMMON, "1x1,1x1,1x1", "2x2,1x1,1x1"])
+def test_a_picture_is_read_whole_wherever_its_window_is_read(monkeypatch, sampling, progressive):
+    """simplejpeg knows six samplings; evaluation read through it, training past it. With a compiler or without."""
+    data = sampled_jpeg(1, 70, 50, sampling, progressive=progressive)
+    expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).astype(int)
+    header = inspect(data)
+    assert header.plain
+    for library in (decode.library() or False, False):
+        monkeypatch.setattr(decode, "_library", library)
+        assert np.abs(read_image(data) - expected).max() <= 1
+        window = images.read_window(data, header, (9, 7, 40, 30))
+        assert np.abs(window - expected[7:37, 9:49]).max() <= 1
+
+
+def test_damage_in_an_uncommon_sampling_is_noticed():
+    if not decode.fast_path():
+        pytest.skip("no compiled decoder here, and OpenCV does not tell")
+    data = sampled_jpeg(1, 70, 50, "4x2,1x1,1x1")
+    assert reason_of(data[:-200]) == "truncated" and reason_of(data[:-200] + data[-2:]) == "corrupt"
 
 
 def test_cmyk_becomes_colour():

@@ -7,7 +7,8 @@ Plain JPEGs (8 bits, Huffman, grey or three components) have three paths, tried 
     opencv      decodes all, then cuts; and no warnings, so that only a missing end marker shows damage
 
 They agree in every pixel as long as they bundle a libjpeg-turbo of version 2 or 3 (tests compare them; one grey level is
-the promise). Whatever is not a plain JPEG is OpenCV's. `describe()` says which path is in use.
+the promise). What simplejpeg has no name for (uncommon samplings) takes one of the others. Whatever is not a plain JPEG is
+OpenCV's. `describe()` says which path is in use.
 """
 import ctypes
 import functools
@@ -27,6 +28,10 @@ class DecodeError(ValueError):
     """The decoder refused the data, or complained about it."""
 
 
+class _UnknownKind(Exception):
+    """simplejpeg has no name for the picture's sampling or colours, and says nothing about whether it is whole."""
+
+
 def decode(data, header, *, window=None, scale=1, tolerant=False, path=None):
     """The window (x, y, width, height) of the picture `data`, as stored, uint8 BGR, contiguous.
 
@@ -39,10 +44,14 @@ def decode(data, header, *, window=None, scale=1, tolerant=False, path=None):
         return _cut(_opencv(data, header, 1), box)
     # A whole picture is 5% faster through the wheel's newer libjpeg-turbo than through the system's; the pixels are equal.
     path = path or _path(first="simplejpeg" if box == (0, 0, *size) else "window")
+    if path == "simplejpeg":
+        try:
+            return _cut(_simplejpeg(data, header, scale, tolerant), box)
+        except _UnknownKind:
+            path = _path_but_simplejpeg()
     if path == "window":
         return _window(data, header, scale, box, tolerant)
-    image = _simplejpeg(data, header, scale, tolerant) if path == "simplejpeg" else _opencv(data, header, scale)
-    return _cut(image, box)
+    return _cut(_opencv(data, header, scale), box)
 
 
 def _cut(image, box):
@@ -95,12 +104,14 @@ def fast_path():
 
 def _path(first="window"):
     """The JPEG path in use, `first` if it is there. WEBVISION_DECODER=simplejpeg or opencv chooses a later one, for comparisons."""
-    wanted = os.environ.get("WEBVISION_DECODER")
-    if first == "window" and wanted not in PATHS[1:] and library():
-        return "window"
-    if wanted != "opencv" and _has_simplejpeg():
-        return "simplejpeg"
-    return "window" if wanted not in PATHS[1:] and library() else "opencv"
+    otherwise = _path_but_simplejpeg()
+    if first == "window" == otherwise or os.environ.get("WEBVISION_DECODER") == "opencv" or not _has_simplejpeg():
+        return otherwise
+    return "simplejpeg"
+
+
+def _path_but_simplejpeg():
+    return "window" if os.environ.get("WEBVISION_DECODER") not in PATHS[1:] and library() else "opencv"
 
 
 @functools.cache
@@ -143,9 +154,11 @@ def _simplejpeg(data, header, scale, tolerant):
             if tolerant or not str(error).startswith(_HARMLESS):
                 raise
             return simplejpeg.decode_jpeg(data, "BGR", strict=False, **shrink)
-    except KeyError:                    # its table of colour spaces lacks the one that the data claims
-        raise DecodeError("an unknown colour space") from None
+    except KeyError:                    # its tables of names are older than the libjpeg-turbo within
+        raise _UnknownKind from None
     except ValueError as error:
+        if "Could not determine" in str(error):
+            raise _UnknownKind from None
         raise DecodeError(str(error)) from None
 
 
