@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.loader_fixtures import make_tree, parts, take
-from webvision.data import worker_link
+from webvision.data import spawn, worker_link
 from webvision.data.augment import Augmentation
 from webvision.data.batches import TrainBatches
 from webvision.errors import ResourceError
@@ -21,8 +21,8 @@ from tests.loader_fixtures import parts, take
 from webvision.data.augment import Augmentation
 from webvision.data.batches import TrainBatches
 tree = Path({tree!r})
-def make(workers=2, **options):
-    return TrainBatches(*parts(tree), tree / "train", Augmentation(image_size=32), batch=8, workers=workers, **options)
+def make(workers=2, batch=8, **options):
+    return TrainBatches(*parts(tree), tree / "train", Augmentation(image_size=32), batch=batch, workers=workers, **options)
 expected = take(make(0), 4)[1]
 """
 
@@ -101,6 +101,58 @@ os._exit(0 if same else 1)
 def test_standard_descriptors_may_be_closed(tree, shell):
     """Ours would take their numbers, and in a worker these are its own stdin, stdout and stderr."""
     assert run(tree, CLOSED, shell) == (0, "")
+
+
+LIMITED = """
+import resource, threading
+from webvision.errors import ResourceError
+loader = make(**{options})
+{before}
+try:
+    next(iter(loader))
+except ResourceError as error:
+    assert {words!r} in str(error), error
+else:
+    assert False, "nothing was refused"
+"""
+# Room for an ordinary allocation, not for 100 MB of batches nor (8 MB each) many threads' stacks.
+ADDRESS_SPACE = """
+with open("/proc/self/statm") as file:
+    used = int(file.read().split()[0]) * 4096
+resource.setrlimit(resource.RLIMIT_AS, (used + (6 << 20), resource.RLIM_INFINITY))
+"""
+
+
+@pytest.mark.parametrize("options, words", [({"batch": 4096}, "ulimit -v"), ({"threads": True}, "no more threads")])
+def test_an_address_space_that_is_limited_is_said_so(tree, options, words):
+    assert run(tree, LIMITED.format(options=options, before=ADDRESS_SPACE, words=words)) == (0, "")
+
+
+NO_THREAD = """
+def refuse(thread):
+    raise RuntimeError("can't start new thread")
+original, threading.Thread.start = threading.Thread.start, refuse
+"""
+AGAIN = """
+threading.Thread.start = original
+assert take(loader, 4)[1] == expected
+loader.close()
+"""
+
+
+def test_a_thread_that_cannot_be_started_is_not_waited_for(tree):
+    """Not then, nor when there is one later."""
+    assert run(tree, LIMITED.format(options={}, before=NO_THREAD, words="no more threads") + AGAIN) == (0, "")
+
+
+@pytest.mark.parametrize("error", ["MemoryError()", "OSError(errno.ENOMEM, 'no memory')", "RuntimeError(\"can't start new thread\")"])
+def test_a_worker_without_memory_says_so(tree, monkeypatch, error):
+    monkeypatch.setattr(spawn, "_CODE", "import errno, sys; sys.path.insert(0, sys.argv.pop(1)); from webvision.data import worker\n"
+                        f"def work(*arguments):\n    raise {error}\nworker._work = work; worker.main()")
+    loader = TrainBatches(*parts(tree), tree / "train", Augmentation(image_size=32), batch=8, workers=1)
+    with pytest.raises(ResourceError, match="out of memory"):
+        next(iter(loader))
+    loader.close()
 
 
 def test_a_worker_that_cannot_be_replaced_leaves_a_loader_that_can_be_closed_or_used(tree, monkeypatch):

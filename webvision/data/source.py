@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from webvision.data.builder import BatchBuilder, new_slot
 from webvision.data.pool import Pool
+from webvision.data.spawn import needs_a_thread
 from webvision.errors import UsageError
 
 MAX_WORKERS = 512
@@ -65,7 +66,8 @@ class Threads:
         pending = collections.deque()
         try:
             for tag, job in jobs:
-                pending.append((tag, self._pool.submit(self._build, job)))
+                with needs_a_thread():
+                    pending.append((tag, self._pool.submit(self._build, job)))
                 if len(pending) >= _AHEAD * self._workers:
                     tag, future = pending.popleft()
                     yield tag, future.result()

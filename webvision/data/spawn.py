@@ -3,6 +3,7 @@
 A worker asks the kernel to be killed when its parent dies (PR_SET_PDEATHSIG), and for the kernel the parent is the
 *thread* that started it. Loaders are iterated from threads that come and go, so those must not start workers.
 """
+import contextlib
 import errno
 import json
 import os
@@ -28,13 +29,25 @@ def _forget():
 os.register_at_fork(after_in_child=_forget)
 
 
+@contextlib.contextmanager
+def needs_a_thread():
+    """ResourceError where Python's "can't start new thread" comes out of the body."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        raise ResourceError("no more threads can be started; use fewer --workers, or raise `ulimit -u` or `ulimit -v`") from None
+
+
 def start_worker(spec, fds):
     """A running worker (subprocess.Popen) for `spec`, inheriting only the descriptors `fds`; ResourceError if there is none."""
     global _requests
     with _lock:
         if _requests is None:
             requests = queue.SimpleQueue()
-            threading.Thread(target=_serve, args=(requests,), name="worker-parent", daemon=True).start()
+            with needs_a_thread():
+                threading.Thread(target=_serve, args=(requests,), name="worker-parent", daemon=True).start()
             _requests = requests
     answer = queue.SimpleQueue()
     _requests.put((spec, fds, answer))

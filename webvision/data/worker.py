@@ -4,6 +4,7 @@ It imports NumPy and the decoders, never TensorFlow, and is started as a new pro
 process: TensorFlow's threads hold locks that a copy would inherit. It ends when its job pipe ends, whatever it is doing.
 """
 import ctypes
+import errno
 import json
 import os
 import queue
@@ -22,16 +23,21 @@ def main():
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)       # meant for the training process, which saves its state first
     jobs = queue.SimpleQueue()
-    threading.Thread(target=_read_jobs, args=(spec["jobs"], jobs), daemon=True).start()
     answer = os.fdopen(spec["answers"], "w", buffering=1)
     try:
+        threading.Thread(target=_read_jobs, args=(spec["jobs"], jobs), daemon=True).start()
         _work(spec, jobs, answer)
     except BrokenPipeError:
         os._exit(0)
     except BaseException as error:      # every way to fail is reported before the end
-        kind = "memory" if isinstance(error, MemoryError) else "error"
+        kind = "memory" if _is_of_memory(error) else "error"
         print(json.dumps({kind: traceback.format_exc()}), file=answer)
         os._exit(1)
+
+
+def _is_of_memory(error):
+    """Whether there was no memory for an array, for a mapping, or for the stack of a thread."""
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or "start new thread" in str(error)
 
 
 def _die_with_parent(parent):
