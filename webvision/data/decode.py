@@ -8,7 +8,7 @@ Plain JPEGs (8 bits, Huffman, grey or three components) have three paths, tried 
 
 They agree in every pixel as long as they bundle a libjpeg-turbo of version 2 or 3 (tests compare them; one grey level is
 the promise). What simplejpeg has no name for (uncommon samplings) takes one of the others. Whatever is not a plain JPEG is
-OpenCV's. `describe()` says which path is in use.
+OpenCV's. Lack of memory is a MemoryError on every path, and no verdict. `describe()` says which path is in use.
 """
 import ctypes
 import functools
@@ -21,6 +21,11 @@ LIBRARY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_decode_wind
 _VERSION = 5                    # WV_VERSION of decode_window.h
 # What libjpeg warns of although the pixels are whole; decode_window.c lets the same two pass.
 _HARMLESS = ("Unknown Adobe color transform code", "Warning: unknown JFIF revision")
+# How libjpeg-turbo says that memory ran out; sizes were agreed to before, so that no file can make it say so.
+_NO_MEMORY = ("Insufficient memory", "Memory allocation failure", "Memory limit exceeded")
+_STATUS_NO_MEMORY = 2           # WV_NO_MEMORY of decode_window.h
+# What OpenCV may need, at most, for a pixel (an animated WebP: 15.2 bytes, measured) and for a byte of the file.
+_OPENCV_PIXEL_BYTES, _OPENCV_FILE_BYTES = 20, 4
 PATHS = ("window", "simplejpeg", "opencv")
 
 
@@ -134,9 +139,10 @@ def _window(data, header, scale, box, tolerant):
     out = np.empty((height, width, 3), np.uint8)
     message = ctypes.create_string_buffer(200)
     numbers = (ctypes.c_int32 * 6)(header.width, header.height, x, y, width, height)
-    if library().wv_decode(data, len(data), ctypes.addressof(numbers), scale, ctypes.addressof(numbers) + 8, tolerant,
-                           out.ctypes.data, message):
-        raise DecodeError(message.value.decode("ascii", "replace"))
+    status = library().wv_decode(data, len(data), ctypes.addressof(numbers), scale, ctypes.addressof(numbers) + 8, tolerant,
+                                 out.ctypes.data, message)
+    if status:
+        raise (MemoryError if status == _STATUS_NO_MEMORY else DecodeError)(message.value.decode("ascii", "replace"))
     return out
 
 
@@ -157,6 +163,8 @@ def _simplejpeg(data, header, scale, tolerant):
     except KeyError:                    # its tables of names are older than the libjpeg-turbo within
         raise _UnknownKind from None
     except ValueError as error:
+        if any(words in str(error) for words in _NO_MEMORY):
+            raise MemoryError(str(error)) from None
         if "Could not determine" in str(error):
             raise _UnknownKind from None
         raise DecodeError(str(error)) from None
@@ -173,12 +181,16 @@ def _opencv(data, header, scale):
     cv2 = _silent_opencv()
     flags = cv2.IMREAD_IGNORE_ORIENTATION | {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2,
                                              4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}[scale]
+    why = f"OpenCV cannot decode this {header.format}"
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise DecodeError(str(error).strip().splitlines()[0]) from None
+        image, why = None, str(error).strip().splitlines()[0]
     if image is None:
-        raise DecodeError(f"OpenCV cannot decode this {header.format}")
+        # Some of its decoders say no more than that when memory runs out; and one that says so may have been asked for more
+        # than the picture is worth, by damaged data. So: could it have had all that a picture of this size takes?
+        np.empty(_OPENCV_PIXEL_BYTES * header.width * header.height + _OPENCV_FILE_BYTES * len(data), np.uint8)
+        raise DecodeError(why)
     if image.shape[:2] != (-(-header.height // scale), -(-header.width // scale)):
         raise DecodeError("the picture is not of the size that its header says")
     return image

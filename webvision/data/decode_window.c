@@ -23,13 +23,16 @@ typedef struct {
     struct jpeg_error_mgr base;
     struct jpeg_progress_mgr progress;
     jmp_buf escape;
-    int tolerant;
+    int tolerant, status;
     char *message;
 } watch_t;
 
+/* Lack of memory is the machine's, not the file's: the picture's size, which memory follows, was agreed to by the caller. */
 static void fail(j_common_ptr info) {
     watch_t *watch = (watch_t *)info->err;
     watch->base.format_message(info, watch->message);
+    if (info->err->msg_code == JERR_OUT_OF_MEMORY || info->err->msg_code == JERR_NO_BACKING_STORE)
+        watch->status = WV_NO_MEMORY;
     longjmp(watch->escape, 1);
 }
 
@@ -119,9 +122,10 @@ int wv_decode_window(const uint8_t *data, size_t size, const int32_t *picture, i
     watch.base.emit_message = on_message;
     watch.tolerant = tolerant;
     watch.message = message;
+    watch.status = WV_REFUSED;
     if (setjmp(watch.escape)) {
         jpeg_destroy_decompress(&info);
-        return 1;
+        return watch.status;
     }
     jpeg_create_decompress(&info);
     watch.progress.progress_monitor = on_progress;

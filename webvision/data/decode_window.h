@@ -8,6 +8,8 @@
 #define WV_MESSAGE 200          /* bytes for a message; >= libjpeg's JMSG_LENGTH_MAX */
 #define WV_SLACK 32             /* vector loads reach this far past the last pixel of a row */
 #define WV_STRIP 8              /* rows that are handed over together: they stay in the first-level cache */
+#define WV_REFUSED 1            /* status: the data is damaged, or not what the caller said */
+#define WV_NO_MEMORY 2          /* status: says nothing about the data */
 #define EXPORT __attribute__((visibility("default")))
 
 /* Where the rows of a window go while they are decoded: rows[i] is the first byte of row first + i, BGR, gone after the
@@ -18,7 +20,7 @@ typedef struct {
 } sink_t;
 
 /* Decode `box` = x, y, width, height of a picture of the size picture[0] x picture[1] that is shrunk by `scale` (1, 2, 4,
- * 8; sides rounded up). 0: done. 1: `message` (WV_MESSAGE bytes) says what is wrong. */
+ * 8; sides rounded up). 0: done. WV_REFUSED, WV_NO_MEMORY: `message` (WV_MESSAGE bytes) says what is wrong. */
 int wv_decode_window(const uint8_t *data, size_t size, const int32_t *picture, int scale, const int32_t *box, int tolerant,
                      const sink_t *sink, char *message);
 #endif

@@ -26,7 +26,7 @@ import numpy as np
 
 from webvision.data import decode
 from webvision.data.image_headers import FORMATS, HeaderError, read_header
-from webvision.errors import DataError, printable
+from webvision.errors import DataError, ResourceError, printable
 
 # Index = the number in Batch.status. Appended to, never reordered: reports hold the codes.
 REASONS = ("ok", "empty", "missing", "not-a-file", "permission", "io", "file-too-large", "format", "header",
@@ -39,6 +39,10 @@ class ImageError(DataError):
     def __init__(self, reason, message):
         super().__init__(message)
         self.reason = reason
+
+
+class OutOfMemoryError(ResourceError, MemoryError):
+    """There is no memory for a picture that the policy lets in; the picture may be sound."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,8 @@ def read_bytes(path, policy=DEFAULT_POLICY, *, inside=None):
             return _read(path, policy, flags)           # once more: network mounts lose a handle now and then
     except OSError as error:
         raise unreadable(error) from None
+    except MemoryError:
+        raise _out_of_memory("to read a file") from None
     except ValueError:
         raise ImageError("missing", "a name with a zero byte") from None
 
@@ -150,11 +156,21 @@ def look_at(path, policy=DEFAULT_POLICY, *, inside=None):
     return os.stat(path), True
 
 
+_SPENT = {errno.EMFILE: "raise `ulimit -n`, or use fewer --workers", errno.ENFILE: "other programs of this machine hold them",
+          errno.ENOMEM: "fewer --workers or --jobs, or a smaller --batch, need less"}
+
+
 def unreadable(error):
-    """The ImageError that stands for an OSError."""
+    """What an OSError is raised as: an ImageError, or a ResourceError if the machine is at its limit, whatever the picture."""
+    if error.errno in _SPENT:
+        return ResourceError(f"no picture can be read: {error.strerror}; {_SPENT[error.errno]}")
     reason = {errno.ENOENT: "missing", errno.ENOTDIR: "missing", errno.ELOOP: "missing", errno.ENAMETOOLONG: "missing",
               errno.EACCES: "permission", errno.EPERM: "permission"}.get(error.errno, "io")
     return ImageError(reason, error.strerror or "cannot be read")
+
+
+def _out_of_memory(purpose):
+    return OutOfMemoryError(f"out of memory {purpose}; {_SPENT[errno.ENOMEM]}")
 
 
 def _read(path, policy, flags):
@@ -179,6 +195,8 @@ def _decode(data, header, policy, *, window=None, scale=1):
         return decode.decode(data, header, window=window, scale=scale, tolerant=policy.accept_truncated)
     except decode.DecodeError as error:
         raise ImageError("corrupt", str(error)) from None
+    except MemoryError:
+        raise _out_of_memory(f"to decode a picture of {header.width} x {header.height} pixels") from None
 
 
 def turn(image, orientation):

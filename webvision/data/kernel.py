@@ -24,10 +24,12 @@ def show(files, plan, slot, *, tolerant, colour_on, beats=None):
     device = colour_on == "device" and plan.colours is not None
     colours = None if plan.colours is None else np.concatenate(
         [plan.colours.linear.reshape(-1, 9), plan.colours.of_mean.reshape(-1, 9), plan.colours.offset], axis=1)
-    decode.library().wv_batch(
+    status = decode.library().wv_batch(
         len(tasks), tasks.ctypes.data, files.addresses.ctypes.data, files.lengths.ctypes.data,
         None if colours is None else colours.ctypes.data, slot.images.shape[1], tolerant, slot.images.ctypes.data,
         slot.matrices.ctypes.data if device else None, failed.ctypes.data, None if beats is None else beats.ctypes.data)
+    if status:          # not a reason to go through OpenCV: its bytes differ, and a batch's follow from the seed alone
+        raise MemoryError("no memory to build a batch")
     return files.rows[failed[files.rows] != 0].tolist()
 
 
