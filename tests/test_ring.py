@@ -252,3 +252,20 @@ def test_a_slow_consumer_holds_the_workers_back(pooled, monkeypatch):
     time.sleep(1.5)
     pool = pool_of(loader)
     assert pool._serial <= pool._slots and pool._slots == pool_module.AHEAD * 2 + 1 + pool_module.LEASES
+
+
+def test_jobs_longer_than_a_pipe_are_sent_as_the_worker_reads(tmp_path, monkeypatch):
+    """Names of 240 bytes, 1024 to a batch: four times what a pipe holds. The rest does not wait for the next look at the workers."""
+    own = make_tree(tmp_path, count=9)
+    lines = []
+    for number, line in enumerate((own / "meta" / "train.txt").read_text().splitlines()):
+        name, label = line.rsplit(" ", 1)
+        (own / "train" / name).rename(own / "train" / f"{number:0240}")
+        lines.append(f"{number:0240} {label}\n")
+    (own / "meta" / "train.txt").write_text("".join(lines))
+    monkeypatch.setattr(pool_module, "_TICK_S", 20.)
+    loader = TrainBatches(*parts(own), own / "train", SMALL, batch=1024, workers=1)
+    began = time.monotonic()
+    take(loader, 4)
+    assert time.monotonic() - began < 15
+    loader.close()

@@ -158,8 +158,9 @@ class Pool:
                 return False
             poll = select.poll()
             for link in self._links.values():
-                link.flush()
                 poll.register(link.answer_fd, select.POLLIN)
+                if not link.flush():            # a long line: the rest as soon as the worker has read
+                    poll.register(link.job_fd, select.POLLOUT)
             began = time.monotonic()
             poll.poll(_TICK_S * 1000)
             # At most a tick is counted: a suspended machine, or a job stopped and continued, is no hang.

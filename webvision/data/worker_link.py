@@ -21,7 +21,7 @@ class WorkerLink:
                 fds += os.pipe2(os.O_CLOEXEC)
             for place, fd in enumerate(fds):
                 fds[place] = inheritable(fd)
-            job_end, self._job_fd, self.answer_fd, answer_end = fds
+            job_end, self.job_fd, self.answer_fd, answer_end = fds
             self._process = start_worker({**spec, "jobs": job_end, "answers": answer_end, "memory": ring.fd},
                                          (job_end, answer_end, ring.fd))
         except BaseException as error:
@@ -33,7 +33,7 @@ class WorkerLink:
             raise
         os.close(job_end)
         os.close(answer_end)
-        os.set_blocking(self._job_fd, False)
+        os.set_blocking(self.job_fd, False)
         os.set_blocking(self.answer_fd, False)
         self.pid = self._process.pid
         self.owed = []              # numbers of the batches it was given and has not answered, in order
@@ -50,10 +50,11 @@ class WorkerLink:
         self.flush()
 
     def flush(self):
-        """Write what the pipe takes. Never blocks: a stopped worker reads nothing."""
+        """Write what the pipe takes; whether that was all. Never blocks: a stopped worker reads nothing."""
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             while self._outbox:
-                self._outbox = self._outbox[os.write(self._job_fd, self._outbox):]
+                self._outbox = self._outbox[os.write(self.job_fd, self._outbox):]
+        return not self._outbox
 
     def receive(self):
         """(messages since the last call, whether the worker has closed its end: it died or is dying)."""
@@ -93,7 +94,7 @@ class WorkerLink:
                 self._process.kill()
         else:
             raise HangError(f"loader worker {self.pid} cannot be killed; the storage it reads from does not answer")
-        fds, self._job_fd, self.answer_fd = (self._job_fd, self.answer_fd), None, None
+        fds, self.job_fd, self.answer_fd = (self.job_fd, self.answer_fd), None, None
         for fd in fds:
             if fd is not None:          # a second close would hit a file that somebody else has opened since
                 os.close(fd)
