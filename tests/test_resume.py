@@ -1,5 +1,8 @@
 """R1, R2, M3, T7, T9: the same run continues, on other machines too; another run is refused."""
 import json
+import os
+import shutil
+import sys
 import time
 
 import numpy as np
@@ -7,8 +10,9 @@ import pytest
 
 from training_fixtures import STEPS, at, train, undisturbed  # noqa: F401  (fixtures)
 from webvision.compat import tfv1
-from webvision.errors import CheckpointError, Interrupted
+from webvision.errors import CheckpointError, Interrupted, UsageError
 from webvision.files import atomic_write, remove_abandoned
+from webvision.inference.provenance import known_run
 
 
 def read(prefix):
@@ -34,7 +38,6 @@ def test_other_workers_and_towers_continue_the_same_order_of_data(train, tmp_pat
 
 
 def test_a_run_that_changed_its_data_or_network_is_refused_with_both_values(train, tiny_data, tmp_path):
-    import shutil
     data = tmp_path / "data"
     shutil.copytree(tiny_data, data)
     train.data = data
@@ -119,3 +122,21 @@ def test_a_file_that_somebody_is_writing_is_not_abandoned(tmp_path):
         remove_abandoned(tmp_path / "a.json")
         file.write("{}")
     assert (tmp_path / "a.json").read_text() == "{}"
+
+
+def test_a_run_on_data_below_a_folder_that_is_not_utf8_continues_and_is_evaluated(train, tiny_data, tmp_path, monkeypatch):     # L5
+    data = train.data = tmp_path / "d\udcff"
+    shutil.copytree(tiny_data, data)
+    monkeypatch.setattr(sys, "argv", ["imagenet-resnet.py", "--data", str(data)])       # goes into run.json, too
+    with pytest.raises(Interrupted):
+        train(fault="step:2:term")
+    train()
+    assert train.epochs() == [(1, 4), (2, STEPS)] and "Changed" not in train.log()
+    assert known_run(str(train.folder)).image_size == 32
+
+
+def test_a_run_folder_that_tensorflow_cannot_name_is_a_mistake_said_at_once(train, tmp_path):
+    for flags in (["--out", tmp_path / "o\udcff"], ["--name", "r\udcff"]):
+        with pytest.raises(UsageError, match=r"\\xff.*: TensorFlow takes only UTF-8"):
+            train(*flags)
+    assert os.listdir(tmp_path) == []

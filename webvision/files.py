@@ -107,6 +107,12 @@ def write_json(path, value):
         file.write("\n")
 
 
+def read_json(path):
+    """What `write_json` wrote, bytes of file names that are no UTF-8 included; ValueError if it is damaged."""
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return json.load(file)
+
+
 def file_sha256(path):
     """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with open(path, "rb") as file:

@@ -1,10 +1,10 @@
 """What the run that wrote a checkpoint says about it: run.json beside it, where there is one."""
-import json
 import os
 from dataclasses import dataclass
 
 from webvision.data.lists import classes_hash
 from webvision.errors import CheckpointError, printable
+from webvision.files import read_json
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,7 @@ def known_run(checkpoint, *, classes=None):
     """
     folder = checkpoint if os.path.isdir(checkpoint) else os.path.dirname(checkpoint)
     try:
-        with open(os.path.join(folder, "run.json"), encoding="utf-8") as file:
-            run = json.load(file)
+        run = read_json(os.path.join(folder, "run.json"))
         size, trained_on = int(run["network"]["image_size"]), list(run["classes"])
     except FileNotFoundError:
         return KnownRun()

@@ -13,19 +13,27 @@ from dataclasses import asdict
 from webvision.compat import installed_version
 from webvision.data.lists import classes_hash
 from webvision.environment import ROOT
-from webvision.errors import CheckpointError, printable
-from webvision.files import write_json
+from webvision.errors import CheckpointError, UsageError, printable
+from webvision.files import read_json, write_json
 
 FIXED = ("network", "classes_sha256", "list_sha256", "balance", "seed", "batch", "epoch_size")
 
 
 def choose_folder(parent, name, *, fresh):
-    """The path of the run called `name`; with `fresh`, the first of name, name-2, name-3, ... that does not exist."""
+    """The path of the run called `name`; with `fresh`, the first of name, name-2, name-3, ... that does not exist.
+
+    UsageError if TensorFlow could not write there.
+    """
     path = os.path.join(parent, name)
     number = 2
     while fresh and os.path.exists(path):
         path = os.path.join(parent, f"{name}-{number}")
         number += 1
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(f"run folder {printable(path)}: TensorFlow takes only UTF-8 for a name; choose another --out or "
+                         "--name") from None
     return path
 
 
@@ -86,8 +94,7 @@ def open_run(path, description):
     """
     file = os.path.join(path, "run.json")
     try:
-        with open(file, encoding="utf-8") as old:
-            before = json.load(old)
+        before = read_json(file)
     except FileNotFoundError:
         if any(name.startswith("model-") for name in os.listdir(path)):
             raise CheckpointError(f"{printable(path)}: holds checkpoints but no run.json, so this program did not write "
