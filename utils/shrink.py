@@ -9,6 +9,8 @@ from webvision.environment import use_project_environment  # noqa: E402
 
 use_project_environment("numpy", "cv2")
 
+from webvision import cli  # noqa: E402
+
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, epilog=(
@@ -20,7 +22,10 @@ def parse_args(argv=None):
     parser.add_argument("--splits", default="train,val,test", help="which lists of meta/ to rewrite, where present (%(default)s)")
     parser.add_argument("--short-side", type=int, default=256, metavar="PX", help="%(default)s")
     parser.add_argument("--quality", type=int, default=90, help="of the JPEGs (%(default)s)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (%(default)s)")
+    parser.add_argument("--max-bad", type=cli.share, default=.01, metavar="SHARE",
+                        help="exit with 4, and write no lists, if more of a split's pictures are missing or left out (default: 1%%)")
+    parser.add_argument("--allow-outside", action="store_true", help="follow links out of the data folder")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="threads (%(default)s)")
     args = parser.parse_args(argv)
     if not 16 <= args.short_side <= 4096:
         parser.error(f"--short-side {args.short_side} is outside 16..4096")
@@ -33,10 +38,16 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    from webvision.data.images import ImagePolicy
     from webvision.data.shrink import shrink_set
-    report = shrink_set(args.data, args.out, splits=args.splits.split(","), short_side=args.short_side,
-                        quality=args.quality, jobs=args.jobs)
-    print(report)
+    from webvision.errors import IncompleteError
+    report = shrink_set(args.data, args.out, splits=args.splits.split(","), short_side=args.short_side, quality=args.quality,
+                        jobs=args.jobs, max_bad=args.max_bad, policy=ImagePolicy(allow_outside=args.allow_outside))
+    print(report.text)
+    if report.incomplete:
+        raise IncompleteError(f"more than {100 * args.max_bad:g} % of the pictures of {', '.join(report.incomplete)} are missing or were "
+                              "left out, so no lists were written; utils/check.py names them. --allow-outside follows links, "
+                              "--max-bad puts up with more; what was done is not done again")
 
 
 if __name__ == "__main__":
