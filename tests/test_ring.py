@@ -254,8 +254,24 @@ def test_a_slow_consumer_holds_the_workers_back(pooled, monkeypatch):
     assert pool._serial <= pool._slots and pool._slots == pool_module.AHEAD * 2 + 1 + pool_module.LEASES
 
 
+SLOW_READER = """
+import os, sys, time
+sys.path.insert(0, sys.argv.pop(1))
+from webvision.data import worker
+def read_jobs(fd, jobs):
+    held = b""
+    while True:
+        time.sleep(0.1)
+        *lines, held = (held + os.read(fd, 1 << 16)).split(b"\\n")
+        for line in lines:
+            jobs.put(line)
+worker._read_jobs = read_jobs
+worker.main()
+"""
+
+
 def test_jobs_longer_than_a_pipe_are_sent_as_the_worker_reads(tmp_path, monkeypatch):
-    """Names of 240 bytes, 1024 to a batch: four times what a pipe holds. The rest does not wait for the next look at the workers."""
+    """Names of 240 bytes, 2048 to a batch: eight times what a pipe holds. The rest does not wait for the next look at the workers."""
     own = make_tree(tmp_path, count=9)
     lines = []
     for number, line in enumerate((own / "meta" / "train.txt").read_text().splitlines()):
@@ -263,9 +279,11 @@ def test_jobs_longer_than_a_pipe_are_sent_as_the_worker_reads(tmp_path, monkeypa
         (own / "train" / name).rename(own / "train" / f"{number:0240}")
         lines.append(f"{number:0240} {label}\n")
     (own / "meta" / "train.txt").write_text("".join(lines))
-    monkeypatch.setattr(pool_module, "_TICK_S", 20.)
-    loader = TrainBatches(*parts(own), own / "train", SMALL, batch=1024, workers=1)
+    for name, value in (("_TICK_S", 20.), ("AHEAD", 1), ("LEASES", 1)):       # few jobs: dealing each out writes a little as well
+        monkeypatch.setattr(pool_module, name, value)
+    monkeypatch.setattr(spawn, "_CODE", SLOW_READER)
+    loader = TrainBatches(*parts(own), own / "train", SMALL, batch=2048, workers=1)
     began = time.monotonic()
-    take(loader, 4)
+    take(loader, 1)
     assert time.monotonic() - began < 15
     loader.close()
