@@ -90,6 +90,18 @@ def test_resume_at_any_batch_gives_the_same_rest(tree, stopped_after):
         assert (mine.images == theirs.images).all() and (mine.rows == theirs.rows).all()
 
 
+def test_a_root_in_bytes_and_numbers_of_numpy_are_taken(tree):
+    expected = take(train(tree, start=8), 4)[1]
+    eight, two = np.int64(8), np.int32(2)
+    for workers in (0, two):
+        loader = TrainBatches(*parts(tree), os.fsencode(tree / "train"), SMALL, batch=eight, start=eight, rank=np.int64(0),
+                              ranks=np.int64(1), workers=workers)
+        assert take(loader, 4)[1] == expected
+        loader.close()
+    start = train(tree).position(np.int64(60))
+    assert take(train(tree, start=start, workers=1), 2)[1] == take(train(tree, start=60), 2)[1]
+
+
 def test_seeds_and_epochs_differ(tree):
     one, _ = take(train(tree, seed=1), 7)
     two, _ = take(train(tree, seed=2), 7)

@@ -271,7 +271,7 @@ worker.main()
 
 
 def test_jobs_longer_than_a_pipe_are_sent_as_the_worker_reads(tmp_path, monkeypatch):
-    """Names of 240 bytes, 2048 to a batch: eight times what a pipe holds. The rest does not wait for the next look at the workers."""
+    """Names of 240 bytes, 2048 to a batch: eight times what a pipe holds. Its rest does not wait for the next look around."""
     own = make_tree(tmp_path, count=9)
     lines = []
     for number, line in enumerate((own / "meta" / "train.txt").read_text().splitlines()):
@@ -279,7 +279,7 @@ def test_jobs_longer_than_a_pipe_are_sent_as_the_worker_reads(tmp_path, monkeypa
         (own / "train" / name).rename(own / "train" / f"{number:0240}")
         lines.append(f"{number:0240} {label}\n")
     (own / "meta" / "train.txt").write_text("".join(lines))
-    for name, value in (("_TICK_S", 20.), ("AHEAD", 1), ("LEASES", 1)):       # few jobs: dealing each out writes a little as well
+    for name, value in (("_TICK_S", 20.), ("AHEAD", 1), ("LEASES", 1)):       # few jobs: dealing one out writes a little too
         monkeypatch.setattr(pool_module, name, value)
     monkeypatch.setattr(spawn, "_CODE", SLOW_READER)
     loader = TrainBatches(*parts(own), own / "train", SMALL, batch=2048, workers=1)

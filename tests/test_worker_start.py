@@ -145,9 +145,10 @@ def test_a_thread_that_cannot_be_started_is_not_waited_for(tree):
     assert run(tree, LIMITED.format(options={}, before=NO_THREAD, words="no more threads") + AGAIN) == (0, "")
 
 
-@pytest.mark.parametrize("error", ["MemoryError()", "OSError(errno.ENOMEM, 'no memory')", "RuntimeError(\"can't start new thread\")"])
+@pytest.mark.parametrize("error", ["MemoryError()", "OSError(errno.ENOMEM, 'none')", "RuntimeError(\"can't start new thread\")"])
 def test_a_worker_without_memory_says_so(tree, monkeypatch, error):
-    monkeypatch.setattr(spawn, "_CODE", "import errno, sys; sys.path.insert(0, sys.argv.pop(1)); from webvision.data import worker\n"
+    monkeypatch.setattr(spawn, "_CODE", "import errno, sys; sys.path.insert(0, sys.argv.pop(1))\n"
+                        "from webvision.data import worker\n"
                         f"def work(*arguments):\n    raise {error}\nworker._work = work; worker.main()")
     loader = TrainBatches(*parts(tree), tree / "train", Augmentation(image_size=32), batch=8, workers=1)
     with pytest.raises(ResourceError, match="out of memory"):
@@ -185,4 +186,15 @@ def test_a_worker_is_ended_once(tree):
     assert link.end() == "killed by SIGKILL"
     for fd in others:
         os.close(fd)
+    loader.close()
+
+
+def test_what_cannot_be_told_to_a_worker_is_an_error_and_not_a_wait(tree):
+    """Starts are asked of another thread, which must answer whatever it is asked."""
+    loader = TrainBatches(*parts(tree), tree / "train", Augmentation(image_size=32), batch=8, workers=1, timeout=5.)
+    loader._source._spec["root"] = object()
+    with pytest.raises(TypeError, match="JSON"):
+        next(iter(loader))
+    loader._source._spec["root"] = str(tree / "train")
+    take(loader, 1)
     loader.close()

@@ -4,6 +4,7 @@ Batch k of a run is a function of (seed, k * batch, batch) and of the files, wha
 worker processes. `loader.py` puts tensorpack's face on these classes.
 """
 import collections
+import operator
 import time
 from typing import NamedTuple
 
@@ -110,13 +111,13 @@ class TrainBatches:
         if not 0 <= rank < ranks:
             raise UsageError(f"rank {rank} is outside 0..{ranks - 1}")
         self._index, self._order = index, order
-        self.batch, self.rank, self.ranks = batch, rank, ranks
+        self.batch, self.rank, self.ranks = map(operator.index, (batch, rank, ranks))      # NumPy's too; workers get Python's
         self._max_bad = max_bad
         self.bad = Bad()
         self.wait_seconds = 0.              # the time that next() has taken, all together
-        self._first = start if isinstance(start, int) else start.epoch * len(order) + start.position
+        self._first = operator.index(start.epoch * len(order) + start.position if isinstance(start, Position) else start)
         self._chunk = (None, None)
-        self._source = open_source(root, view, batch=batch, colour_on=colour_on, workers=workers, threads=threads,
+        self._source = open_source(root, view, batch=self.batch, colour_on=colour_on, workers=workers, threads=threads,
                                    policy=policy, timeout=timeout)
 
     @property

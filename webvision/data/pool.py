@@ -57,7 +57,7 @@ class Pool:
 
     def __init__(self, root, view, *, batch, workers, colour_on, policy, timeout=None, log=_to_stderr):
         self._slots = AHEAD * workers + 1 + LEASES
-        self._spec = {"root": os.fspath(root), "view": views.to_json(view), "policy": dataclasses.asdict(policy),
+        self._spec = {"root": os.fsdecode(root), "view": views.to_json(view), "policy": dataclasses.asdict(policy),
                       "batch": batch, "workers": workers, "colour_on": colour_on, "slots": self._slots}
         self._make_ring = lambda: Ring(view, count=batch, colour_on=colour_on, slots=self._slots, workers=workers)
         self._timeout = timeout or TIMEOUT_S

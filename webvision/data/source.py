@@ -1,5 +1,6 @@
 """Who builds the batches: this process, threads, or worker processes. All of them give the same bytes, in order."""
 import collections
+import operator
 from concurrent.futures import ThreadPoolExecutor
 
 from webvision.data.builder import BatchBuilder, new_slot
@@ -13,6 +14,7 @@ _AHEAD = 2                  # batches in the making per thread
 
 def open_source(root, view, *, batch, colour_on, workers, threads, policy, timeout):
     """A source of batches; nothing is started before the first is asked for."""
+    batch, workers = operator.index(batch), operator.index(workers)
     if batch < 1:
         raise UsageError(f"a batch of {batch} pictures")
     if not 0 <= workers <= MAX_WORKERS:

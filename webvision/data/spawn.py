@@ -68,8 +68,8 @@ def _serve(requests):
     said = subprocess.DEVNULL if sys.__stderr__ is None else 2
     while True:
         spec, fds, answer = requests.get()
-        command = [sys.executable, "-P", "-c", _CODE, _ROOT, json.dumps({**spec, "parent": os.getpid()})]
         try:
+            command = [sys.executable, "-P", "-c", _CODE, _ROOT, json.dumps({**spec, "parent": os.getpid()})]
             answer.put(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, pass_fds=fds, env=environment))
         except BaseException as error:      # whoever asked is waiting and must be answered
             answer.put(error)
