@@ -18,7 +18,7 @@ import pytest
 from webvision.data.index import open_index
 from webvision.data.lists import read_list
 from webvision.data.images import ImagePolicy
-from webvision.errors import DataError
+from webvision.errors import DataError, ResourceError
 from webvision.prep import check as check_module
 from webvision.prep import check_lists, check_same
 from webvision.prep.check import CheckOptions, check
@@ -303,8 +303,15 @@ def test_a_bug_in_a_worker_is_shown_not_blamed_on_a_picture(tmp_path, monkeypatc
         check(str(checked[0]), str(tmp_path / "out"), NEAR)
 
 
+def test_lack_of_memory_in_a_worker_is_the_machines_not_the_lists(tmp_path, monkeypatch, checked):
+    def examine(*_):
+        raise ResourceError("no memory for a picture")
+    monkeypatch.setattr(check_module, "examine", examine)
+    with pytest.raises(ResourceError, match="no memory for a picture"):
+        check(str(checked[0]), str(tmp_path / "out"), NEAR)
+
+
 def test_workers_that_cannot_begin_end_the_scan():
-    from webvision.errors import ResourceError
     with pytest.raises(ResourceError, match="before they begin"):
         list(ScanPool(lambda *a: os._exit(3), jobs=2).run(range(5)))
 

@@ -6,8 +6,10 @@ the bit on every machine. Pictures that are no plain, upright JPEG go through th
 import numpy as np
 
 from webvision.data import decode
+from webvision.data.images import OutOfMemoryError
 from webvision.data.placement import shrink_factor, shrink_region
 
+_NO_MEMORY = 2      # WV_NO_MEMORY of decode_window.h
 _FIELDS = 13        # of view_batch.c: row, picture's size, shrinking, region, resized size, corner, mirrored
 
 
@@ -28,8 +30,8 @@ def show(files, plan, slot, *, tolerant, colour_on, beats=None):
         len(tasks), tasks.ctypes.data, files.addresses.ctypes.data, files.lengths.ctypes.data,
         None if colours is None else colours.ctypes.data, slot.images.shape[1], tolerant, slot.images.ctypes.data,
         slot.matrices.ctypes.data if device else None, failed.ctypes.data, None if beats is None else beats.ctypes.data)
-    if status:          # not a reason to go through OpenCV: its bytes differ, and a batch's follow from the seed alone
-        raise MemoryError("no memory to build a batch")
+    if status or (failed == _NO_MEMORY).any():      # not a reason to go through OpenCV: its bytes differ, and a batch's follow from the seed alone
+        raise OutOfMemoryError("no memory to build a batch; use fewer --workers or a smaller --batch")
     return files.rows[failed[files.rows] != 0].tolist()
 
 

@@ -124,12 +124,12 @@ static void take_rows(void *whose, uint8_t *const *rows, int first, int count) {
     }
 }
 
-/* Decode what `task` needs, resize it into work->planes, and sum up the planes; 0 when done. */
+/* Decode what `task` needs, resize it into work->planes, and sum up the planes; 0 when done, or WV_REFUSED, WV_NO_MEMORY. */
 static int resize_picture(work_t *work, tap_t *taps, const uint8_t *data, size_t bytes, const int32_t *task, int tolerant) {
     const int size = work->size;
     char message[WV_MESSAGE];
     if (task[WIDTH] < 4 || task[HEIGHT] < 4 || task[RESIZED_WIDTH] < 1 || task[RESIZED_HEIGHT] < 1)
-        return 1;
+        return WV_REFUSED;
     find_taps(taps, task[WIDTH], task[RESIZED_WIDTH], task[LEFT], size, task[FLIP]);
     int left = taps[task[FLIP] ? size - 1 : 0].first, right = taps[task[FLIP] ? 0 : size - 1].first + 4;
     fill_tables(work, taps, left);
@@ -140,8 +140,8 @@ static int resize_picture(work_t *work, tap_t *taps, const uint8_t *data, size_t
     const sink_t sink = {take_rows, work};
     work->done = 0;
     memset(work->sums, 0, sizeof work->sums);
-    return wv_decode_window(data, bytes, task + PICTURE_WIDTH, task[SCALE], box, tolerant, &sink, message)
-        || work->done < size;
+    int status = wv_decode_window(data, bytes, task + PICTURE_WIDTH, task[SCALE], box, tolerant, &sink, message);
+    return status || work->done == size ? status : WV_REFUSED;
 }
 
 /* matrix = linear | of_mean * mean + offset, from `colour` (linear 9, of_mean 9, offset 3). */
@@ -180,7 +180,7 @@ static int open_work(work_t *work, tap_t **taps, int size) {
 
 /* Build `count` pictures of size x size. tasks: FIELDS numbers each; data, bytes: the file of each. colours: 21 numbers a
  * row, or NULL. out, colours, matrices and failed are indexed by the task's ROW. With `matrices` the colours are not
- * applied but written there. failed: 1 where the caller must look itself. beat: progress, counted up; beat[2] = ROW. */
+ * applied but written there. failed: 1 where the caller must look itself, 2 where memory ran out. beat: progress, counted up; beat[2] = ROW. */
 EXPORT int wv_batch(int count, const int32_t *tasks, const uint8_t *const *data, const int64_t *bytes, const double *colours,
                     int size, int tolerant, uint8_t *out, float *matrices, uint8_t *failed, int64_t *beat) {
     work_t work;

@@ -20,7 +20,7 @@ _TICK_S = .5
 _MAX_EARLY_DEATHS = 5     # of workers that had not begun a row
 _COMMAND = struct.Struct("<QI")       # block, number of verdicts that follow
 _ANSWER = struct.Struct("<IB")        # length of what follows, its kind
-_DATA, _DATA_ERROR, _BUG = range(3)
+_DATA, _DATA_ERROR, _SCARCE, _BUG = range(4)
 _SLOT = struct.Struct("<qd")          # row being looked at (-1: none), since when (monotonic)
 
 
@@ -94,7 +94,8 @@ class ScanPool:
         answer, worker.inbox = worker.inbox[_ANSWER.size:], b""
         if kind != _DATA:
             text = answer.decode("utf-8", "surrogateescape")
-            raise DataError(text) if kind == _DATA_ERROR else RuntimeError(f"in a worker process:\n{text}")
+            known = {_DATA_ERROR: DataError, _SCARCE: ResourceError}.get(kind)
+            raise known(text) if known else RuntimeError(f"in a worker process:\n{text}")
         return answer
 
     def _stop_hanging(self, workers):
@@ -164,7 +165,8 @@ class ScanPool:
                     kind = _DATA
                     data = self._work(block, row_begins, {row: "crash" if crash else "time-out" for row, crash in verdicts.items()})
                 except WebvisionError as error:
-                    kind, data = _DATA_ERROR, str(error).encode("utf-8", "surrogateescape")
+                    kind = _SCARCE if isinstance(error, ResourceError) else _DATA_ERROR
+                    data = str(error).encode("utf-8", "surrogateescape")
                 except Exception:      # ours, not the picture's: the parent shows it
                     kind, data = _BUG, traceback.format_exc().encode("utf-8", "surrogateescape")
                 _SLOT.pack_into(self._slots, position, -1, 0.)
