@@ -142,6 +142,13 @@ def test_an_error_in_a_worker_arrives_with_its_traceback(pooled, monkeypatch):
         take(pooled(), 1)
 
 
+def test_descriptors_that_run_out_in_a_worker_are_said_in_one_line(pooled, monkeypatch):
+    _workers_that(monkeypatch, "raise images.unreadable(OSError(24, 'Too many open files'))")
+    with pytest.raises(ResourceError, match="in a loader worker: .*ulimit -n") as caught:
+        take(pooled(), 1)
+    assert "Traceback" not in str(caught.value)
+
+
 def test_a_signal_for_the_whole_terminal_leaves_workers_to_the_parent(tree, pooled):
     loader = pooled()
 

@@ -183,6 +183,8 @@ class Pool:
                 self._free.append(pending.slot)
         elif "memory" in message:
             raise ResourceError("a loader worker is out of memory; use fewer --workers or a smaller --batch")
+        elif "resource" in message:
+            raise ResourceError(f"in a loader worker: {message['resource']}")
         elif "error" in message:
             raise RuntimeError(f"in a loader worker:\n{message['error']}")
         else:

@@ -30,9 +30,17 @@ def main():
     except BrokenPipeError:
         os._exit(0)
     except BaseException as error:      # every way to fail is reported before the end
-        kind = "memory" if _is_of_memory(error) else "error"
-        print(json.dumps({kind: traceback.format_exc()}), file=answer)
+        print(json.dumps(_report(error)), file=answer)
         os._exit(1)
+
+
+def _report(error):
+    """The last line for the training process: {kind: text}."""
+    if _is_of_memory(error):
+        return {"memory": traceback.format_exc()}
+    if type(error).__name__ == "ResourceError":         # by name: errors.py may be what could not be imported
+        return {"resource": str(error)}
+    return {"error": traceback.format_exc()}
 
 
 def _is_of_memory(error):
