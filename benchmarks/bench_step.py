@@ -24,13 +24,15 @@ def main(argv=None):
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=6, help="measured steps a round (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=16, help="pictures a step (default: %(default)s)")
+    parser.add_argument("--names", default="", metavar="TEXT,...", help="only candidates whose name contains one of these")
     parser.add_argument("--only", help="run one candidate once and print its seconds a picture (used by the rounds)")
     args = parser.parse_args(argv)
     if args.only:
         print(f"seconds {CANDIDATES[args.only](args.batch, args.steps)}")
         return
     for title, names in TABLES.items():
-        print_table(title, names, args)
+        if names := [name for name in names if any(text in name for text in args.names.split(","))]:
+            print_table(title, names, args)
 
 
 def print_table(title, names, args):
@@ -47,11 +49,11 @@ def print_table(title, names, args):
                 reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
                 print(f"  left out: {reason}", file=sys.stderr)
     first = statistics.median(figures[names[0]])
-    print(f"\n{title}, batch {args.batch}, median of {args.rounds} rounds\n{'candidate':<44}{'CPU ms/picture':>15}{'speed':>8}")
+    print(f"\n{title}, batch {args.batch}, median of {args.rounds} rounds\n{'candidate':<44}{'CPU ms/picture':>15}{'speed':>8}  all rounds")
     for name, seconds in figures.items():
         if seconds:
             median = statistics.median(seconds)
-            print(f"{name:<44}{median * 1e3:>15.1f}{first / median:>8.2f}")
+            print(f"{name:<44}{median * 1e3:>15.1f}{first / median:>8.2f}  " + " ".join(f"{each * 1e3:.1f}" for each in seconds))
 
 
 def cpu_seconds_a_picture(run, batch, steps):
