@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and every command that they start would too.
+# A shell that starts the tests in the background has them ignore Ctrl-C, nohup a hang-up, and every command that they start
+# would ignore them too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CLASSES = ("n01440764", "n02084071", "n03790512")
