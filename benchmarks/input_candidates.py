@@ -8,10 +8,13 @@ import os
 import numpy as np
 
 WORKERS = 2
-EIGENVALUES = np.array([0.0045, 0.0188, 0.2175]) * 255.                 # of ImageNet's colours
-EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]],
-                        np.float32)[::-1, ::-1]                         # for BGR
 STORES = "WEBVISION_BENCH_STORES"       # the environment variable with the folder for a copy of the set that a candidate needs
+
+
+def lighting():
+    """(eigenvalues, eigenvectors for BGR) of ImageNet's colours."""
+    vectors = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]], np.float32)
+    return np.array([0.0045, 0.0188, 0.2175]) * 255., vectors[::-1, ::-1]
 
 
 def entries(data):
@@ -60,11 +63,12 @@ def _upstream(data, batch, colours=True):
                 if image is not None:
                     yield [image, label]
 
+    values, vectors = lighting()
     augmenters = [imgaug.GoogleNetRandomCropAndResize(interp=cv2.INTER_CUBIC)]
     if colours:
         augmenters.append(imgaug.RandomOrderAug([
             imgaug.BrightnessScale((0.6, 1.4), clip=False), imgaug.Contrast((0.6, 1.4), clip=False),
-            imgaug.Saturation(0.4, rgb=False), imgaug.Lighting(0.1, eigval=EIGENVALUES, eigvec=EIGENVECTORS)]))
+            imgaug.Saturation(0.4, rgb=False), imgaug.Lighting(0.1, eigval=values, eigvec=vectors)]))
     augmenters.append(imgaug.Flip(horiz=True))
     flow = AugmentImageComponent(Files(), augmenters, copy=False)
     flow = BatchData(MultiProcessRunnerZMQ(flow, WORKERS), batch, remainder=False)
@@ -97,7 +101,8 @@ def _tf_data(data, batch, colours=True):
 
 def _tf_colours(tf, image):
     """The recipe's four operations in a random order, as everywhere else."""
-    axes = tf.constant(EIGENVECTORS[::-1].copy(), tf.float32)           # for RGB
+    values, vectors = lighting()
+    axes = tf.constant(vectors[::-1].copy(), tf.float32)                # for RGB
 
     def saturation():
         grey, factor = tf.reduce_sum(image * tf.constant([0.299, 0.587, 0.114]), axis=2, keepdims=True), tf.random.uniform([], 0.6, 1.4)
@@ -108,7 +113,7 @@ def _tf_colours(tf, image):
             lambda: image * tf.random.uniform([], 0.6, 1.4),
             lambda: tf.image.adjust_contrast(image, tf.random.uniform([], 0.6, 1.4)),
             saturation,
-            lambda: image + tf.linalg.matvec(axes, tf.random.normal([3], 0., 0.1) * EIGENVALUES.astype(np.float32))])
+            lambda: image + tf.linalg.matvec(axes, tf.random.normal([3], 0., 0.1) * values.astype(np.float32))])
     return image
 
 
