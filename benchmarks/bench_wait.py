@@ -51,7 +51,7 @@ from tensorpack.callbacks import Callback  # noqa: E402
 from tensorpack.dataflow import DataFlow  # noqa: E402
 
 IMAGE_SIZE = 224
-ALONE_STEPS = 30            # enough to time a step that only sleeps
+ALONE_STEPS = 60            # enough to time a step that only sleeps; the first third is to warm up
 
 
 def parse_args(argv=None):
@@ -171,7 +171,7 @@ def train(data, train_loader, *, step_seconds, steps, epochs, staged):
 def step_alone(data, seconds, staged):
     """Seconds a step of the stand-in takes on a batch that is always there: its sleep and what the trainer adds."""
     stamps, _ = train(data, lambda start: AlwaysThere(data.batch), step_seconds=seconds, steps=ALONE_STEPS, epochs=1, staged=staged)
-    return stamps.seconds_a_step(5, ALONE_STEPS - 1)
+    return stamps.seconds_a_step(ALONE_STEPS // 3, ALONE_STEPS - 1)
 
 
 def measure(data, ratio, *, steps, overhead, staged):
