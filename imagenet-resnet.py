@@ -132,7 +132,7 @@ def _check(parser, args):
 
 
 def _balance(text):
-    from webvision.data.balance import parse_balance
+    from webvision.data.lists.balance import parse_balance
     try:
         return parse_balance(text)
     except ValueError as error:
@@ -140,7 +140,7 @@ def _balance(text):
 
 
 def _stop_at(text):
-    from webvision.scoring.stop_rules import parse_stop_at, with_accuracies
+    from webvision.scoring.figures.stop_rules import parse_stop_at, with_accuracies
     measured = with_accuracies({"val-loss": 0., **{f"val-{kind}error-top{k}": 0. for kind in ("", "balanced-") for k in (1, 5)}})
     try:
         rule = parse_stop_at(text)
@@ -173,11 +173,12 @@ def main(argv=None):
 
 
 def train(args):
-    from webvision.data import decode, folders
-    from webvision.data.augment import Augmentation
-    from webvision.data.balance import describe_empty, targets
-    from webvision.data.loader import TrainLoader
-    from webvision.data.order import EpochOrder
+    from webvision.data.lists import folders
+    from webvision.data.pictures import decode
+    from webvision.data.views.augment import Augmentation
+    from webvision.data.lists.balance import describe_empty, targets
+    from webvision.data.loader.dataflows import TrainLoader
+    from webvision.data.lists.order import EpochOrder
     from webvision.model.classifier import choose_arithmetic
     from webvision.training.fit import Job, fit
     from webvision.training.run_folder import choose_folder, describe_run
@@ -215,15 +216,15 @@ def train(args):
 
 
 def _policy(args):
-    from webvision.data.images import ImagePolicy
+    from webvision.data.pictures.images import ImagePolicy
     return ImagePolicy(allow_outside=args.allow_outside)
 
 
 def validation_loader(args, classes, network):
     """The loader of the val list, or None where there is no labelled one."""
-    from webvision.data import folders
-    from webvision.data.loader import EvalLoader
-    from webvision.data.presets import PRESETS
+    from webvision.data.lists import folders
+    from webvision.data.loader.dataflows import EvalLoader
+    from webvision.data.views.presets import PRESETS
     if not os.path.exists(os.path.join(args.data, "meta", "val.txt")):
         print("no meta/val.txt: training without validation", file=sys.stderr)
         return None
@@ -236,9 +237,9 @@ def validation_loader(args, classes, network):
 
 
 def evaluate(args):
-    from webvision.data import folders
-    from webvision.data.loader import EvalLoader
-    from webvision.data.presets import PRESETS
+    from webvision.data.lists import folders
+    from webvision.data.loader.dataflows import EvalLoader
+    from webvision.data.views.presets import PRESETS
     from webvision.inference.evaluate import Outputs, evaluate, prediction_header, refuse_duplicates
     from webvision.inference.predictor import Predictor
     from webvision.inference.provenance import classes_in_header, known_run

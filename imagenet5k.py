@@ -13,9 +13,9 @@ from webvision import compat  # noqa: F401  (TensorFlow's environment, before te
 from tensorpack.dataflow.base import RNGDataFlow
 from tensorpack.utils import logger
 
-from webvision.data import folders
-from webvision.data.images import ImageError, data_folders, read_image_file
-from webvision.data.order import permute
+from webvision.data.lists import folders
+from webvision.data.pictures.images import ImageError, data_folders, read_image_file
+from webvision.data.lists.order import permute
 from webvision.errors import DataError, printable
 
 __all__ = ["Imagenet5kMeta", "Imagenet5kFiles", "Imagenet5k"]

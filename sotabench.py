@@ -49,16 +49,17 @@ def main(argv=None):
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(args.gpus))) if args.gpus else "-1"
     import json
 
-    from webvision.inference import imagenet_val, own_model
-    from webvision.scoring.sotabench import ImageNetEvaluator
+    from webvision.challenges.sotabench import evaluate
+    from webvision.inference import own_model
+    from webvision.challenges.sotabench.evaluator import ImageNetEvaluator
     evaluator = ImageNetEvaluator(args.data, args.model_name, args.paper_arxiv_id, labels=args.labels, cache_dir=args.cache)
-    files = imagenet_val.open_images(evaluator.root)
+    files = evaluate.open_images(evaluator.root)
     model = own_model.find_model(args.model, args.checkpoint, preset="sotabench")
     with model.open(args.checkpoint, gpus=args.gpus) as predict:
         evaluator.reset_time()
-        bad = imagenet_val.evaluate(evaluator, files, predict, preset=model.preset, batch=args.batch, workers=args.workers)
+        bad = evaluate.evaluate(evaluator, files, predict, preset=model.preset, batch=args.batch, workers=args.workers)
         print(json.dumps(evaluator.save().to_dict(), ensure_ascii=False))
-    imagenet_val.check_bad(bad, len(evaluator.targets), args.max_bad)
+    evaluate.check_bad(bad, len(evaluator.targets), args.max_bad)
 
 
 if __name__ == "__main__":

@@ -160,11 +160,11 @@ def build_limit(work, data):
     """(program, list of crops) for the C loop, or None without a compiler and headers."""
     import numpy as np
 
-    from webvision.data.augment import AUGMENTATIONS
-    from webvision.data.image_headers import read_header
+    from webvision.data.views.augment import AUGMENTATIONS
+    from webvision.data.pictures.headers import read_header
     compiler = shutil.which("cc") or shutil.which("gcc")
     program, listing = os.path.join(work, "limit"), os.path.join(work, "crops.txt")
-    sources = [os.path.join(_HERE, "limit.c"), os.path.join(_HERE, "..", "webvision", "data", "decode_window.c")]
+    sources = [os.path.join(_HERE, "limit.c"), os.path.join(_HERE, "..", "webvision", "data", "native", "decode_window.c")]
     if not compiler or subprocess.run([compiler, "-O3", *sources, "-o", program, "-ljpeg"], check=False).returncode:
         return None
     order = np.random.default_rng(0).permutation(len(files := entries(data)))[:20000]
@@ -250,7 +250,7 @@ def main(argv=None):
     args = parse_args(argv)
     chosen = choose(args)
     from benchmarks.pictures import make_set
-    from webvision.data.decode import describe
+    from webvision.data.pictures.decode import describe
     print(f"JPEG decoding: {describe()}")
     folders = {args.data: args.data} if args.data else {name: make_set(args.work, name, args.count) for name in args.sets.split(",")}
     for title, folder in folders.items():

@@ -19,10 +19,10 @@ use_project_environment("numpy")
 
 import numpy as np  # noqa: E402
 
-from webvision.data.balance import parse_balance, targets  # noqa: E402
-from webvision.data.index import open_index  # noqa: E402
-from webvision.data.order import EpochOrder  # noqa: E402
-from webvision.prep.progress import Progress  # noqa: E402
+from webvision.data.lists.balance import parse_balance, targets  # noqa: E402
+from webvision.data.lists.index import open_index  # noqa: E402
+from webvision.data.lists.order import EpochOrder  # noqa: E402
+from webvision.progress import Progress  # noqa: E402
 
 CLASSES = 5000
 MEDIAN, LARGEST, SIGMA = 2546, 14176, .676      # of WebVision 2.0's classes; the log-normal between them has its mean, too

@@ -15,7 +15,7 @@ use_project_environment("numpy", "cv2")
 import cv2                                                      # noqa: E402
 import numpy as np                                              # noqa: E402
 
-from webvision.data import decode, images                       # noqa: E402
+from webvision.data.pictures import decode, images                       # noqa: E402
 
 ROUNDS, PICTURES = 60, 16
 

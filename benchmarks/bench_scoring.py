@@ -11,8 +11,9 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import numpy as np  # noqa: E402
 
-from webvision.scoring import metrics, ranking, runs, scorecard  # noqa: E402
-from webvision.scoring.predictions import PredictionWriter, open_predictions  # noqa: E402
+from webvision.scoring.figures import metrics, scorecard
+from webvision.scoring.predictions import loaded, ranking  # noqa: E402
+from webvision.scoring.predictions.file import PredictionWriter, open_predictions  # noqa: E402
 
 REPEATS = 5
 
@@ -106,7 +107,7 @@ def stream(folder, images, all_scores, classes=5000):
 
 def score_file(path):
     seconds = time.perf_counter()
-    run = runs.load_run(path)
+    run = loaded.load_run(path)
     say("read into arrays, every row checked", time.perf_counter() - seconds)
     seconds = time.perf_counter()
     scorecard.score(run)

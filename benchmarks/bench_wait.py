@@ -34,12 +34,12 @@ import numpy as np  # noqa: E402
 
 from benchmarks.pictures import make_set  # noqa: E402
 from webvision.compat import tf, tfv1  # noqa: E402
-from webvision.data.augment import Augmentation  # noqa: E402
-from webvision.data.balance import parse_balance, targets  # noqa: E402
-from webvision.data.batches import Bad  # noqa: E402
-from webvision.data.folders import open_split, read_meta_classes  # noqa: E402
-from webvision.data.loader import TrainLoader  # noqa: E402
-from webvision.data.order import EpochOrder  # noqa: E402
+from webvision.data.views.augment import Augmentation  # noqa: E402
+from webvision.data.lists.balance import parse_balance, targets  # noqa: E402
+from webvision.data.loader.batches import Bad  # noqa: E402
+from webvision.data.lists.folders import open_split, read_meta_classes  # noqa: E402
+from webvision.data.loader.dataflows import TrainLoader  # noqa: E402
+from webvision.data.lists.order import EpochOrder  # noqa: E402
 from webvision.model.backbones import Network  # noqa: E402
 from webvision.model.classifier import Arithmetic, Classifier  # noqa: E402
 from webvision.training import fit  # noqa: E402

@@ -6,10 +6,10 @@ class Numbers:
     """A grain source: element k is the batch k of an epoch."""
 
     def __init__(self, data, batch):
-        from webvision.data.balance import parse_balance, targets
-        from webvision.data.index import open_index
-        from webvision.data.lists import read_classes
-        from webvision.data.order import EpochOrder
+        from webvision.data.lists.balance import parse_balance, targets
+        from webvision.data.lists.index import open_index
+        from webvision.data.lists.text import read_classes
+        from webvision.data.lists.order import EpochOrder
         classes = read_classes(os.path.join(data, "meta", "synsets.txt"))
         index = open_index(os.path.join(data, "meta", "train.txt"), len(classes))
         order = EpochOrder(index, targets(index.counts, parse_balance("none")), seed=1)
@@ -22,8 +22,8 @@ class Numbers:
         return len(self._names) // self._batch
 
     def __getitem__(self, number):
-        from webvision.data.augment import AUGMENTATIONS
-        from webvision.data.builder import BatchBuilder, Job, new_slot
+        from webvision.data.views.augment import AUGMENTATIONS
+        from webvision.data.loader.builder import BatchBuilder, Job, new_slot
         view, first = AUGMENTATIONS["webvision"], number * self._batch
         if self._builder is None:           # made where it is used: it cannot be sent
             self._builder = BatchBuilder(self._root, view)

@@ -25,12 +25,12 @@ def entries(data):
 
 
 def _ours(data, batch, *, balance="none", view="webvision", **options):
-    from webvision.data.augment import AUGMENTATIONS
-    from webvision.data.balance import parse_balance, targets
-    from webvision.data.batches import TrainBatches
-    from webvision.data.index import open_index
-    from webvision.data.lists import read_classes
-    from webvision.data.order import EpochOrder
+    from webvision.data.views.augment import AUGMENTATIONS
+    from webvision.data.lists.balance import parse_balance, targets
+    from webvision.data.loader.batches import TrainBatches
+    from webvision.data.lists.index import open_index
+    from webvision.data.lists.text import read_classes
+    from webvision.data.lists.order import EpochOrder
     index = open_index(os.path.join(data, "meta", "train.txt"), len(read_classes(os.path.join(data, "meta", "synsets.txt"))))
     order = EpochOrder(index, targets(index.counts, parse_balance(balance)), seed=1)
     return iter(TrainBatches(index, order, os.path.join(data, "train"), AUGMENTATIONS[view], batch=batch,

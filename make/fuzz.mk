@@ -5,7 +5,7 @@ SECONDS ?= 60
 SEED ?= 1
 
 fuzz: setup
-	$(PY) tests/fuzz.py --seconds $(SECONDS) --seed $(SEED)
+	$(PY) tests/soak/fuzz.py --seconds $(SECONDS) --seed $(SEED)
 
 # What read_image costs beyond a bare decode of the same bytes.
 bench-read: setup $(DECODER)

@@ -3,4 +3,4 @@ bench-list: setup
 	$(PY) benchmarks/bench_list.py
 
 soak-check: setup
-	$(PY) tests/soak_check.py
+	$(PY) tests/soak/soak_check.py

@@ -2,8 +2,8 @@
 # line printed says which path decodes instead.
 DECODER := $(VENV)/.decoder
 
-$(DECODER): $(INSTALLED) $(wildcard webvision/data/*.[ch]) webvision/data/build_decoder.py
-	@$(PY) -m webvision.data.build_decoder
+$(DECODER): $(INSTALLED) $(wildcard webvision/data/native/*.[ch]) webvision/data/native/build.py
+	@$(PY) -m webvision.data.native.build
 	@touch $@
 
 .PHONY: bench-input

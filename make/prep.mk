@@ -5,7 +5,7 @@ SEED ?= 1
 .PHONY: soak-download soak-preprocess
 
 soak-download: setup
-	$(PY) tests/prep_soak.py download --kills $(KILLS) --seed $(SEED)
+	$(PY) tests/soak/prep_soak.py download --kills $(KILLS) --seed $(SEED)
 
 soak-preprocess: setup
-	$(PY) tests/prep_soak.py preprocess --kills $(KILLS) --seed $(SEED)
+	$(PY) tests/soak/prep_soak.py preprocess --kills $(KILLS) --seed $(SEED)

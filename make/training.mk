@@ -3,8 +3,8 @@
 
 # Random kill -9 over whole trainings and evaluations; a quarter of an hour on one core. KILLS=300 SEED=1
 soak-kill: setup
-	$(PY) tests/kill_soak.py --kills $(KILLS) --seed $(SEED)
+	$(PY) tests/soak/kill_soak.py --kills $(KILLS) --seed $(SEED)
 
 # 20,000 steps: memory and file descriptors must not grow. Five minutes.
 soak-memory: setup
-	$(PY) tests/memory_soak.py
+	$(PY) tests/soak/memory_soak.py

@@ -3,7 +3,7 @@ import os
 import sys
 
 import pytest
-from loader_fixtures import make_tree
+from tests.support.loader_fixtures import make_tree
 
 from benchmarks import bench_input
 

@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from conftest import ROOT
+from tests.support.data_set import ROOT
 
 SCRIPTS = ["imagenet-resnet.py"] + sorted(f"utils/{name}" for name in os.listdir(os.path.join(ROOT, "utils"))
                                           if name.endswith(".py"))
@@ -125,7 +125,7 @@ def test_an_unlabelled_list_has_predictions_and_no_error(trained, tiny_data, run
 @pytest.mark.parametrize("tool", ["eval_score.py", "json2sub.py"])
 def test_tools_for_predictions_load_no_tensorflow(tmp_path, run, tool):
     import numpy as np
-    from webvision.scoring.predictions import PredictionWriter
+    from webvision.scoring.predictions.file import PredictionWriter
     with PredictionWriter(tmp_path / "p.json", {"classes": {"count": 9}}) as writer:
         writer.write(["a.jpg"], [3], np.arange(5)[None], np.full((1, 5), .1, "f"))
     done = run("-X", "importtime", os.path.join(ROOT, "utils", tool), "p.json", cwd=tmp_path)
@@ -145,7 +145,7 @@ def run_closed(redirection, *args, cwd):
 @pytest.mark.parametrize("redirection", CLOSED)
 def test_tools_work_with_closed_standard_streams(tiny_data, tmp_path, redirection):      # G3
     import numpy as np
-    from webvision.scoring.predictions import PredictionWriter
+    from webvision.scoring.predictions.file import PredictionWriter
     with PredictionWriter(tmp_path / "p.json", {"classes": {"count": 9}}) as writer:
         writer.write(["a.jpg"], [3], np.arange(5)[None], np.full((1, 5), .1, "f"))
     tool = os.path.join(ROOT, "utils")
@@ -158,7 +158,7 @@ def test_tools_work_with_closed_standard_streams(tiny_data, tmp_path, redirectio
 
 @pytest.mark.parametrize("redirection", CLOSED)
 def test_a_training_ends_well_with_closed_standard_streams(tiny_data, tmp_path, redirection):
-    import tiny_run
+    from tests.support import tiny_run
     done = run_closed(redirection, tiny_run.__file__, "--data", tiny_data, *tiny_run.ARGS, "--workers", "1", "--out", tmp_path,
                       cwd=tmp_path)
     assert done == 0

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
+from tests.support.data_set import ROOT
 from webvision import errors, faults, files
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):

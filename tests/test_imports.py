@@ -2,21 +2,28 @@
 import ast
 import os
 
-from conftest import ROOT
+from tests.support.data_set import ROOT
 
-ROAD = ("prep", "data", "model", "training", "scoring", "inference")
 MAY_USE = {
     "prep": {"data"},                                    # lists and image reading, to check what training will read
     "data": set(),
     "model": {"data"},                                   # the presets' normalisation
     "training": {"data", "model", "scoring"},
-    "scoring": {"data"},
     "inference": {"data", "model", "scoring"},
+    "scoring": {"data"},
+    "challenges": {"data", "scoring"},
 }
-WITHOUT_TENSORFLOW = ("prep", "scoring")
+# Rooms within rooms; whoever is not named may use all of its house. A challenge uses no other challenge.
+INNER = {
+    "data": {"lists": set(), "pictures": {"native"}, "views": set(), "native": set(), "loader": {"lists", "pictures", "views", "native"}},
+    "scoring": {"predictions": set(), "figures": {"predictions"}, "report": {"figures", "predictions"}},
+    "prep": {"download": {"arrange"}, "arrange": set(), "check": set(), "demo": set()},
+    "challenges": {"codalab": set(), "objectnet": set(), "sotabench": set(), "kneron": set()},
+}
+WITHOUT_TENSORFLOW = ("prep", "scoring", "challenges")
 ROOT_MODULES = {"imagenet5k", "resnet_model"}
 REACHED_FROM = {"webvision/model/backbones.py"}          # the table through which the root modules are reached
-SHARED = {"errors", "files", "environment", "devices", "faults", "cli", "compat"}
+SHARED = {"errors", "files", "environment", "devices", "faults", "cli", "compat", "progress"}
 
 
 def python_files():
@@ -39,24 +46,46 @@ def imported_by(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def rooms(parts):
+    """The room and the inner room of 'webvision/data/lists/text.py', or of webvision.data.lists.text, each None where there is none."""
+    room = parts[1] if parts[0] == "webvision" and len(parts) > 1 and parts[1] in MAY_USE else None
+    inner = parts[2] if room and len(parts) > 2 and parts[2] in INNER.get(room, ()) else None
+    return room, inner
+
+
 def test_imports_go_down_the_road_only():
     offenders = []
     for path in python_files():
-        parts = path.split(os.sep)
-        room = parts[1] if parts[0] == "webvision" and len(parts) > 2 else None
+        room, inner = rooms(path.split(os.sep))
         for module in imported_by(path):
-            target = module.split(".")
-            if target[0] == "webvision" and len(target) > 1 and target[1] in ROAD and room and target[1] != room \
-                    and target[1] not in MAY_USE[room]:
+            target, target_inner = rooms(module.split("."))
+            if room and target and target != room and target not in MAY_USE[room]:
                 offenders.append(f"{path} imports {module}")
-            if target[0] == "utils" or module == "imagenet-resnet":
+            if target == room and inner and target_inner and target_inner != inner and target_inner not in INNER[room][inner]:
+                offenders.append(f"{path} imports {module}, against the walls within {room}")
+            if module.split(".")[0] == "utils" or module == "imagenet-resnet":
                 offenders.append(f"{path} imports the entry point {module}")
-            if target[0] in ROOT_MODULES and path not in REACHED_FROM:
+            if module.split(".")[0] in ROOT_MODULES and path not in REACHED_FROM:
                 offenders.append(f"{path} imports {module}, which is reached from tables and entry points only")
     assert not offenders, "\n".join(offenders)
 
 
-def test_prep_and_scoring_know_no_tensorflow():
+def test_every_folder_is_a_room_with_a_sign():
+    """Each folder of code is in the tables above, and its __init__ says what is there."""
+    offenders = []
+    for folder, folders, names in os.walk(os.path.join(ROOT, "webvision")):
+        parts = os.path.relpath(folder, ROOT).split(os.sep)
+        if "__init__.py" not in names or len(parts) == 1:
+            continue
+        if rooms(parts)[len(parts) - 2] is None:
+            offenders.append(f"{'/'.join(parts)} is in no table")
+        with open(os.path.join(folder, "__init__.py"), encoding="utf-8") as file:
+            if not ast.get_docstring(ast.parse(file.read())):
+                offenders.append(f"{'/'.join(parts)} says nothing of what is there")
+    assert not offenders, "\n".join(offenders)
+
+
+def test_rooms_without_tensorflow_know_none():
     offenders = [f"{path} imports {module}" for path in python_files() for module in imported_by(path)
                  if path.startswith(tuple(f"webvision/{room}/" for room in WITHOUT_TENSORFLOW))
                  and (module.split(".")[0] in ("tensorflow", "tensorpack", "tf_keras") or module == "webvision.compat")]

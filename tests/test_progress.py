@@ -1,8 +1,8 @@
 """Progress says how far, how fast and how long still: once a line on a terminal, now and then in a log."""
 import io
 
-from webvision.prep import progress
-from webvision.prep.progress import Progress, amount, duration
+from webvision import progress
+from webvision.progress import Progress, amount, duration
 
 
 class Terminal(io.StringIO):

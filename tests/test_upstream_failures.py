@@ -11,14 +11,14 @@ import sys
 import zlib
 
 import pytest
-from conftest import ROOT
-from loader_fixtures import jpeg, make_tree, parts, picture, take
+from tests.support.data_set import ROOT
+from tests.support.loader_fixtures import jpeg, make_tree, parts, picture, take
 
-from webvision.data.augment import Augmentation
-from webvision.data.batches import EvalBatches, TrainBatches
-from webvision.data.images import REASONS
-from webvision.data.index import open_index
-from webvision.data.presets import PRESETS
+from webvision.data.views.augment import Augmentation
+from webvision.data.loader.batches import EvalBatches, TrainBatches
+from webvision.data.pictures.images import REASONS
+from webvision.data.lists.index import open_index
+from webvision.data.views.presets import PRESETS
 
 # What happened upstream -> file::test of ours, several where the failure had several parts
 SHOWN_BY = {
@@ -82,10 +82,10 @@ def test_the_fourteen_are_all_in_the_table():
 
 SCRIPT = """
 import sys
-from webvision.data.batches import EvalBatches
-from webvision.data.images import REASONS
-from webvision.data.index import open_index
-from webvision.data.presets import PRESETS
+from webvision.data.loader.batches import EvalBatches
+from webvision.data.pictures.images import REASONS
+from webvision.data.lists.index import open_index
+from webvision.data.views.presets import PRESETS
 index = open_index(sys.argv[1] + "/list.txt", 3)
 for batch in EvalBatches(index, sys.argv[1], PRESETS["webvision"].scaled(32), batch=2, workers=int(sys.argv[2])):
     for row, status in zip(batch.rows, batch.status):

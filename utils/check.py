@@ -39,11 +39,11 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    from webvision.data.images import ImagePolicy
+    from webvision.data.pictures.images import ImagePolicy
     from webvision.errors import DataError, IncompleteError, printable
-    from webvision.prep.check import CheckOptions, check
-    from webvision.prep.check_report import summary
-    from webvision.prep.check_scan import ScanOptions
+    from webvision.prep.check.check import CheckOptions, check
+    from webvision.prep.check.report import summary
+    from webvision.prep.check.scan import ScanOptions
     out = args.out or os.path.join(args.data, "check")
     scan = ScanOptions(args.level, ImagePolicy(accept_truncated=args.accept_truncated, allow_outside=args.allow_outside))
     report = check(args.data, out, CheckOptions(scan=scan, jobs=args.jobs, timeout_s=args.timeout, allow_outside=args.allow_outside,

@@ -79,8 +79,8 @@ def steps(place):
 
 def balanced_error(path):
     """The class-balanced top-1 error of a prediction file."""
-    from webvision.scoring import metrics
-    from webvision.scoring.predictions import open_predictions
+    from webvision.scoring.figures import metrics
+    from webvision.scoring.predictions.file import open_predictions
     predictions = open_predictions(path).arrays()
     return metrics.error_rates(predictions.labels, predictions.top, CLASSES)["balanced_top1"]
 

@@ -20,8 +20,8 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    from webvision.prep import demo
-    count = demo.draw(args.out, seed=args.seed)
+    from webvision.prep.demo import data_set
+    count = data_set.draw(args.out, seed=args.seed)
     print(f"{args.out}: {f'{count} files drawn' if count else 'already drawn'}; "
           f"next: python3 utils/preprocess.py --raw {args.out} --data DATA")
 

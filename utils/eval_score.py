@@ -75,9 +75,10 @@ def positives(text):
 
 def main(argv=None):
     args = parse_args(argv)
+    from webvision.challenges.kneron.folder import score_folder
     from webvision.scoring import evaluation
     if args.preds:
-        result, lines = evaluation.score_folder(args.preds, args.gts, args.class_map, args.k, args.results or "eval_results.txt")
+        result, lines = score_folder(args.preds, args.gts, args.class_map, args.k, args.results or "eval_results.txt")
     elif args.compare:
         result, lines = evaluation.compare_files(*args.predictions, args.k or (1, 5), args.tie_rule)
     else:

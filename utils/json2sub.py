@@ -27,7 +27,7 @@ def main(argv=None):
     args = parse_args(argv)
     if args.check:
         return check(args)
-    from webvision.scoring.conversion import convert
+    from webvision.challenges.codalab.convert import convert
     out = args.out or os.path.join(os.path.dirname(args.predictions), "submission.zip")
     receipt, remarks = convert(args.predictions, out, list_path=args.list, num_classes=args.classes)
     for remark in remarks:
@@ -36,7 +36,7 @@ def main(argv=None):
 
 
 def check(args):
-    from webvision.scoring.submission_check import check_submission
+    from webvision.challenges.codalab.check import check_submission
     found = check_submission(args.predictions, list_path=args.list, num_classes=args.classes)
     for remark in found.remarks:
         print(remark, file=sys.stderr)

@@ -55,19 +55,20 @@ def check(args):
 
 def main(argv=None):
     args = parse_args(argv)
-    from webvision.inference import objectnet, own_model
-    from webvision.scoring.objectnet import check_output
-    from webvision.scoring.objectnet_mapping import find_mapping, read_mapping
+    from webvision.challenges.objectnet import evaluate
+    from webvision.inference import own_model
+    from webvision.challenges.objectnet.predictions_csv import check_output
+    from webvision.challenges.objectnet.mapping import find_mapping, read_mapping
     print("**** params ****", *(f"{name} {value}" for name, value in vars(args).items()), "****************", sep="\n")
     check_output(args.output_file)
-    pictures = objectnet.find_pictures(args.images, remark=lambda text: print(text, file=sys.stderr))
+    pictures = evaluate.find_pictures(args.images, remark=lambda text: print(text, file=sys.stderr))
     mapping = read_mapping(args.mapping or find_mapping(args.images)) if args.convert_outputs_mode else None
     model = own_model.find_model(args.model_class_name, args.model_checkpoint, preset="objectnet")
     with model.open(args.model_checkpoint, gpus=args.gpus) as predict:
-        counts = objectnet.evaluate(pictures, args.output_file, predict, preset=model.preset, mapping=mapping,
+        counts = evaluate.evaluate(pictures, args.output_file, predict, preset=model.preset, mapping=mapping,
                                     softmax=args.softmax, batch=args.batch_size * max(1, args.gpus), workers=args.workers)
     print("Done. Number of predictions: ", counts.images)
-    objectnet.check_bad(counts, args.max_bad)
+    evaluate.check_bad(counts, args.max_bad)
 
 
 if __name__ == "__main__":

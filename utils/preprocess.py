@@ -30,7 +30,7 @@ def parse_args(argv=None):
 def main(argv=None):
     args = parse_args(argv)
     from webvision.errors import printable
-    from webvision.prep.arrange import REPORT, arrange
+    from webvision.prep.arrange.arrange import REPORT, arrange
     data = args.data or args.raw
     report = arrange(args.raw, data, method=args.method, train_list=args.train_list, max_missing=args.max_missing,
                      remark=lambda text: print(f"preprocess.py: {printable(text)}", file=sys.stderr))

@@ -23,7 +23,7 @@ def parse_args(argv=None):
 def main(argv=None):
     args = parse_args(argv)
     from webvision.files import atomic_write
-    from webvision.scoring.report import Sources, build_report
+    from webvision.scoring.report.report import Sources, build_report
     out = args.out or os.path.join(os.path.dirname(args.predictions[0]), "report.html")
     page, remarks = build_report(args.predictions, Sources(args.data, args.run, args.names))
     with atomic_write(out) as file:

@@ -38,8 +38,8 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    from webvision.data.images import ImagePolicy
-    from webvision.data.shrink import shrink_set
+    from webvision.data.pictures.images import ImagePolicy
+    from webvision.prep.shrink import shrink_set
     from webvision.errors import IncompleteError
     report = shrink_set(args.data, args.out, splits=args.splits.split(","), short_side=args.short_side, quality=args.quality,
                         jobs=args.jobs, max_bad=args.max_bad, policy=ImagePolicy(allow_outside=args.allow_outside))

@@ -51,12 +51,12 @@ def main(argv=None):
     args = parse_args(argv)
     import json
 
-    from webvision.data import speed
-    from webvision.data.augment import Augmentation
-    from webvision.data.balance import parse_balance, targets
-    from webvision.data.decode import describe
-    from webvision.data.folders import open_split, read_meta_classes
-    from webvision.data.order import EpochOrder
+    from webvision.data.loader import speed
+    from webvision.data.views.augment import Augmentation
+    from webvision.data.lists.balance import parse_balance, targets
+    from webvision.data.pictures.decode import describe
+    from webvision.data.lists.folders import open_split, read_meta_classes
+    from webvision.data.lists.order import EpochOrder
     from webvision.errors import UsageError
     try:
         view = Augmentation(image_size=args.size)

@@ -31,13 +31,13 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    from webvision.data.balance import describe_empty, parse_balance, targets
-    from webvision.data.balanced_list import write_balanced_list
-    from webvision.data.index import open_index
-    from webvision.data.lists import read_classes
-    from webvision.data.order import EpochOrder
+    from webvision.data.lists.balance import describe_empty, parse_balance, targets
+    from webvision.data.lists.balanced import write_balanced_list
+    from webvision.data.lists.index import open_index
+    from webvision.data.lists.text import read_classes
+    from webvision.data.lists.order import EpochOrder
     from webvision.errors import UsageError, printable
-    from webvision.prep.progress import Progress
+    from webvision.progress import Progress
     try:
         balance = parse_balance(args.balance)
     except ValueError as error:

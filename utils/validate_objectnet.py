@@ -5,7 +5,7 @@ import os
 import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from webvision.errors import printable  # noqa: E402 (standard library only: any Python 3 will do)
-from webvision.scoring import objectnet_validate  # noqa: E402
+from webvision.challenges.objectnet import validate  # noqa: E402
 
 
 class OfficialParser(argparse.ArgumentParser):
@@ -14,7 +14,7 @@ class OfficialParser(argparse.ArgumentParser):
     def error(self, message):
         self.print_usage(sys.stderr)
         print(f"{self.prog}: error: {message}", file=sys.stderr)
-        print(objectnet_validate.refused("Failed to parse command line").text())
+        print(validate.refused("Failed to parse command line").text())
         self.exit(1)
 
 
@@ -30,12 +30,12 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    verdict = objectnet_validate.validate(args.answers, args.filename, range_check=not args.no_range_check)
+    verdict = validate.validate(args.answers, args.filename, range_check=not args.no_range_check)
     for remark in verdict.remarks:
         print(printable(f"{args.filename}: {remark}"), file=sys.stderr)
     print(verdict.text())
     for subset in args.subset if verdict.exit_code == 0 else []:
-        images, top1, top5 = objectnet_validate.score_subset(subset, args.filename)
+        images, top1, top5 = validate.score_subset(subset, args.filename)
         print(printable(f"{subset}: accuracy {top1:.2f}, top5_accuracy {top5:.2f} on {images} images"), file=sys.stderr)
     return verdict.exit_code
 

@@ -1,1 +1,1 @@
-"""From a folder to batches: lists and index, balancing, image reading, augmentation, the loader."""
+"""From a set to batches: lists, pictures, views, the loader, and the C code beneath. No TensorFlow."""

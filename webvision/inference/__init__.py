@@ -1,1 +1,1 @@
-"""From a checkpoint to predictions: evaluate, predict, export."""
+"""From a checkpoint to predictions: predictor, evaluate; provenance says what a checkpoint is of; own_model loads a user's own."""

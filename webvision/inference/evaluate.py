@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from webvision import faults, watchdog
-from webvision.data.images import REASONS
+from webvision.data.pictures.images import REASONS
 from webvision.errors import DataError, IncompleteError, printable
 from webvision.files import remove_abandoned
 from webvision.model.classifier import TOP_K
-from webvision.scoring.predictions import PredictionWriter, matrix_path
-from webvision.scoring.ranking import topk_from_scores
-from webvision.scoring.score_matrix import ScoreMatrix
+from webvision.scoring.predictions.file import PredictionWriter, matrix_path
+from webvision.scoring.predictions.ranking import topk_from_scores
+from webvision.scoring.predictions.score_matrix import ScoreMatrix
 
 from tensorpack.utils.utils import get_tqdm
 

@@ -2,7 +2,7 @@
 
 The user's file is Python. It has
 
-    PRESET = "objectnet"              a name of webvision.data.presets.PRESETS, or a Preset
+    PRESET = "objectnet"              a name of webvision.data.views.presets.PRESETS, or a Preset
     def logits(images): ...           from a batch of prepared images to logits [images, classes]
 
 and, where the defaults do not fit, IMAGE_SIZE (the preset's) and NUM_CLASSES (1000). `images` is a float32 TensorFlow
@@ -20,7 +20,7 @@ import re
 
 import numpy as np
 
-from webvision.data.presets import PRESETS, Preset
+from webvision.data.views.presets import PRESETS, Preset
 from webvision.errors import CheckpointError, UsageError, printable
 from webvision.inference.provenance import known_run
 from webvision.model.backbones import MODES, Network

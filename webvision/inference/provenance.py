@@ -2,7 +2,7 @@
 import os
 from dataclasses import dataclass
 
-from webvision.data.lists import classes_hash
+from webvision.data.lists.text import classes_hash
 from webvision.errors import CheckpointError, printable
 from webvision.files import read_json
 

@@ -4,8 +4,8 @@ import os
 import numpy as np
 
 from webvision.files import write_json
-from webvision.scoring import metrics
-from webvision.scoring.predictions import open_predictions
+from webvision.scoring.figures import metrics
+from webvision.scoring.predictions.file import open_predictions
 
 
 def print_errors(path, *, bad):

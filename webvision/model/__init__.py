@@ -1,1 +1,1 @@
-"""From a batch to a loss: the classifier, shared layers, the table of backbones."""
+"""From a batch to logits and a loss: the table of backbones, the classifier, precision, towers, weights from files."""

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 
 from webvision.compat import tf, tfv1
-from webvision.data.presets import PRESETS
+from webvision.data.views.presets import PRESETS
 from webvision.model import precision
 from webvision.model.backbones import Network
 

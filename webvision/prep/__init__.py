@@ -1,1 +1,1 @@
-"""From the net to a clean folder: download, unpack, arrange, check. No TensorFlow."""
+"""From the net, or from any folder, to a clean set: download, arrange, check, shrink; demo draws a set. No TensorFlow."""

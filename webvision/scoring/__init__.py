@@ -1,1 +1,1 @@
-"""From predictions to numbers and files: predictions, metrics, submissions, report. No TensorFlow."""
+"""From predictions to numbers: prediction files, figures, the report. No TensorFlow."""

@@ -2,10 +2,11 @@
 import os
 
 from webvision.errors import DataError, printable
-from webvision.scoring import intervals, kneron, runs, scorecard
-from webvision.scoring.prediction_shards import merge_shards
-from webvision.scoring.predictions import DEFAULT_PATH
-from webvision.scoring.upstream_lists import is_upstream_list
+from webvision.scoring.figures import intervals, scorecard
+from webvision.scoring.predictions import loaded as runs
+from webvision.scoring.predictions.shards import merge_shards
+from webvision.scoring.predictions.file import DEFAULT_PATH
+from webvision.scoring.predictions.upstream_lists import is_upstream_list
 
 
 def load_files(paths, labels_path=None, num_classes=None):
@@ -50,15 +51,3 @@ def compare_files(path_a, path_b, ks, tie_rule):
                                           max(a.class_range, b.class_range)) for k in ks}
     result = {"a": a.path, "b": b.path, **{k: scorecard.without_nan(value._asdict()) for k, value in found.items()}}
     return result, list(scorecard.comparison_text(a.path, b.path, found))
-
-
-def score_folder(preds, gts, class_map, ks, results):
-    """Kneron's evaluation of a folder, written to `results` too.
-
-    Without `ks`: top-1, and top-5 or the largest k that the files can answer.
-    """
-    run = kneron.load_folder(preds, gts, class_map)
-    stored = run.arrays.top.shape[1]
-    card = scorecard.score(run, ks=ks or tuple(dict.fromkeys((1, min(5, stored)))), per_class=True)
-    kneron.write_results(results, card)
-    return scorecard.without_nan(card), [*scorecard.text(card), "", f"written to {printable(results)}"]

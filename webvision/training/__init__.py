@@ -1,1 +1,1 @@
-"""Recipes, schedules, callbacks, checkpoints and resume, the trainers."""
+"""A training run: recipe, fit and its callbacks, checkpoints and resume, the trainer."""

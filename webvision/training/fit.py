@@ -13,7 +13,7 @@ from webvision.model.backbones import Network
 from webvision.model.session import session_config
 from webvision.model.sync_batch_norm import synchronised_batch_norm
 from webvision.model.weights import load_into, open_weights
-from webvision.scoring.stop_rules import StopRule, with_accuracies
+from webvision.scoring.figures.stop_rules import StopRule, with_accuracies
 from webvision.training import run_folder
 from webvision.training.callbacks import LearningRate, Saving, StepWatch
 from webvision.training.checkpoints import CheckpointFolder, CheckpointWriter, State

@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict
 
 from webvision.compat import installed_version
-from webvision.data.lists import classes_hash
+from webvision.data.lists.text import classes_hash
 from webvision.environment import ROOT
 from webvision.errors import CheckpointError, UsageError, printable
 from webvision.files import read_json, write_json

@@ -4,8 +4,8 @@ import numpy as np
 from webvision import faults, watchdog
 from webvision.errors import DivergedError
 from webvision.model.towers import PredictionTowers
-from webvision.scoring import metrics
-from webvision.scoring.stop_rules import ImageMeans
+from webvision.scoring.figures import metrics
+from webvision.scoring.figures.stop_rules import ImageMeans
 
 from tensorpack.callbacks import Callback
 

@@ -1,0 +1,182 @@
+"""C1-C3, T8: which checkpoints count, which stay, and what happens when the disk takes none."""
+import functools
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from tests.support.training_fixtures import STEPS, at
+from webvision.errors import CheckpointError, ResourceError
+from webvision.training import callbacks, fit
+from webvision.training.checkpoints import CheckpointFolder, State
+
+
+def checkpoint(folder, step, content=b"weights"):
+    """A finished checkpoint of `step`, as TensorFlow's saver and `seal` leave it."""
+    prefix = folder.prefix(step)
+    for suffix, text in ((".index", b"index of %d" % step), (".data-00000-of-00001", content)):
+        with open(prefix + suffix, "wb") as file:
+            file.write(text)
+    folder.seal(State(step, seed=0, epoch=0, position=6 * step, list_hash="abc"))
+
+
+def steps_of(path):
+    return sorted({int(name.split("-")[1].split(".")[0]) for name in os.listdir(path) if name.startswith("model-")})
+
+
+def test_the_last_the_best_and_every_kth_stay(tmp_path):
+    folder = CheckpointFolder(tmp_path, keep=2, keep_every=10)
+    for step in range(1, 26):
+        checkpoint(folder, step)
+        if step == 7:
+            folder.note_error(7, 0.25)
+        folder.note_error(step, 0.5)
+    assert steps_of(tmp_path) == folder.steps() == [7, 10, 20, 24, 25]
+    assert folder.best() == {"step": 7, "error": 0.25}
+    assert (tmp_path / "checkpoint").read_text().startswith('model_checkpoint_path: "model-25"')
+
+
+def test_sweeping_removes_what_no_manifest_vouches_for(tmp_path):
+    folder = CheckpointFolder(tmp_path, keep=2)
+    checkpoint(folder, 3)
+    whole = sorted(os.listdir(tmp_path))
+    for name in ("model-4.index", "model-4.data-00000-of-00001", "model-5.data-00000-of-00001.tempstate123", ".model-4.json.abcdefgh.tmp"):
+        (tmp_path / name).write_text("half")
+    (tmp_path / "notes.txt").write_text("mine")
+    folder.sweep()
+    assert sorted(os.listdir(tmp_path)) == sorted([*whole, "notes.txt"])
+
+
+DATA, INDEX = "model-5.data-00000-of-00001", "model-5.index"
+
+
+@pytest.mark.parametrize("damage", [
+    lambda f: (f / DATA).write_bytes(b"weight"), lambda f: (f / DATA).write_bytes(b"weighus"),
+    lambda f: (f / DATA).write_bytes(b""), lambda f: (f / INDEX).write_bytes(b""), lambda f: (f / INDEX).unlink(),
+    lambda f: (f / INDEX).write_bytes((f / "model-4.index").read_bytes()),
+    lambda f: (f / "model-5.json").write_text(""), lambda f: (f / "model-5.json").write_text("[]"),
+    lambda f: (f / "model-5.json").write_text('{"state": {"step": 5}, "files": {}}'),
+    lambda f: (f / "model-5.json").write_text((f / "model-4.json").read_text()),
+], ids=["cut", "flipped", "empty data", "empty index", "no index", "other index", "empty manifest", "no manifest", "other state",
+        "other manifest"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, damage):
+    folder = CheckpointFolder(tmp_path, keep=5)
+    checkpoint(folder, 4)
+    checkpoint(folder, 5)
+    damage(tmp_path)
+    (tmp_path / "checkpoint").write_text("garbage that nobody here reads")
+    assert folder.newest_whole().step == 4
+    (tmp_path / "model-4.index").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="all 2 checkpoints are damaged"):
+        folder.newest_whole()
+
+
+def test_the_state_holds_the_four_numbers_of_the_datas_position(train):
+    train()
+    manifest = json.loads((train.folder / "model-8.json").read_text())
+    state = manifest["state"]
+    assert (state["step"], state["seed"], state["epoch"], state["position"]) == (8, 0, 48 // 36, 48 % 36)
+    run = json.loads((train.folder / "run.json").read_text())
+    assert state["list_hash"] == run["list_sha256"] and len(state["list_hash"]) == 64
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MB; what is done to it ends with the test."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mounted = shutil.which("mount") and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", path],
+                                                       capture_output=True).returncode == 0
+    if not mounted:
+        pytest.skip("a small file system can be mounted by root only")
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)
+
+
+def fill(disk):
+    with open(disk / "filler", "wb", buffering=0) as file:
+        try:
+            while file.write(b"\0" * 4096):
+                pass
+        except OSError:
+            pass
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Trainings that give up on a disk at once, or after `seconds`."""
+    def after(seconds):
+        monkeypatch.setattr(fit, "Job", functools.partial(fit.Job, save_patience=seconds))
+        monkeypatch.setattr(callbacks, "RETRY_SECONDS", 0.01)
+    return after
+
+
+def test_a_disk_that_is_full_for_a_while_costs_no_training(train, undisturbed, small_disk, impatient):
+    train.out, train.folder = small_disk, small_disk / "run"
+    impatient(60)
+
+    def full_from_step_2_to_6(here, seen=[0]):
+        seen[0] += here == "step"
+        if here == "step" and seen[0] == 2:
+            fill(small_disk)
+        if here == "step" and seen[0] == 6:
+            (small_disk / "filler").unlink()
+
+    train("--save-every", "0.000001", fault=full_from_step_2_to_6)
+    assert train.weights() == undisturbed.weights()
+    assert not [name for name in os.listdir(train.folder) if "temp" in name or name.endswith(".tmp")]
+
+
+@pytest.mark.parametrize("when, saved", [(2, []), (6, [4])])
+def test_a_disk_that_stays_full_ends_the_run_and_the_same_command_continues(train, undisturbed, small_disk, impatient, when, saved):
+    train.out, train.folder = small_disk, small_disk / "run"
+    impatient(0)
+    with pytest.raises(ResourceError, match="cannot be saved.*free space or permissions.*same command again") as end:
+        train(fault=at("step", when, lambda: fill(small_disk)))
+    assert end.value.exit_code == 7 and train.steps() == saved
+    (small_disk / "filler").unlink()
+    train()
+    assert train.weights() == undisturbed.weights() and train.epochs() == [(1, 4), (2, STEPS)]
+
+
+def test_a_disk_that_becomes_read_only_ends_the_run_with_what_was_saved(train, undisturbed, small_disk, impatient):
+    train.out, train.folder = small_disk, small_disk / "run"
+    impatient(0)
+
+    def remount(how):
+        subprocess.run(["mount", "-o", f"remount,{how}", small_disk], capture_output=True)
+
+    # The open log keeps Linux from a plain remount; what the saver and the manifest meet is the same.
+    def read_only(here, seen=[0]):
+        seen[0] += here == "save"
+        if here == "save" and seen[0] >= 2:
+            raise OSError(30, "Read-only file system")
+
+    with pytest.raises(ResourceError, match="step 8 cannot be saved: .*Read-only file system"):
+        train(fault=read_only)
+    remount("ro")
+    with pytest.raises(OSError, match="Read-only file system"):         # errors.py makes it exit code 7
+        train()
+    remount("rw")
+    train()
+    assert train.weights() == undisturbed.weights()
+
+
+def test_a_run_folder_that_vanishes_is_made_again_for_the_next_checkpoint(train, undisturbed):
+    train(fault=at("step", 3, lambda: shutil.rmtree(train.folder)))
+    assert train.weights() == undisturbed.weights() and train.steps() == [4, STEPS]
+
+
+def test_figures_that_cannot_be_written_only_warn(train, undisturbed, monkeypatch):
+    from webvision.training import reports
+
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(reports, "write_json", refuse)
+    monkeypatch.setattr("tensorflow.compat.v1.summary.FileWriter.add_summary", refuse)
+    train()
+    assert train.weights() == undisturbed.weights()
+    assert "stats.json cannot be written" in train.log() and train.log().count("event file cannot be written") == 1

@@ -1,0 +1,152 @@
+"""The training step against NumPy, and against itself on other numbers of towers."""
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from webvision.compat import tf, tfv1
+from webvision.data.views.presets import PRESETS
+from webvision.model.classifier import Arithmetic, Classifier, choose_arithmetic, recolour
+from webvision.model.session import session_config
+from webvision.model.sync_batch_norm import synchronised_batch_norm
+from webvision.training.callbacks import LearningRate
+from webvision.training.fake import measure_step
+from webvision.training.recipe import Recipe
+from webvision.training.trainer import ReplicatedTrainer, SessionCreator, TotalBatchInput
+
+from tensorpack.callbacks import RunUpdateOps
+from tensorpack.dataflow import DataFromList
+from tensorpack.models import BatchNorm, Conv2D, FullyConnected, GlobalAvgPooling
+from tensorpack.tfutils.sessinit import JustCurrentSession
+
+SIZE, CLASSES, BATCH, STEPS = 8, 5, 8, 3
+
+
+@dataclass(frozen=True)
+class Linear:
+    """The smallest network: every weight of its update can be computed by hand."""
+    num_classes: int = CLASSES
+    image_size: int = SIZE
+    name: str = "linear"
+
+    def logits(self, image, *, data_format):
+        return FullyConnected("linear", tf.reshape(image, [-1, SIZE * SIZE * 3]), CLASSES)
+
+
+@dataclass(frozen=True)
+class Normalised(Linear):
+    def logits(self, image, *, data_format):
+        l = Conv2D("conv", image, 6, 3, use_bias=False, activation=lambda x: tf.nn.relu(BatchNorm("bn", x)))
+        return FullyConnected("linear", GlobalAvgPooling("gap", l), CLASSES)
+
+
+def batches():
+    rng = np.random.default_rng(3)
+    return [[rng.integers(0, 256, (BATCH, SIZE, SIZE, 3), dtype=np.uint8), rng.integers(0, CLASSES, BATCH).astype(np.int32)]
+            for _ in range(STEPS)]
+
+
+def train(network, *, towers=1, arithmetic=Arithmetic(), sync_bn=False, steps=STEPS):
+    """{variable: value} before and after `steps` steps with learning rate 0.5."""
+    scope = (lambda: synchronised_batch_norm(on_gpu=False)) if sync_bn else None
+    model = Classifier(network, arithmetic, seed=1, batch_norm_scope=scope)
+    with tf.Graph().as_default():
+        trainer = ReplicatedTrainer(towers, on_gpu=False)
+        trainer.setup_graph(model.get_input_signature(), TotalBatchInput(DataFromList(batches(), shuffle=False), towers),
+                            model.build_graph, model.get_optimizer)
+        values = {}
+
+        class Watch(RunUpdateOps):
+            def _before_train(self):
+                values["before"] = read(self.trainer.sess)
+
+            def _trigger_epoch(self):
+                values["after"] = read(self.trainer.sess)
+
+        def read(session):
+            variables = [v for v in tfv1.global_variables() if "EMA/" not in v.op.name and v.op.name != "global_step"]
+            return dict(zip((v.op.name for v in variables), session.run(variables)))
+
+        trainer.train([LearningRate(Recipe(batch=BATCH, lr=0.05, epoch_size=BATCH * steps)), Watch()], [],
+                      SessionCreator(session_config(on_gpu=False, towers=towers)), JustCurrentSession(), steps, 1, 1)
+    return values["before"], values["after"]
+
+
+def numpy_training(weights, bias):
+    """Softmax regression with L2 on the weights and Nesterov momentum, as the papers have it."""
+    preset = PRESETS["webvision"]
+    velocity_w, velocity_b = np.zeros_like(weights), np.zeros_like(bias)
+    for images, labels in batches():
+        x = ((images.astype(np.float64) / 255 - preset.mean) / preset.std).reshape(BATCH, -1)
+        logits = x @ weights + bias
+        probabilities = np.exp(logits - logits.max(1, keepdims=True))
+        probabilities /= probabilities.sum(1, keepdims=True)
+        delta = (probabilities - np.eye(CLASSES)[labels]) / BATCH
+        gradient_w, gradient_b = x.T @ delta + 1e-4 * weights, delta.sum(0)
+        velocity_w, velocity_b = 0.9 * velocity_w + gradient_w, 0.9 * velocity_b + gradient_b
+        weights = weights - 0.05 * (gradient_w + 0.9 * velocity_w)
+        bias = bias - 0.05 * (gradient_b + 0.9 * velocity_b)
+    return weights, bias
+
+
+@pytest.fixture(scope="module")
+def one_tower():
+    return train(Linear())
+
+
+def test_the_update_equals_numpys(one_tower):
+    before, after = one_tower
+    weights, bias = numpy_training(before["linear/W"].astype(np.float64), before["linear/b"].astype(np.float64))
+    assert np.abs(after["linear/W"] - before["linear/W"]).max() > 0.1, "a step that moves nothing would prove nothing"
+    np.testing.assert_allclose(after["linear/W"], weights, atol=1e-5)
+    np.testing.assert_allclose(after["linear/b"], bias, atol=1e-5)
+
+
+@pytest.mark.parametrize("towers", [2, 4])
+def test_towers_average_to_the_update_of_one(one_tower, towers):
+    before, after = train(Linear(), towers=towers)
+    for name, value in one_tower[0].items():
+        np.testing.assert_array_equal(before[name], value, err_msg=f"{name} starts elsewhere")
+    for name, value in one_tower[1].items():
+        np.testing.assert_allclose(after[name], value, rtol=0, atol=1e-6, err_msg=name)
+
+
+def test_synchronised_batch_norm_makes_two_towers_one():
+    before, one = train(Normalised())
+    _, apart = train(Normalised(), towers=2)
+    _, together = train(Normalised(), towers=2, sync_bn=True)
+    assert np.abs(apart["conv/W"] - one["conv/W"]).max() > 1e-3, "batches this alike would prove nothing"
+    for name in ("conv/W", "conv/bn/gamma", "conv/bn/beta", "linear/W"):
+        np.testing.assert_allclose(together[name], one[name], atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("half", ["bf16", "fp16"])
+def test_half_precision_keeps_float32_weights_and_follows_the_full_update(one_tower, half):
+    arithmetic = choose_arithmetic(on_gpu=False, **{half: True})
+    before, after = train(Linear(), arithmetic=arithmetic)
+    assert after["linear/W"].dtype == np.float32
+    moved = one_tower[1]["linear/W"] - before["linear/W"]
+    error = np.abs(after["linear/W"] - one_tower[1]["linear/W"]).max()
+    assert 0 < error < 0.02 * np.abs(moved).max()
+
+
+def test_the_layout_chooses_itself():
+    assert choose_arithmetic(on_gpu=False).data_format == "NHWC"
+    assert choose_arithmetic(on_gpu=True).data_format == "NCHW"
+    assert choose_arithmetic(on_gpu=True, fp16=True) == Arithmetic("NHWC", "float16", 128.0)
+    assert choose_arithmetic(on_gpu=True, fp16=True, data_format="NCHW").data_format == "NCHW"
+
+
+def test_the_step_is_measured_on_made_up_pictures(capsys):
+    seconds = measure_step(Linear(), Arithmetic(), batch=4, towers=2, on_gpu=False, steps=8)
+    assert 0 < seconds < 10
+    assert "batch 4 over 2 CPU tower(s), float32 NHWC" in capsys.readouterr().out
+
+
+def test_colours_in_the_graph_equal_colours_by_hand():
+    rng = np.random.default_rng(5)
+    pictures = rng.integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
+    matrices = rng.normal(1, 0.3, (2, 3, 4)).astype("f")
+    expected = np.einsum("nij,nhwj->nhwi", matrices[:, :, :3], pictures) + matrices[:, None, None, :, 3]
+    with tf.Graph().as_default(), tfv1.Session() as session:
+        np.testing.assert_allclose(session.run(recolour(tf.constant(pictures), tf.constant(matrices))), expected, atol=1e-3)

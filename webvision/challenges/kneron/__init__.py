@@ -1,0 +1,1 @@
+"""Kneron's end-to-end evaluation: a folder of JSON predictions scored against ground truths."""

@@ -1,0 +1,233 @@
+"""The index of a list: what training and evaluation use instead of a list of Python tuples.
+
+A tuple (name, label) costs 185 bytes a row, copied into every forked worker by its reference counts: 3 GB each at
+16 million rows. Here a row is 10 bytes in a side file that all processes map, and its name stays in the list file.
+"""
+import fcntl
+import hashlib
+import os
+import tempfile
+import time
+
+import numpy as np
+
+from webvision.data.lists import index_file
+from webvision.data.lists.index_file import ListFacts, StaleIndex, Tables
+from webvision.data.lists.scan import scan_list
+from webvision.data.lists.text import Entry, decode_name, open_regular
+from webvision.errors import DataError, ResourceError, printable
+from webvision.files import remove_leftovers
+
+_BUILD_WAIT_S = 60        # another process builds the same index: 16 million rows take 3 s of CPU, more on a busy disk
+_BLOCK_ROWS = 1 << 14     # rows read at once when a whole list is walked: half a megabyte
+
+
+class ListIndex:
+    """The rows of one list, by number. Cheap to open in every process; reads names from the list file as needed."""
+
+    def __init__(self, file, path, *, facts, tables, sha256):
+        """`open_index` makes these."""
+        self._file = file
+        self._facts = facts
+        self._offsets = tables.offsets
+        self._text = None             # the list as memory, for `lines` only: a file that shrinks would end the process
+        self.path = path
+        self.class_folders = None     # folder of each class, where a list's names leave it out (`folders.open_split`)
+        self.num_classes = facts.num_classes
+        self.hash = sha256
+        self.labelled = tables.labels is not None
+        self.labels = tables.labels
+        self.rows_by_class = tables.rows_by_class
+        self.class_starts = tables.class_starts
+        self.counts = np.diff(tables.class_starts) if self.labelled else np.zeros(facts.num_classes, np.int64)
+
+    def __len__(self):
+        return len(self._offsets) - 1
+
+    def name(self, row):
+        """The name in `row`, relative to the split's folder."""
+        return self.names([row])[0]
+
+    def names(self, rows):
+        """The names in `rows`, any integers 0..len-1 in any order."""
+        rows = np.asarray(rows, np.int64)
+        if rows.size and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"{self.path}: row outside 0..{len(self) - 1}")
+        self._check_unchanged()
+        starts, ends = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
+        fd = self._file.fileno()
+        if len(rows) > 1 and starts[1:] == ends[:-1]:              # neighbours: one read, 5 times faster
+            lines = os.pread(fd, ends[-1] - starts[0] - 1, starts[0]).split(b"\n")
+        else:
+            lines = [os.pread(fd, end - start - 1, start) for start, end in zip(starts, ends, strict=True)]
+        return [self._line_name(line) for line in lines]
+
+    def paths(self, rows):
+        """Where the pictures in `rows` lie below the split's folder: their names, in the folder of their class if need be."""
+        names = self.names(rows)
+        if self.class_folders is None:
+            return names
+        folders = [self.class_folders[label] for label in self.labels[np.asarray(rows, np.int64)].tolist()]
+        return [f"{folder}/{name}" for folder, name in zip(folders, names, strict=True)]
+
+    def entry(self, row):
+        """Name and label in `row`."""
+        return Entry(self.name(row), int(self.labels[row]) if self.labelled else None)
+
+    def entries(self, start=0, stop=None):
+        """Yield the Entry of each row from `start` up to `stop`, reading the file in blocks: 0.5 us a row."""
+        stop = len(self) if stop is None else stop
+        for low in range(start, stop, _BLOCK_ROWS):
+            high = min(low + _BLOCK_ROWS, stop)
+            self._check_unchanged()
+            begin, end = int(self._offsets[low]), int(self._offsets[high])
+            lines = os.pread(self._file.fileno(), end - begin - 1, begin).split(b"\n")
+            labels = self.labels[low:high].tolist() if self.labelled else [None] * (high - low)
+            for line, label in zip(lines, labels, strict=True):
+                yield Entry(self._line_name(line), label)
+
+    def lines(self, rows):
+        """The lines of `rows` as the list has them, each with its newline, as one uint8 array: 0.3 us a row."""
+        self._check_unchanged()
+        if self._text is None:
+            self._text = np.memmap(self._file, np.uint8, mode="r")
+        rows = np.asarray(rows, np.int64)
+        starts = self._offsets[rows].astype(np.int64)
+        lengths = self._offsets[rows + 1].astype(np.int64) - starts
+        ends = np.cumsum(lengths)
+        source = np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
+        text = self._text.take(source, mode="clip")
+        text[ends - 1] = ord("\n")    # the list's last line may lack its own
+        return text
+
+    def _line_name(self, line):
+        return decode_name(line.rpartition(b" ")[0] if self.labelled else line)
+
+    def _check_unchanged(self):
+        # The open file is the one that was indexed even if the name is given to a new list; but it may be written over.
+        # The ctime shows that, even where the mtime was set back.
+        now = _facts(self._file, self._facts.num_classes, self._facts.allow_outside)
+        if now == self._facts:
+            return
+        if now.size != self._facts.size or _sha256(self._file) != self.hash:
+            raise DataError(f"{printable(self.path)}: the list was edited while it was in use; start again, and replace lists "
+                            "by renaming a new file over the old one")
+        self._facts = now                                        # only touched, or no longer at its name
+
+
+def open_index(list_path, num_classes, *, cache_dir=None, allow_outside=False):
+    """The ListIndex of a list file, from its side file or built now; DataError (file:line: reason) if the list is wrong.
+
+    The side file stands beside the list, as `.<name>.index`, or in a cache folder of the user when that cannot be
+    written (`cache_dir` names another). It is made again whenever the list or `num_classes` differs from what it was made for.
+    """
+    path = os.fspath(list_path)
+    file = open_regular(path)
+    places = [os.path.join(cache_dir, _cache_name(path))] if cache_dir else [_beside(path), *_cached(path)]
+    facts = _facts(file, num_classes, allow_outside)
+    found = _read_first(places, facts, file)
+    if not found:
+        with _build_lock(file):
+            found = _read_first(places, facts, file) or _build(file, path, facts=facts, places=places)
+    facts, tables, sha256 = found
+    return ListIndex(file, path, facts=facts, tables=tables, sha256=sha256)
+
+
+def _facts(file, num_classes, allow_outside):
+    state = os.fstat(file.fileno())
+    return ListFacts(state.st_size, state.st_mtime_ns, num_classes, allow_outside, state.st_ino, state.st_ctime_ns)
+
+
+def _read_first(places, facts, file):
+    for place in places:
+        try:
+            return facts, *index_file.read_tables(place, facts, rehash=lambda: _sha256(file))
+        except StaleIndex:
+            continue
+    return None
+
+
+def _sha256(file):
+    digest, position = hashlib.sha256(), 0
+    while block := os.pread(file.fileno(), 1 << 20, position):
+        digest.update(block)
+        position += len(block)
+    return digest.hexdigest()
+
+
+def _build(file, path, *, facts, places):
+    """Scan the list, write its side file at the first place that takes it, and map that."""
+    for _ in range(3):
+        facts = _facts(file, facts.num_classes, facts.allow_outside)
+        with open(os.dup(file.fileno()), "rb", buffering=0) as unbuffered:
+            unbuffered.seek(0)
+            scan = scan_list(unbuffered, path, size=facts.size, num_classes=facts.num_classes,
+                             allow_outside=facts.allow_outside)
+        if scan.size == facts.size and facts == _facts(file, facts.num_classes, facts.allow_outside):
+            break
+    else:
+        raise DataError(f"{printable(path)}: the list keeps changing while it is read; is another program writing it?")
+    grouped = (None, None) if scan.labels is None else index_file.group_by_class(scan.labels, facts.num_classes)
+    tables = Tables(scan.offsets, scan.labels, *grouped)
+    problems = []
+    for place in places:
+        try:
+            remove_leftovers(*os.path.split(place))     # of killed builders: we hold the build lock
+            index_file.write_tables(place, tables, facts=facts, sha256=scan.sha256)
+            return facts, *index_file.read_tables(place, facts, rehash=lambda: scan.sha256)
+        except (OSError, StaleIndex) as error:
+            problems.append(f"{place}: {error}")
+    raise ResourceError(f"no room for the index of {printable(path)}; set XDG_CACHE_HOME to a folder that can be written:\n"
+                        + "\n".join(problems))
+
+
+class _build_lock:
+    """One process at a time builds the index of a list; the others wait for it. The lock is on the list file itself, so
+    that no lock file is left over, and the kernel drops it with its holder. Where flock is refused (some network
+    file systems) everyone builds: the same bytes, atomically."""
+
+    def __init__(self, file):
+        self._file = file
+
+    def __enter__(self):
+        until = time.monotonic() + _BUILD_WAIT_S
+        while time.monotonic() < until:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(0.02)
+            except OSError:
+                return
+
+    def __exit__(self, *error):
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        except OSError:
+            pass
+
+
+def _beside(path):
+    directory, name = os.path.split(path)
+    return os.path.join(directory or ".", f".{name}.index")
+
+
+def _cache_name(path):
+    return hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:32] + ".index"
+
+
+def _cached(path):
+    """Yield the places for a side file outside the data set, best first; each folder exists and is the user's alone."""
+    cache_home = os.environ.get("XDG_CACHE_HOME", "")
+    folders = [cache_home] if os.path.isabs(cache_home) else []
+    folders += [os.path.join(os.path.expanduser("~"), ".cache")]
+    folders = [os.path.join(folder, "webvision") for folder in folders if os.path.isabs(folder)]
+    folders.append(os.path.join(tempfile.gettempdir(), f"webvision-{os.getuid()}"))
+    for folder in folders:
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            state = os.lstat(folder)
+        except OSError:
+            continue
+        if state.st_uid == os.getuid() and not state.st_mode & 0o022:    # nobody else may plant an index there
+            yield os.path.join(folder, _cache_name(path))

@@ -1,0 +1,1 @@
+"""Numbers of predictions, as pure functions of arrays: metrics, intervals, calibration; scorecard has them in one place."""
