@@ -6,6 +6,7 @@
 
 The same training command again continues the run where it stopped.
 """
+
 import argparse
 import dataclasses
 import os
@@ -14,27 +15,37 @@ import sys
 from contextlib import closing
 
 from webvision.environment import use_project_environment
+
 use_project_environment("tensorflow", "tensorpack", "cv2")
 
-from webvision import cli, watchdog                                                   # noqa: E402
-from webvision.errors import IncompleteError, UsageError, run_command                 # noqa: E402
-from webvision.model.backbones import Network                                         # noqa: E402
-from webvision.training.recipe import CARD_EPOCHS, Recipe                             # noqa: E402
+from webvision import cli, watchdog  # noqa: E402
+from webvision.errors import IncompleteError, UsageError, run_command  # noqa: E402
+from webvision.model.backbones import Network  # noqa: E402
+from webvision.training.recipe import CARD_EPOCHS, Recipe  # noqa: E402
 
 FAKE_CLASSES = 1000
-FAKE_BATCH = 64            # pictures a tower with --fake, as upstream's benchmark
+FAKE_BATCH = 64  # pictures a tower with --fake, as upstream's benchmark
 FAKE_STEPS = 100
-FAKE_STEPS_ON_CPU = 15     # of 12 s each for a ResNet-50 on two cores
+FAKE_STEPS_ON_CPU = 15  # of 12 s each for a ResNet-50 on two cores
 
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data = cli.add_data_flags(parser)
-    data.add_argument("--balance", type=_balance, default="upsample", metavar="HOW",
-                      help="repeat pictures of rare classes: upsample (every class as frequent as the largest), sqrt, "
-                           "cap:N (upsample, but no picture more than N times an epoch), none (default: upsample)")
-    data.add_argument("--colour-on", choices=["worker", "device"], default="worker",
-                      help="where the colour augmentation is computed: by the loader, or in the graph (default: worker)")
+    data.add_argument(
+        "--balance",
+        type=_balance,
+        default="upsample",
+        metavar="HOW",
+        help="repeat pictures of rare classes: upsample (every class as frequent as the largest), sqrt, "
+        "cap:N (upsample, but no picture more than N times an epoch), none (default: upsample)",
+    )
+    data.add_argument(
+        "--colour-on",
+        choices=["worker", "device"],
+        default="worker",
+        help="where the colour augmentation is computed: by the loader, or in the graph (default: worker)",
+    )
     data.add_argument("--fake", action="store_true", help="measure the step on made-up pictures; nothing is saved")
     cli.add_network_flags(parser)
     _add_training_flags(parser)
@@ -48,59 +59,139 @@ def parse_args(argv=None):
 
 def _add_training_flags(parser):
     group = parser.add_argument_group("training")
-    group.add_argument("--batch", type=cli.at_least(1), default=None, metavar="N",
-                       help="pictures a step, over all towers (default: 256; 64 with --eval)")
-    group.add_argument("--epochs", type=cli.at_least(1), default=CARD_EPOCHS, metavar="N",
-                       help="the learning rate falls at 30/60/90 of 110 of them (default: %(default)s)")
-    group.add_argument("--epoch-size", type=_epoch_size, default=1_280_000, metavar="N|list",
-                       help="pictures in an epoch; 'list': one pass over the balanced list (default: 1280000, ImageNet's)")
-    group.add_argument("--lr", type=cli.above(0), default=None, help="learning rate (default: 0.1 for each 256 of --batch)")
-    group.add_argument("--seed", type=cli.at_least(0), default=0, metavar="N", help="of order, augmentation and first weights")
+    group.add_argument(
+        "--batch",
+        type=cli.at_least(1),
+        default=None,
+        metavar="N",
+        help="pictures a step, over all towers (default: 256; 64 with --eval)",
+    )
+    group.add_argument(
+        "--epochs",
+        type=cli.at_least(1),
+        default=CARD_EPOCHS,
+        metavar="N",
+        help="the learning rate falls at 30/60/90 of 110 of them (default: %(default)s)",
+    )
+    group.add_argument(
+        "--epoch-size",
+        type=_epoch_size,
+        default=1_280_000,
+        metavar="N|list",
+        help="pictures in an epoch; 'list': one pass over the balanced list (default: 1280000, ImageNet's)",
+    )
+    group.add_argument(
+        "--lr", type=cli.above(0), default=None, help="learning rate (default: 0.1 for each 256 of --batch)"
+    )
+    group.add_argument(
+        "--seed", type=cli.at_least(0), default=0, metavar="N", help="of order, augmentation and first weights"
+    )
     group.add_argument("--sync-bn", action="store_true", help="batch norm over all towers, not each for itself")
-    group.add_argument("--finetune", action="store_true",
-                       help="with --load: start the last layer anew if the number of classes differs")
+    group.add_argument(
+        "--finetune",
+        action="store_true",
+        help="with --load: start the last layer anew if the number of classes differs",
+    )
 
 
 def _add_run_flags(parser):
     group = parser.add_argument_group("run")
-    group.add_argument("--load", metavar="CKPT", help="weights to start from or to evaluate: model-STEP, run folder, or .npz")
+    group.add_argument(
+        "--load", metavar="CKPT", help="weights to start from or to evaluate: model-STEP, run folder, or .npz"
+    )
     group.add_argument("--name", help="of the run (default: imagenet-MODE-dDEPTH)")
-    group.add_argument("--out", metavar="PATH", help="where runs go (default: train_log), or with --eval the prediction "
-                                                     "file (default: train_log/predictions.json)")
+    group.add_argument(
+        "--out",
+        metavar="PATH",
+        help="where runs go (default: train_log), or with --eval the prediction "
+        "file (default: train_log/predictions.json)",
+    )
     group.add_argument("--fresh", action="store_true", help="a new run beside an existing one instead of continuing it")
     group.add_argument("--log-every", type=cli.at_least(1), default=100, metavar="STEPS")
-    group.add_argument("--save-every", type=cli.above(0), default=10., metavar="MINUTES",
-                       help="between checkpoints, besides each epoch's (default: 10)")
-    group.add_argument("--keep", type=cli.at_least(1), default=10, metavar="N",
-                       help="last checkpoints to keep, besides the best (default: %(default)s)")
-    group.add_argument("--keep-every", type=cli.at_least(1), default=None, metavar="K",
-                       help="keep the checkpoint of every K-th epoch for ever (default: none)")
-    group.add_argument("--on-nan", choices=["stop", "rollback"], default="stop",
-                       help="when the loss diverges: stop with exit code 6, or go back to the last checkpoint with a tenth of the "
-                            "learning rate, three times at most (default: stop)")
-    group.add_argument("--stop-at", type=_stop_at, default=None, metavar="NAME=VALUE,...",
-                       help="end the run once validation reaches all of these, as top1=75,top5=95,loss=0.5 (accuracies in percent)")
-    group.add_argument("--histograms", action="store_true", help="of weights and gradients, for TensorBoard, each epoch")
-    group.add_argument("--trace", action="store_true", help="trace one step: its parts in the log, a timeline in the run folder")
-    group.add_argument("--requeue-code", type=cli.at_least(0), default=None, metavar="N",
-                       help="exit code after a signal (default: 128 + the signal's number)")
-    group.add_argument("--hang-limit", type=cli.at_least(0, float), default=None, metavar="SECONDS",
-                       help="without progress after which the run ends with exit code 10; 0: never (default: 600 to start, 180 "
-                            "a step, 420 a batch of validation or --eval, 300 a save)")
+    group.add_argument(
+        "--save-every",
+        type=cli.above(0),
+        default=10.0,
+        metavar="MINUTES",
+        help="between checkpoints, besides each epoch's (default: 10)",
+    )
+    group.add_argument(
+        "--keep",
+        type=cli.at_least(1),
+        default=10,
+        metavar="N",
+        help="last checkpoints to keep, besides the best (default: %(default)s)",
+    )
+    group.add_argument(
+        "--keep-every",
+        type=cli.at_least(1),
+        default=None,
+        metavar="K",
+        help="keep the checkpoint of every K-th epoch for ever (default: none)",
+    )
+    group.add_argument(
+        "--on-nan",
+        choices=["stop", "rollback"],
+        default="stop",
+        help="when the loss diverges: stop with exit code 6, or go back to the last checkpoint with a tenth of the "
+        "learning rate, three times at most (default: stop)",
+    )
+    group.add_argument(
+        "--stop-at",
+        type=_stop_at,
+        default=None,
+        metavar="NAME=VALUE,...",
+        help="end the run once validation reaches all of these, as top1=75,top5=95,loss=0.5 (accuracies in percent)",
+    )
+    group.add_argument(
+        "--histograms", action="store_true", help="of weights and gradients, for TensorBoard, each epoch"
+    )
+    group.add_argument(
+        "--trace", action="store_true", help="trace one step: its parts in the log, a timeline in the run folder"
+    )
+    group.add_argument(
+        "--requeue-code",
+        type=cli.at_least(0),
+        default=None,
+        metavar="N",
+        help="exit code after a signal (default: 128 + the signal's number)",
+    )
+    group.add_argument(
+        "--hang-limit",
+        type=cli.at_least(0, float),
+        default=None,
+        metavar="SECONDS",
+        help="without progress after which the run ends with exit code 10; 0: never (default: 600 to start, 180 "
+        "a step, 420 a batch of validation or --eval, 300 a save)",
+    )
 
 
 def _add_evaluation_flags(parser):
     group = parser.add_argument_group("evaluation")
     group.add_argument("--eval", action="store_true", help="predict a list with --load and write the prediction file")
-    group.add_argument("--eval5k", action="store_true", help="--eval, and the error of every class in web_acc{1,5}.json")
+    group.add_argument(
+        "--eval5k", action="store_true", help="--eval, and the error of every class in web_acc{1,5}.json"
+    )
     group.add_argument("--split", choices=["train", "val", "test"], default="val", help="which list (default: val)")
-    group.add_argument("--scores", choices=["top", "all"], default="top", help="keep the top-5 scores, or those of all classes")
-    group.add_argument("--crops", type=int, choices=[1, 5, 10], default=1,
-                       help="average over 5 crops, corners and centre of the resized picture; 10: with --flip (default: the centre)")
+    group.add_argument(
+        "--scores", choices=["top", "all"], default="top", help="keep the top-5 scores, or those of all classes"
+    )
+    group.add_argument(
+        "--crops",
+        type=int,
+        choices=[1, 5, 10],
+        default=1,
+        help="average over 5 crops, corners and centre of the resized picture; 10: with --flip (default: the centre)",
+    )
     group.add_argument("--flip", action="store_true", help="average each crop with its mirror image")
     group.add_argument("--logits", metavar="FILE.npy", help="also stream all logits into this file")
-    group.add_argument("--max-bad", type=cli.at_least(0, float), default=0.01, metavar="SHARE",
-                       help="of pictures that may be unreadable (default: 0.01)")
+    group.add_argument(
+        "--max-bad",
+        type=cli.at_least(0, float),
+        default=0.01,
+        metavar="SHARE",
+        help="of pictures that may be unreadable (default: 0.01)",
+    )
 
 
 def _check(parser, args):
@@ -120,7 +211,9 @@ def _check(parser, args):
         if not args.eval:
             parser.error("--crops and --flip belong to --eval")
         if args.logits:
-            parser.error("--logits: the mean of several views' probabilities has no logits; --scores all keeps the probabilities")
+            parser.error(
+                "--logits: the mean of several views' probabilities has no logits; --scores all keeps the probabilities"
+            )
     try:
         cli.check_network(args.mode, args.depth)
         args.gpus, args.towers = cli.choose_devices(args.gpu, args.towers)
@@ -133,6 +226,7 @@ def _check(parser, args):
 
 def _balance(text):
     from webvision.data.lists.balance import parse_balance
+
     try:
         return parse_balance(text)
     except ValueError as error:
@@ -141,7 +235,10 @@ def _balance(text):
 
 def _stop_at(text):
     from webvision.scoring.figures.stop_rules import parse_stop_at, with_accuracies
-    measured = with_accuracies({"val-loss": 0., **{f"val-{kind}error-top{k}": 0. for kind in ("", "balanced-") for k in (1, 5)}})
+
+    measured = with_accuracies(
+        {"val-loss": 0.0, **{f"val-{kind}error-top{k}": 0.0 for kind in ("", "balanced-") for k in (1, 5)}}
+    )
     try:
         rule = parse_stop_at(text)
     except ValueError as error:
@@ -174,11 +271,11 @@ def main(argv=None):
 
 def train(args):
     from webvision.data.lists import folders
+    from webvision.data.lists.balance import describe_empty, targets
+    from webvision.data.lists.order import EpochOrder
+    from webvision.data.loader.dataflows import TrainLoader
     from webvision.data.pictures import decode
     from webvision.data.views.augment import Augmentation
-    from webvision.data.lists.balance import describe_empty, targets
-    from webvision.data.loader.dataflows import TrainLoader
-    from webvision.data.lists.order import EpochOrder
     from webvision.model.classifier import choose_arithmetic
     from webvision.training.fit import Job, fit
     from webvision.training.run_folder import choose_folder, describe_run
@@ -189,34 +286,81 @@ def train(args):
     if remark := describe_empty(index.counts, classes):
         print(remark, file=sys.stderr)
     network = Network(args.mode, args.depth, len(classes), args.image_size or 224)
-    recipe = Recipe(epochs=args.epochs, epoch_size=len(order) if args.epoch_size == "list" else args.epoch_size,
-                    batch=args.batch, lr=args.lr)
+    recipe = Recipe(
+        epochs=args.epochs,
+        epoch_size=len(order) if args.epoch_size == "list" else args.epoch_size,
+        batch=args.batch,
+        lr=args.lr,
+    )
     arithmetic = choose_arithmetic(on_gpu=bool(args.gpus), fp16=args.fp16, bf16=args.bf16, data_format=args.data_format)
     augmentation = Augmentation(image_size=network.image_size)
 
     def train_loader(samples_seen):
-        return TrainLoader(index, order, os.path.join(args.data, "train"), augmentation, batch=args.batch,
-                           workers=args.workers, start=samples_seen, max_bad=args.max_bad, policy=_policy(args),
-                           colour_on=args.colour_on)
+        return TrainLoader(
+            index,
+            order,
+            os.path.join(args.data, "train"),
+            augmentation,
+            batch=args.batch,
+            workers=args.workers,
+            start=samples_seen,
+            max_bad=args.max_bad,
+            policy=_policy(args),
+            colour_on=args.colour_on,
+        )
 
-    fit(Job(
-        folder=choose_folder(args.out or "train_log", args.name or f"imagenet-{network.name}", fresh=args.fresh),
-        network=network, recipe=recipe, arithmetic=arithmetic, towers=args.towers, on_gpu=bool(args.gpus), seed=args.seed,
-        list_hash=index.hash, entries=len(order), train_loader=train_loader,
-        val_loader=validation_loader(args, classes, network),
-        description=describe_run(command=shlex.join(["python3", *sys.argv]), index=index, classes=classes, network=network,
-                                 recipe=recipe, arithmetic=arithmetic, balance=args.balance, seed=args.seed,
-                                 class_counts=index.counts.tolist(), colour_on=args.colour_on, entries=len(order),
-                                 towers=args.towers, device="GPU" if args.gpus else "CPU",
-                                 workers=args.workers, decoder=decode.describe()),
-        load=args.load, finetune=args.finetune, sync_bn=args.sync_bn, colour_on=args.colour_on, xla=args.xla, trace=args.trace,
-        log_every=args.log_every, save_every_seconds=60 * args.save_every, keep=args.keep,
-        keep_every=args.keep_every, on_nan=args.on_nan, stop_at=args.stop_at, histograms=args.histograms,
-        hang_limit=args.hang_limit, exit_code=args.requeue_code))
+    fit(
+        Job(
+            folder=choose_folder(args.out or "train_log", args.name or f"imagenet-{network.name}", fresh=args.fresh),
+            network=network,
+            recipe=recipe,
+            arithmetic=arithmetic,
+            towers=args.towers,
+            on_gpu=bool(args.gpus),
+            seed=args.seed,
+            list_hash=index.hash,
+            entries=len(order),
+            train_loader=train_loader,
+            val_loader=validation_loader(args, classes, network),
+            description=describe_run(
+                command=shlex.join(["python3", *sys.argv]),
+                index=index,
+                classes=classes,
+                network=network,
+                recipe=recipe,
+                arithmetic=arithmetic,
+                balance=args.balance,
+                seed=args.seed,
+                class_counts=index.counts.tolist(),
+                colour_on=args.colour_on,
+                entries=len(order),
+                towers=args.towers,
+                device="GPU" if args.gpus else "CPU",
+                workers=args.workers,
+                decoder=decode.describe(),
+            ),
+            load=args.load,
+            finetune=args.finetune,
+            sync_bn=args.sync_bn,
+            colour_on=args.colour_on,
+            xla=args.xla,
+            trace=args.trace,
+            log_every=args.log_every,
+            save_every_seconds=60 * args.save_every,
+            keep=args.keep,
+            keep_every=args.keep_every,
+            on_nan=args.on_nan,
+            stop_at=args.stop_at,
+            histograms=args.histograms,
+            hang_limit=args.hang_limit,
+            exit_code=args.requeue_code,
+        )
+    )
 
 
 def _policy(args):
     from webvision.data.pictures.images import ImagePolicy
+
     return ImagePolicy(allow_outside=args.allow_outside)
 
 
@@ -225,6 +369,7 @@ def validation_loader(args, classes, network):
     from webvision.data.lists import folders
     from webvision.data.loader.dataflows import EvalLoader
     from webvision.data.views.presets import PRESETS
+
     if not os.path.exists(os.path.join(args.data, "meta", "val.txt")):
         print("no meta/val.txt: training without validation", file=sys.stderr)
         return None
@@ -232,8 +377,14 @@ def validation_loader(args, classes, network):
     if not index.labelled:
         print(f"{index.path} has no labels: training without validation", file=sys.stderr)
         return None
-    return EvalLoader(index, os.path.join(args.data, "val"), PRESETS["webvision"].scaled(network.image_size), batch=args.batch,
-                      workers=args.workers, policy=_policy(args))
+    return EvalLoader(
+        index,
+        os.path.join(args.data, "val"),
+        PRESETS["webvision"].scaled(network.image_size),
+        batch=args.batch,
+        workers=args.workers,
+        policy=_policy(args),
+    )
 
 
 def evaluate(args):
@@ -255,29 +406,55 @@ def evaluate(args):
     arithmetic = choose_arithmetic(on_gpu=bool(args.gpus), fp16=args.fp16, bf16=args.bf16, data_format=args.data_format)
     outputs = Outputs(args.out or os.path.join("train_log", "predictions.json"), args.scores == "all", args.logits)
     os.makedirs(os.path.dirname(outputs.predictions) or ".", exist_ok=True)
-    with Predictor(network, arithmetic, args.load, preset=preset, towers=args.towers, on_gpu=bool(args.gpus),
-                   xla=args.xla) as predictor, \
-            closing(EvalLoader(index, os.path.join(args.data, args.split), preset, batch=max(1, args.batch // preset.views),
-                               workers=args.workers, policy=_policy(args))) as loader:
+    with (
+        Predictor(
+            network, arithmetic, args.load, preset=preset, towers=args.towers, on_gpu=bool(args.gpus), xla=args.xla
+        ) as predictor,
+        closing(
+            EvalLoader(
+                index,
+                os.path.join(args.data, args.split),
+                preset,
+                batch=max(1, args.batch // preset.views),
+                workers=args.workers,
+                policy=_policy(args),
+            )
+        ) as loader,
+    ):
         print(f"{predictor.checkpoint}: {predictor.fit.counts()}", file=sys.stderr)
-        header = prediction_header(index, classes=classes_in_header(classes, run), network=network, preset=preset,
-                                   checkpoint=predictor.checkpoint)
+        header = prediction_header(
+            index,
+            classes=classes_in_header(classes, run),
+            network=network,
+            preset=preset,
+            checkpoint=predictor.checkpoint,
+        )
         bad = evaluate(predictor, loader, index, header=header, outputs=outputs)
     print_errors(outputs.predictions, bad=loader.bad)
     if args.eval5k:
         write_class_errors(outputs.predictions, len(classes))
     if bad > args.max_bad * len(index):
-        raise IncompleteError(f"{bad} of {len(index)} pictures could not be read, over --max-bad {args.max_bad:.1%}; their rows "
-                              "hold the fallback. utils/check.py --decode names them")
+        raise IncompleteError(
+            f"{bad} of {len(index)} pictures could not be read, over --max-bad {args.max_bad:.1%}; their rows "
+            "hold the fallback. utils/check.py --decode names them"
+        )
 
 
 def fake(args):
     from webvision.model.classifier import choose_arithmetic
     from webvision.training.fake import measure_step
+
     network = Network(args.mode, args.depth, FAKE_CLASSES, args.image_size or 224)
     arithmetic = choose_arithmetic(on_gpu=bool(args.gpus), fp16=args.fp16, bf16=args.bf16, data_format=args.data_format)
-    measure_step(network, arithmetic, batch=args.batch, towers=args.towers, on_gpu=bool(args.gpus), xla=args.xla,
-                 steps=FAKE_STEPS if args.gpus else FAKE_STEPS_ON_CPU)
+    measure_step(
+        network,
+        arithmetic,
+        batch=args.batch,
+        towers=args.towers,
+        on_gpu=bool(args.gpus),
+        xla=args.xla,
+        steps=FAKE_STEPS if args.gpus else FAKE_STEPS_ON_CPU,
+    )
 
 
 if __name__ == "__main__":

@@ -4,25 +4,26 @@ DIR/{train,val,test}/ hold the pictures; DIR/meta/synsets.txt names the classes 
 WebVision 2.0, but any number), and DIR/meta/{train,val,test}.txt list `name label`, or `name` alone for a test set.
 Lists are mapped, not loaded: 16 million rows cost a few megabytes. Nothing is downloaded.
 """
+
 import collections.abc
 import os
 
 import numpy as np
 
 from webvision import compat  # noqa: F401  (TensorFlow's environment, before tensorpack imports it)
+from webvision.data.lists import folders
+from webvision.data.lists.order import permute
+from webvision.data.pictures.images import ImageError, data_folders, read_image_file
+from webvision.errors import DataError, printable
+
 from tensorpack.dataflow.base import RNGDataFlow
 from tensorpack.utils import logger
 
-from webvision.data.lists import folders
-from webvision.data.pictures.images import ImageError, data_folders, read_image_file
-from webvision.data.lists.order import permute
-from webvision.errors import DataError, printable
-
 __all__ = ["Imagenet5kMeta", "Imagenet5kFiles", "Imagenet5k"]
 
-UNLABELLED = -1           # the label of a picture whose list has none, where a number is needed
-_CHUNK = 4096             # rows whose names are read at once
-_MAX_BAD_IN_A_ROW = 50    # then it is not the pictures that are broken, but the set
+UNLABELLED = -1  # the label of a picture whose list has none, where a number is needed
+_CHUNK = 4096  # rows whose names are read at once
+_MAX_BAD_IN_A_ROW = 50  # then it is not the pictures that are broken, but the set
 _FILL_SHAPE = (256, 256, 3)
 
 
@@ -38,7 +39,8 @@ class Imagenet5kMeta:
         return dict(enumerate(self._classes))
 
     def get_image_list(self, name, dir_structure="original"):
-        """The pictures of 'train', 'val' or 'test' as a sequence of (path below the split's folder, label), read as needed.
+        """The pictures of 'train', 'val' or 'test' as a sequence of (path below the split's folder, label), read as
+        needed.
 
         dir_structure: as for `Imagenet5k`; label: None in a list without labels.
         """
@@ -80,8 +82,9 @@ class Imagenet5kFiles(RNGDataFlow):
         self.full_dir = os.path.join(dir, name)
         self.name = name
         self.shuffle = name == "train" if shuffle is None else shuffle
-        index = folders.open_split(dir, name, classes=folders.read_meta_classes(meta_dir), meta_dir=meta_dir,
-                                   dir_structure=dir_structure)
+        index = folders.open_split(
+            dir, name, classes=folders.read_meta_classes(meta_dir), meta_dir=meta_dir, dir_structure=dir_structure
+        )
         self.imglist = ImageList(index)
 
     def __len__(self):
@@ -98,7 +101,8 @@ class Imagenet5kFiles(RNGDataFlow):
 
 
 class Imagenet5k(Imagenet5kFiles):
-    """Yields [image, label]: uint8 BGR [h, w, 3] as stored (orientation applied), and its class, -1 in a list without labels.
+    """Yields [image, label]: uint8 BGR [h, w, 3] as stored (orientation applied), and its class, -1 in a list without
+    labels.
 
     A damaged picture of 'train' is left out and logged; of 'val' and 'test' it is logged and black, so that rows stay
     in step with the list. Fifty damaged ones in a row end it with a DataError.
@@ -109,7 +113,8 @@ class Imagenet5k(Imagenet5kFiles):
         dir: the folder that holds a folder `name` with the pictures. name: 'train', 'val' or 'test'.
         meta_dir: the folder of synsets.txt and the lists; DIR/meta if not given.
         shuffle: another order in each pass; by default for 'train' only.
-        dir_structure: 'original' if val/ and test/ are as their lists say (flat, usually), 'train' if they are sorted into
+        dir_structure: 'original' if val/ and test/ are as their lists say (flat, usually), 'train' if they are sorted
+        into
             class folders that the lists leave out; found out if not given.
         """
         super().__init__(dir, name, meta_dir, shuffle, dir_structure)
@@ -124,8 +129,10 @@ class Imagenet5k(Imagenet5kFiles):
                 logger.warning(f"{error} [{error.reason}]")
                 bad_in_a_row += 1
                 if bad_in_a_row == _MAX_BAD_IN_A_ROW:
-                    raise DataError(f"{_MAX_BAD_IN_A_ROW} pictures in a row cannot be read, the last one "
-                                    f"{printable(path)} [{error.reason}]; utils/check.py --decode tells more") from None
+                    raise DataError(
+                        f"{_MAX_BAD_IN_A_ROW} pictures in a row cannot be read, the last one "
+                        f"{printable(path)} [{error.reason}]; utils/check.py --decode tells more"
+                    ) from None
                 if self.name == "train":
                     continue
                 image = np.zeros(_FILL_SHAPE, np.uint8)

@@ -6,6 +6,7 @@ convolution exactly where the number of channels changes, and batch norm has mom
 
 A variant is a sibling function. `l` is the running tensor, NHWC or NCHW as the enclosing argscope says.
 """
+
 from webvision.compat import tfv1 as tf
 
 from tensorpack.models import BatchNorm, BNReLU, Conv2D, FullyConnected, GlobalAvgPooling, MaxPooling
@@ -19,14 +20,16 @@ def resnet_logits(image, *, depth, mode, num_classes, data_format):
     """Logits [batch, num_classes] of a normalised float image batch [batch, 224, 224, 3], whatever the data format."""
     group, block = _choose_blocks(depth, mode)
     if data_format == "NCHW":
-        image = tf.transpose(image, [0, 3, 1, 2])   # NHWC -> NCHW, the layout released checkpoints were trained in
-    with argscope([Conv2D, MaxPooling, GlobalAvgPooling, BatchNorm], data_format=data_format), \
-            argscope(Conv2D, use_bias=False, kernel_initializer=tf.variance_scaling_initializer(2.0, mode="fan_out")):
+        image = tf.transpose(image, [0, 3, 1, 2])  # NHWC -> NCHW, the layout released checkpoints were trained in
+    with (
+        argscope([Conv2D, MaxPooling, GlobalAvgPooling, BatchNorm], data_format=data_format),
+        argscope(Conv2D, use_bias=False, kernel_initializer=tf.variance_scaling_initializer(2.0, mode="fan_out")),
+    ):
         l = Conv2D("conv0", image, 64, 7, strides=2, activation=BNReLU)
         l = MaxPooling("pool0", l, 3, strides=2, padding="SAME")
         for i, count in enumerate(BLOCKS_PER_GROUP[depth]):
             with tf.variable_scope(f"group{i}"):
-                l = group(l, block, 64 * 2 ** i, count=count, stride=1 if i == 0 else 2)
+                l = group(l, block, 64 * 2**i, count=count, stride=1 if i == 0 else 2)
         l = GlobalAvgPooling("gap", l)
         return FullyConnected("linear", l, num_classes)
 

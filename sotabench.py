@@ -3,11 +3,14 @@
 
 The result goes where SOTABENCH_STORE_FILENAME says, in sotabench's format, and to stdout.
 """
+
 import os
 import sys
+
 ROOT = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, ROOT)
 from webvision.environment import use_project_environment  # noqa: E402
+
 use_project_environment("numpy", "cv2")
 
 import argparse  # noqa: E402
@@ -16,8 +19,10 @@ from webvision.devices import cpu_cores, installed_gpus  # noqa: E402
 from webvision.errors import UsageError, run_command  # noqa: E402
 
 # What the server evaluates: edit these for your model.
-MODEL = "resnet50"                          # a network of this project, or a Python file with logits(images) and PRESET
-CHECKPOINT = os.path.join(ROOT, "train_log", "sotabench")   # a checkpoint or a run's folder; sotabench_setup.sh can fetch it
+MODEL = "resnet50"  # a network of this project, or a Python file with logits(images) and PRESET
+CHECKPOINT = os.path.join(
+    ROOT, "train_log", "sotabench"
+)  # a checkpoint or a run's folder; sotabench_setup.sh can fetch it
 MODEL_NAME = "ResNet-50"
 PAPER_ARXIV_ID = "1512.03385"
 
@@ -35,7 +40,13 @@ def parse_args(argv=None):
     add("--workers", type=int, default=cpu_cores(), metavar="N", help="decoding threads (default: %(default)s)")
     add("--gpus", type=int, default=installed_gpus(), metavar="N", help="0: the CPU (default: %(default)s)")
     add("--cache", metavar="DIR", help="keep results here, and use them when the model has not changed")
-    add("--max-bad", type=float, default=0.01, metavar="SHARE", help="unreadable images that are still fine (default: %(default)s)")
+    add(
+        "--max-bad",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="unreadable images that are still fine (default: %(default)s)",
+    )
     args = parser.parse_args(argv)
     if args.batch < 1 or args.workers < 1:
         raise UsageError("--batch and --workers must be at least 1")
@@ -50,9 +61,12 @@ def main(argv=None):
     import json
 
     from webvision.challenges.sotabench import evaluate
-    from webvision.inference import own_model
     from webvision.challenges.sotabench.evaluator import ImageNetEvaluator
-    evaluator = ImageNetEvaluator(args.data, args.model_name, args.paper_arxiv_id, labels=args.labels, cache_dir=args.cache)
+    from webvision.inference import own_model
+
+    evaluator = ImageNetEvaluator(
+        args.data, args.model_name, args.paper_arxiv_id, labels=args.labels, cache_dir=args.cache
+    )
     files = evaluate.open_images(evaluator.root)
     model = own_model.find_model(args.model, args.checkpoint, preset="sotabench")
     with model.open(args.checkpoint, gpus=args.gpus) as predict:

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Compare input pipelines: CPU time per picture and wall time, side by side, interleaved.
 
-Every candidate runs in processes of its own; in each round each of them delivers batches for the same time, and the CPU time
-of its whole process tree is taken from /proc. (For the same number of batches, ours would work for a quarter of a second, of
-which the first tenth finds cold caches and a processor that was asleep: 15% more a picture than after three seconds.) The
-table holds medians over the rounds. "limit" is a C loop that only reads the files and decodes the same random crops' windows.
+Every candidate runs in processes of its own; in each round each of them delivers batches for the same time, and the CPU
+time of its whole process tree is taken from /proc. (For the same number of batches, ours would work for a quarter of a
+second, of which the first tenth finds cold caches and a processor that was asleep: 15% more a picture than after three
+seconds.) The table holds medians over the rounds. "limit" is a C loop that only reads the files and decodes the same
+random crops' windows.
 
-FFCV, DALI, torch with Pillow, and grain are measured where they are installed: beside the project, or in the Python that
+FFCV, DALI, torch with Pillow, and grain are measured where they are installed: beside the project, or in the Python
+that
 --extras-python names, which needs nothing of ours (grain apart). Such a Python on Debian 12, where FFCV is compiled:
 
     apt-get install g++ pkg-config libopencv-dev libturbojpeg0-dev
@@ -15,6 +17,7 @@ FFCV, DALI, torch with Pillow, and grain are measured where they are installed: 
     extras/bin/pip install --no-build-isolation ffcv==1.0.2
     make bench-input BENCH="--extras-python extras/bin/python"
 """
+
 import argparse
 import json
 import os
@@ -26,7 +29,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from webvision.environment import use_project_environment  # noqa: E402
+from webvision.environment import use_project_environment
 
 use_project_environment("numpy", "cv2")
 
@@ -43,16 +46,26 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", metavar="DIR", help="an ILSVRC-layout folder instead of the sets made here")
     parser.add_argument("--sets", default="resized,imagenet", help="of %(default)s")
-    parser.add_argument("--work", metavar="DIR", default=os.path.join(os.path.dirname(_HERE), "build", "bench"),
-                        help="where the sets are made, once (%(default)s)")
+    parser.add_argument(
+        "--work",
+        metavar="DIR",
+        default=os.path.join(os.path.dirname(_HERE), "build", "bench"),
+        help="where the sets are made, once (%(default)s)",
+    )
     parser.add_argument("--count", type=int, default=2048, help="pictures per set (%(default)s)")
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=3., help="per candidate and round (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="per candidate and round (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="only ours, upstream, tf.data and the limit")
-    parser.add_argument("--only", metavar="TEXT", help="only pipelines whose name contains one of these words, comma-separated")
-    parser.add_argument("--extras-python", metavar="FILE", default=sys.executable,
-                        help="the Python in which FFCV, DALI, torch and grain are looked for first")
+    parser.add_argument(
+        "--only", metavar="TEXT", help="only pipelines whose name contains one of these words, comma-separated"
+    )
+    parser.add_argument(
+        "--extras-python",
+        metavar="FILE",
+        default=sys.executable,
+        help="the Python in which FFCV, DALI, torch and grain are looked for first",
+    )
     return parser.parse_args(argv)
 
 
@@ -63,15 +76,22 @@ class Candidate:
         command = [python, _SERVE, name, data, str(args.batch), str(args.seconds)]
         self.name, self._batch = name, args.batch
         self._errors = tempfile.TemporaryFile("w+")
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
-                                         text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "",
-                                                         STORES: args.work})
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", STORES: args.work},
+        )
         self.cpu, self.wall = [], []
         self.works = self._answer() is not None
 
     def _answer(self):
         """The numbers that the process says next, past whatever its libraries print; None if it ended."""
-        return next((list(map(float, line.split()[1:])) for line in self._process.stdout if line.startswith(MARK)), None)
+        return next(
+            (list(map(float, line.split()[1:])) for line in self._process.stdout if line.startswith(MARK)), None
+        )
 
     def problem(self):
         """Why it does not work."""
@@ -84,7 +104,7 @@ class Candidate:
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
         wall, batches = self._answer()
-        settle(self._process.pid)       # the buffers are full again, as they were at the start
+        settle(self._process.pid)  # the buffers are full again, as they were at the start
         pictures = batches * self._batch
         self.cpu.append((tree_seconds(self._process.pid) - before) / pictures * 1e6)
         self.wall.append(wall / pictures * 1e6)
@@ -100,11 +120,14 @@ class Candidate:
 
 class Limit:
     """The C loop over the same crops."""
+
     works = True
 
     def __init__(self, kind, program, listing, seconds):
         self.name = {"window": "C limit: read, decode the window", "full": "C: read, decode all"}[kind]
-        self._process = subprocess.Popen([program, listing, str(seconds), kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            [program, listing, str(seconds), kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self._process.stdout.readline()
         self.cpu, self.wall = [], []
 
@@ -145,9 +168,9 @@ def tree_seconds(pid):
     return total / os.sysconf("SC_CLK_TCK")
 
 
-def settle(pid, longest_s=20.):
+def settle(pid, longest_s=20.0):
     """Wait until the tree uses no CPU: its buffers are full."""
-    deadline, last = time.monotonic() + longest_s, -1.
+    deadline, last = time.monotonic() + longest_s, -1.0
     while time.monotonic() < deadline:
         now = tree_seconds(pid)
         if now - last < 0.011 and last >= 0:
@@ -160,11 +183,15 @@ def build_limit(work, data):
     """(program, list of crops) for the C loop, or None without a compiler and headers."""
     import numpy as np
 
-    from webvision.data.views.augment import AUGMENTATIONS
     from webvision.data.pictures.headers import read_header
+    from webvision.data.views.augment import AUGMENTATIONS
+
     compiler = shutil.which("cc") or shutil.which("gcc")
     program, listing = os.path.join(work, "limit"), os.path.join(work, "crops.txt")
-    sources = [os.path.join(_HERE, "limit.c"), os.path.join(_HERE, "..", "webvision", "data", "native", "decode_window.c")]
+    sources = [
+        os.path.join(_HERE, "limit.c"),
+        os.path.join(_HERE, "..", "webvision", "data", "native", "decode_window.c"),
+    ]
     if not compiler or subprocess.run([compiler, "-O3", *sources, "-o", program, "-ljpeg"], check=False).returncode:
         return None
     order = np.random.default_rng(0).permutation(len(files := entries(data)))[:20000]
@@ -237,12 +264,17 @@ def show(title, candidates):
     median = {one.name: statistics.median(one.cpu) for one in candidates}
     limit = next((value for name, value in median.items() if name.startswith("C limit")), None)
     upstream = median.get("upstream on tensorpack")
-    print(f"\n{title}\n\n| pipeline | CPU us/picture (all rounds) | wall us/picture | of the limit | x upstream |\n|---|---|---|---|---|")
+    print(
+        f"\n{title}\n\n| pipeline | CPU us/picture (all rounds) | wall us/picture | of the limit | x upstream "
+        "|\n|---|---|---|---|---|"
+    )
     for one in sorted(candidates, key=lambda one: median[one.name]):
         value = median[one.name]
-        print(f"| {one.name} | {value:.0f} ({min(one.cpu):.0f}-{max(one.cpu):.0f}) | "
-              f"{f'{statistics.median(one.wall):.0f}' if one.wall else ''} | {f'{limit / value:.2f}' if limit else ''} | "
-              f"{f'{upstream / value:.1f}' if upstream else ''} |")
+        print(
+            f"| {one.name} | {value:.0f} ({min(one.cpu):.0f}-{max(one.cpu):.0f}) | "
+            f"{f'{statistics.median(one.wall):.0f}' if one.wall else ''} | {f'{limit / value:.2f}' if limit else ''} | "
+            f"{f'{upstream / value:.1f}' if upstream else ''} |"
+        )
     print(json.dumps({"set": title, "cpu_us": {name: round(value, 1) for name, value in median.items()}}))
 
 
@@ -251,8 +283,13 @@ def main(argv=None):
     chosen = choose(args)
     from benchmarks.pictures import make_set
     from webvision.data.pictures.decode import describe
+
     print(f"JPEG decoding: {describe()}")
-    folders = {args.data: args.data} if args.data else {name: make_set(args.work, name, args.count) for name in args.sets.split(",")}
+    folders = (
+        {args.data: args.data}
+        if args.data
+        else {name: make_set(args.work, name, args.count) for name in args.sets.split(",")}
+    )
     for title, folder in folders.items():
         show(title, measure(folder, chosen, args))
 

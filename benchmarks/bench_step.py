@@ -2,17 +2,20 @@
 """CPU time of a ResNet-50 training step and of prediction, ours beside the alternatives, interleaved.
 
 Each candidate runs in a process of its own, round after round, so that a machine that slows down slows all of them.
-The figure to trust is CPU seconds a picture; ratios are to the first candidate of each table. ONNX Runtime joins in where
-onnxruntime and tf2onnx are installed.
+The figure to trust is CPU seconds a picture; ratios are to the first candidate of each table. ONNX Runtime joins in
+where onnxruntime and tf2onnx are installed.
 """
+
 import argparse
 import os
 import statistics
 import subprocess
 import sys
 import time
+
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from webvision.environment import use_project_environment  # noqa: E402
+from webvision.environment import use_project_environment
+
 use_project_environment("tensorflow", "tensorpack")
 
 CLASSES = 1000
@@ -24,7 +27,9 @@ def main(argv=None):
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=6, help="measured steps a round (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=16, help="pictures a step (default: %(default)s)")
-    parser.add_argument("--names", default="", metavar="TEXT,...", help="only candidates whose name contains one of these")
+    parser.add_argument(
+        "--names", default="", metavar="TEXT,...", help="only candidates whose name contains one of these"
+    )
     parser.add_argument("--only", help="run one candidate once and print its seconds a picture (used by the rounds)")
     args = parser.parse_args(argv)
     if args.only:
@@ -40,8 +45,11 @@ def print_table(title, names, args):
     for number in range(args.rounds):
         for name in names:
             print(f"round {number + 1}/{args.rounds}: {name}", file=sys.stderr)
-            done = subprocess.run([sys.executable, __file__, "--only", name, "--steps", str(args.steps), "--batch",
-                                   str(args.batch)], capture_output=True, text=True)
+            done = subprocess.run(
+                [sys.executable, __file__, "--only", name, "--steps", str(args.steps), "--batch", str(args.batch)],
+                capture_output=True,
+                text=True,
+            )
             last = done.stdout.strip().splitlines()[-1:] or [""]
             if last[0].startswith("seconds "):
                 figures[name].append(float(last[0].split()[1]))
@@ -49,11 +57,17 @@ def print_table(title, names, args):
                 reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
                 print(f"  left out: {reason}", file=sys.stderr)
     first = statistics.median(figures[names[0]])
-    print(f"\n{title}, batch {args.batch}, median of {args.rounds} rounds\n{'candidate':<44}{'CPU ms/picture':>15}{'speed':>8}  all rounds")
+    print(
+        f"\n{title}, batch {args.batch}, median of {args.rounds} "
+        f"rounds\n{'candidate':<44}{'CPU ms/picture':>15}{'speed':>8}  all rounds"
+    )
     for name, seconds in figures.items():
         if seconds:
             median = statistics.median(seconds)
-            print(f"{name:<44}{median * 1e3:>15.1f}{first / median:>8.2f}  " + " ".join(f"{each * 1e3:.1f}" for each in seconds))
+            print(
+                f"{name:<44}{median * 1e3:>15.1f}{first / median:>8.2f}  "
+                + " ".join(f"{each * 1e3:.1f}" for each in seconds)
+            )
 
 
 def cpu_seconds_a_picture(run, batch, steps):
@@ -69,50 +83,73 @@ def cpu_seconds_a_picture(run, batch, steps):
 def network_and(compute_type):
     from webvision.model.backbones import Network
     from webvision.model.classifier import Arithmetic
+
     return Network("resnet", 50, CLASSES), Arithmetic("NHWC", compute_type)
 
 
 def pictures(batch):
     import numpy as np
+
     rng = np.random.default_rng(0)
     return rng.integers(0, 256, (batch, 224, 224, 3), dtype=np.uint8), rng.integers(0, CLASSES, batch).astype(np.int32)
 
 
 def bare_session(compute_type):
     """The same graph and update, driven by nothing but Session.run."""
+
     def measure(batch, steps):
         from webvision.compat import tf, tfv1
         from webvision.model.classifier import Classifier
         from webvision.model.session import session_config
+
         from tensorpack.tfutils.tower import TrainTowerContext
+
         model = Classifier(*network_and(compute_type))
         images, labels = pictures(batch)
         with tf.Graph().as_default(), TrainTowerContext(""):
             image = tfv1.get_variable("images", initializer=images, trainable=False)
             cost = model.build_graph(image, tf.constant(labels))
             optimizer = model.get_optimizer()
-            update = tf.group(optimizer.apply_gradients(optimizer.compute_gradients(cost)),
-                              *tfv1.get_collection(tfv1.GraphKeys.UPDATE_OPS))
+            update = tf.group(
+                optimizer.apply_gradients(optimizer.compute_gradients(cost)),
+                *tfv1.get_collection(tfv1.GraphKeys.UPDATE_OPS),
+            )
             with tfv1.Session(config=session_config(on_gpu=False)) as session:
                 session.run(tfv1.global_variables_initializer())
                 return cpu_seconds_a_picture(lambda: session.run(update), batch, steps)
+
     return measure
 
 
 def our_trainer(compute_type):
     """The product's trainer with its queue and the callbacks of a run."""
+
     def measure(batch, steps):
         from webvision.training.fake import measure_step
-        return measure_step(*network_and(compute_type), batch=batch, towers=1, on_gpu=False, steps=steps + WARMUP,
-                            clock=time.process_time, warmup=WARMUP) / batch
+
+        return (
+            measure_step(
+                *network_and(compute_type),
+                batch=batch,
+                towers=1,
+                on_gpu=False,
+                steps=steps + WARMUP,
+                clock=time.process_time,
+                warmup=WARMUP,
+            )
+            / batch
+        )
+
     return measure
 
 
 def keras(policy):
     """tf_keras' ResNet50 in a tf.function."""
+
     def measure(batch, steps):
         from webvision.compat import tf
         from webvision.devices import cpu_cores
+
         tf.config.threading.set_intra_op_parallelism_threads(cpu_cores())
         tf.config.threading.set_inter_op_parallelism_threads(1)
         tf.keras.mixed_precision.set_global_policy(policy)
@@ -126,17 +163,21 @@ def keras(policy):
                 logits = tf.cast(model(tf.cast(images, tf.float32) / 255, training=True), tf.float32)
                 loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
             optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
+
         return cpu_seconds_a_picture(step, batch, steps)
+
     return measure
 
 
 def prediction(compute_type, *, frozen):
     """The network's top 5, through variables or through the frozen graph that --eval uses."""
+
     def measure(batch, steps):
         from webvision.compat import tf, tfv1
         from webvision.model.classifier import Classifier
-        from webvision.model.towers import PredictionTowers
         from webvision.model.session import session_config
+        from webvision.model.towers import PredictionTowers
+
         images, _ = pictures(batch)
         config = session_config(on_gpu=False)
         with tf.Graph().as_default():
@@ -148,6 +189,7 @@ def prediction(compute_type, *, frozen):
                 towers = towers.frozen(session)
         with tfv1.Session(graph=towers.graph, config=config) as session:
             return cpu_seconds_a_picture(lambda: towers.run(session, images, ["top"]), batch, steps)
+
     return measure
 
 
@@ -155,20 +197,26 @@ def onnx_runtime(batch, steps):
     """ONNX Runtime on the frozen float32 graph, converted by tf2onnx."""
     import onnxruntime
     import tf2onnx
+
     from webvision.compat import tf, tfv1
     from webvision.devices import cpu_cores
     from webvision.model.classifier import Classifier
     from webvision.model.towers import PredictionTowers
+
     with tf.Graph().as_default():
         towers = PredictionTowers(Classifier(*network_and("float32")), ["/cpu:0"])
         with tfv1.Session() as session:
             session.run(tfv1.global_variables_initializer())
             towers = towers.frozen(session)
-    model, _ = tf2onnx.convert.from_graph_def(towers.graph.as_graph_def(), input_names=["prediction-input:0"],
-                                              output_names=[towers.tensor("top").name], opset=17)
+    model, _ = tf2onnx.convert.from_graph_def(
+        towers.graph.as_graph_def(),
+        input_names=["prediction-input:0"],
+        output_names=[towers.tensor("top").name],
+        opset=17,
+    )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu_cores()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")      # or waiting would count as CPU time
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # or waiting would count as CPU time
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     images, _ = pictures(batch)
     return cpu_seconds_a_picture(lambda: session.run(None, {"prediction-input:0": images}), batch, steps)
@@ -188,9 +236,16 @@ CANDIDATES = {
     "through variables, bfloat16": prediction("bfloat16", frozen=False),
 }
 _NAMES = list(CANDIDATES)
-TABLES = {"Training step": _NAMES[:6], "Prediction": ["our prediction (frozen), float32", "our prediction (frozen), bfloat16",
-                                                      "through variables, float32", "through variables, bfloat16",
-                                                      "ONNX Runtime, float32"]}
+TABLES = {
+    "Training step": _NAMES[:6],
+    "Prediction": [
+        "our prediction (frozen), float32",
+        "our prediction (frozen), bfloat16",
+        "through variables, float32",
+        "through variables, bfloat16",
+        "ONNX Runtime, float32",
+    ],
+}
 
 
 if __name__ == "__main__":

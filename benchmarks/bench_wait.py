@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """How long a training step waits for its data, for loaders faster and slower than the step.
 
-The road is the product's: loader processes over a folder of pictures, queue, staging, trainer, callbacks. Only the network is a
-stand-in for an accelerator: its step sleeps for a set time and computes nothing, so that it can be made as fast as the loader,
-measured just before, asks for.
+The road is the product's: loader processes over a folder of pictures, queue, staging, trainer, callbacks. Only the
+network is a stand-in for an accelerator: its step sleeps for a set time and computes nothing, so that it can be made as
+fast as the loader, measured just before, asks for.
 
 reported       the share of an epoch that training itself prints as waiting for data
-by the clock   the time of the same steps beyond what they take on a batch that is always there. An upper bound: on few cores
-               it holds, too, what the loader's and other programs' work takes from a step
+by the clock   the time of the same steps beyond what they take on a batch that is always there. An upper bound: on few
+               cores it holds, too, what the loader's and other programs' work takes from a step
 
-With a loader a quarter faster than the step both have to be below 2 %. At 0.8 they have to be 20 %: the figures can fail.
+With a loader a quarter faster than the step both have to be below 2 %. At 0.8 they have to be 20 %: the figures can
+fail.
 """
+
 import argparse
 import contextlib
 import itertools
@@ -26,7 +28,7 @@ import time
 from unittest import mock
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from webvision.environment import ROOT, use_project_environment  # noqa: E402
+from webvision.environment import ROOT, use_project_environment
 
 use_project_environment("tensorflow", "tensorpack", "cv2")
 
@@ -34,12 +36,12 @@ import numpy as np  # noqa: E402
 
 from benchmarks.pictures import make_set  # noqa: E402
 from webvision.compat import tf, tfv1  # noqa: E402
-from webvision.data.views.augment import Augmentation  # noqa: E402
 from webvision.data.lists.balance import parse_balance, targets  # noqa: E402
-from webvision.data.loader.batches import Bad  # noqa: E402
 from webvision.data.lists.folders import open_split, read_meta_classes  # noqa: E402
-from webvision.data.loader.dataflows import TrainLoader  # noqa: E402
 from webvision.data.lists.order import EpochOrder  # noqa: E402
+from webvision.data.loader.batches import Bad  # noqa: E402
+from webvision.data.loader.dataflows import TrainLoader  # noqa: E402
+from webvision.data.views.augment import Augmentation  # noqa: E402
 from webvision.model.backbones import Network  # noqa: E402
 from webvision.model.classifier import Arithmetic, Classifier  # noqa: E402
 from webvision.training import fit  # noqa: E402
@@ -51,21 +53,39 @@ from tensorpack.callbacks import Callback  # noqa: E402
 from tensorpack.dataflow import DataFlow  # noqa: E402
 
 IMAGE_SIZE = 224
-ALONE_STEPS = 60            # enough to time a step that only sleeps; the first third is to warm up
+ALONE_STEPS = 60  # enough to time a step that only sleeps; the first third is to warm up
 
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", metavar="DIR", help="an ILSVRC-layout folder instead of pictures made here")
-    parser.add_argument("--work", metavar="DIR", default=os.path.join(ROOT, "build", "bench"), help="where those are made, once (%(default)s)")
-    parser.add_argument("--ratios", type=_numbers, default=[2., 1.5, 1.25, 1.1, 0.8], metavar="R,...",
-                        help="the loader's rate over the step's (2,1.5,1.25,1.1,0.8)")
+    parser.add_argument(
+        "--work",
+        metavar="DIR",
+        default=os.path.join(ROOT, "build", "bench"),
+        help="where those are made, once (%(default)s)",
+    )
+    parser.add_argument(
+        "--ratios",
+        type=_numbers,
+        default=[2.0, 1.5, 1.25, 1.1, 0.8],
+        metavar="R,...",
+        help="the loader's rate over the step's (2,1.5,1.25,1.1,0.8)",
+    )
     parser.add_argument("--rounds", type=int, default=5, help="(%(default)s)")
     parser.add_argument("--steps", type=int, default=100, help="measured, after as many to warm up (%(default)s)")
     parser.add_argument("--batch", type=int, default=128, help="pictures a step (%(default)s)")
-    parser.add_argument("--workers", type=int, default=max(1, os.cpu_count() - 1),
-                        help="loader processes (%(default)s: the training process has a core to itself)")
-    parser.add_argument("--unstaged", action="store_true", help="without the copy of the next batch to the device: as training on the CPU")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=max(1, os.cpu_count() - 1),
+        help="loader processes (%(default)s: the training process has a core to itself)",
+    )
+    parser.add_argument(
+        "--unstaged",
+        action="store_true",
+        help="without the copy of the next batch to the device: as training on the CPU",
+    )
     return parser.parse_args(argv)
 
 
@@ -88,7 +108,9 @@ class Stamps(Callback):
 
 
 def stand_in(seconds):
-    """A Classifier whose step takes `seconds` from when its batch is there; it looks at one pixel, and runs no Python."""
+    """A Classifier whose step takes `seconds` from when its batch is there; it looks at one pixel, and runs no
+    Python."""
+
     class StandIn(Classifier):
         def logits(self, image, colour=None):
             with tf.control_dependencies([image[0, 0, 0, 0]]):
@@ -96,6 +118,7 @@ def stand_in(seconds):
             with tf.control_dependencies([slept]):
                 weights = tfv1.get_variable("linear/W", [1, self.network.num_classes])
                 return tf.matmul(tf.ones([tf.shape(image)[0], 1]), weights, name="logits")
+
     return StandIn
 
 
@@ -104,7 +127,7 @@ def asleep(seconds):
     source = tf.data.Dataset.from_tensors(0).repeat().apply(sleep(int(seconds * 1e6)))
     options = tf.data.Options()
     options.autotune.enabled = False
-    options.experimental_optimization.apply_default_optimizations = False       # they would sleep ahead
+    options.experimental_optimization.apply_default_optimizations = False  # they would sleep ahead
     with tf.control_dependencies(None):
         iterator = tfv1.data.make_one_shot_iterator(source.with_options(options))
     return iterator.get_next()
@@ -115,7 +138,7 @@ class AlwaysThere(DataFlow):
 
     def __init__(self, batch):
         shape = batch, IMAGE_SIZE, IMAGE_SIZE, 3
-        pages = mmap.mmap(-1, math.prod(shape))         # as the loader's: what is aligned TensorFlow takes without a copy
+        pages = mmap.mmap(-1, math.prod(shape))  # as the loader's: what is aligned TensorFlow takes without a copy
         self._batch = [np.frombuffer(pages, np.uint8).reshape(shape), np.zeros(batch, np.int32)]
         self.bad = Bad()
 
@@ -136,8 +159,15 @@ class Data:
         self._folder, self.batch, self._workers = folder, batch, workers
 
     def loader(self, start):
-        return TrainLoader(self.index, self.order, os.path.join(self._folder, "train"), Augmentation(image_size=IMAGE_SIZE),
-                           batch=self.batch, workers=self._workers, start=start)
+        return TrainLoader(
+            self.index,
+            self.order,
+            os.path.join(self._folder, "train"),
+            Augmentation(image_size=IMAGE_SIZE),
+            batch=self.batch,
+            workers=self._workers,
+            start=start,
+        )
 
     def rate(self, batches):
         """Pictures a second of the loader alone, over `batches`, once what it built ahead is taken."""
@@ -156,37 +186,71 @@ def train(data, train_loader, *, step_seconds, steps, epochs, staged):
     stamps = Stamps()
     recipe = Recipe(epochs=epochs, epoch_size=steps * data.batch, batch=data.batch)
     network, arithmetic = Network("resnet", 18, len(data.classes), IMAGE_SIZE), Arithmetic()
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(fit, "Classifier", stand_in(step_seconds)), \
-            mock.patch.object(fit, "ProgressBar", lambda: stamps):
-        fit.fit(fit.Job(
-            folder=folder, network=network, recipe=recipe, arithmetic=arithmetic, towers=1, on_gpu=staged, seed=0,
-            list_hash=data.index.hash, entries=len(data.order), train_loader=train_loader, val_loader=None,
-            description=describe_run(command="bench-wait", index=data.index, classes=data.classes, network=network, recipe=recipe,
-                                     arithmetic=arithmetic, balance="upsample", seed=0, towers=1, device="stand-in",
-                                     entries=len(data.order), workers=None, decoder=None)))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(fit, "Classifier", stand_in(step_seconds)),
+        mock.patch.object(fit, "ProgressBar", lambda: stamps),
+    ):
+        fit.fit(
+            fit.Job(
+                folder=folder,
+                network=network,
+                recipe=recipe,
+                arithmetic=arithmetic,
+                towers=1,
+                on_gpu=staged,
+                seed=0,
+                list_hash=data.index.hash,
+                entries=len(data.order),
+                train_loader=train_loader,
+                val_loader=None,
+                description=describe_run(
+                    command="bench-wait",
+                    index=data.index,
+                    classes=data.classes,
+                    network=network,
+                    recipe=recipe,
+                    arithmetic=arithmetic,
+                    balance="upsample",
+                    seed=0,
+                    towers=1,
+                    device="stand-in",
+                    entries=len(data.order),
+                    workers=None,
+                    decoder=None,
+                ),
+            )
+        )
         with open(os.path.join(folder, "stats.json"), encoding="utf-8") as file:
             return stamps, json.load(file)[-1]
 
 
 def step_alone(data, seconds, staged):
     """Seconds a step of the stand-in takes on a batch that is always there: its sleep and what the trainer adds."""
-    stamps, _ = train(data, lambda start: AlwaysThere(data.batch), step_seconds=seconds, steps=ALONE_STEPS, epochs=1, staged=staged)
+    stamps, _ = train(
+        data, lambda start: AlwaysThere(data.batch), step_seconds=seconds, steps=ALONE_STEPS, epochs=1, staged=staged
+    )
     return stamps.seconds_a_step(ALONE_STEPS // 3, ALONE_STEPS - 1)
 
 
 def measure(data, ratio, *, steps, overhead, staged):
     """(realised ratio, seconds of a step alone, share waited as reported, by the clock)."""
     rate = data.rate(steps)
-    sleep = max(0., ratio * data.batch / rate - overhead)
+    sleep = max(0.0, ratio * data.batch / rate - overhead)
     before = step_alone(data, sleep, staged)
     stamps, figures = train(data, data.loader, step_seconds=sleep, steps=steps, epochs=2, staged=staged)
-    alone = (before + step_alone(data, sleep, staged)) / 2       # the machine's load changes
-    return rate * alone / data.batch, alone, figures["data-wait-share"], 1 - alone / stamps.seconds_a_step(steps, 2 * steps - 1)
+    alone = (before + step_alone(data, sleep, staged)) / 2  # the machine's load changes
+    return (
+        rate * alone / data.batch,
+        alone,
+        figures["data-wait-share"],
+        1 - alone / stamps.seconds_a_step(steps, 2 * steps - 1),
+    )
 
 
 def main(argv=None):
     args = parse_args(argv)
-    logging.getLogger("tensorpack").setLevel(logging.WARNING)       # training's log is not the question here
+    logging.getLogger("tensorpack").setLevel(logging.WARNING)  # training's log is not the question here
     data = Data(args.data or make_set(args.work, "resized", 2048), batch=args.batch, workers=args.workers)
     staged = not args.unstaged
     overhead = step_alone(data, 0.02, staged) - 0.02
@@ -195,12 +259,17 @@ def main(argv=None):
         for ratio in args.ratios:
             rows[ratio].append(measure(data, ratio, steps=args.steps, overhead=overhead, staged=staged))
             print(f"round {number + 1}/{args.rounds}, {ratio:g}: " + describe(*rows[ratio][-1]), file=sys.stderr)
-    print(f"{args.workers} worker(s), batch {args.batch}, {args.steps} steps, medians of {args.rounds} rounds (each: reported/by the clock)\n"
-          f"{'loader/step':>11}{'step ms':>9}{'reported':>10}{'by the clock':>14}")
+    print(
+        f"{args.workers} worker(s), batch {args.batch}, {args.steps} steps, medians of {args.rounds} rounds (each: "
+        "reported/by the clock)\n"
+        f"{'loader/step':>11}{'step ms':>9}{'reported':>10}{'by the clock':>14}"
+    )
     for ratio, found in rows.items():
         _, alone, reported, waited = (statistics.median(column) for column in zip(*found))
-        print(f"{ratio:>11g}{alone * 1e3:>9.1f}{reported:>10.1%}{waited:>14.1%}   "
-              + " ".join(f"{each[2]:.1%}/{each[3]:.1%}" for each in found))
+        print(
+            f"{ratio:>11g}{alone * 1e3:>9.1f}{reported:>10.1%}{waited:>14.1%}   "
+            + " ".join(f"{each[2]:.1%}/{each[3]:.1%}" for each in found)
+        )
 
 
 def describe(realised, alone, reported, waited):

@@ -2,6 +2,7 @@
 
 Its crop is of the whole picture, decoded; its resize is area averaging: it has no other way for either.
 """
+
 import os
 import zlib
 
@@ -15,7 +16,7 @@ from ffcv.transforms import RandomHorizontalFlip, ToTensor
 from ffcv.writer import DatasetWriter
 from PIL import Image
 
-_EPOCH = 100_000        # pictures; each epoch of FFCV's begins by allocating its buffers, which small sets must not pay for
+_EPOCH = 100_000  # pictures; each epoch of FFCV's begins by allocating its buffers, which small sets must not pay for
 
 
 class JpegField(RGBImageField):
@@ -45,9 +46,21 @@ def write_store(entries, folder):
 def batches(store, batch, workers):
     """Batches of [images, labels] from `store`, for ever."""
     count = int(Reader(store, {"image": RGBImageField}).num_samples)
-    image = [RandomResizedCropRGBImageDecoder((224, 224), scale=(0.08, 1.), ratio=(0.75, 1.333)), RandomHorizontalFlip(), ToTensor()]
-    loader = Loader(store, batch, num_workers=workers, os_cache=True, order=OrderOption.RANDOM, drop_last=True,
-                    indices=np.tile(np.arange(count), -(-_EPOCH // count)), custom_fields={"image": RGBImageField},
-                    pipelines={"image": image, "label": [IntDecoder(), ToTensor()]})
+    image = [
+        RandomResizedCropRGBImageDecoder((224, 224), scale=(0.08, 1.0), ratio=(0.75, 1.333)),
+        RandomHorizontalFlip(),
+        ToTensor(),
+    ]
+    loader = Loader(
+        store,
+        batch,
+        num_workers=workers,
+        os_cache=True,
+        order=OrderOption.RANDOM,
+        drop_last=True,
+        indices=np.tile(np.arange(count), -(-_EPOCH // count)),
+        custom_fields={"image": RGBImageField},
+        pipelines={"image": image, "label": [IntDecoder(), ToTensor()]},
+    )
     while True:
         yield from loader

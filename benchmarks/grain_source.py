@@ -1,4 +1,6 @@
-"""Batches of ours as elements of Google's grain: batch number -> arrays. In a module, because grain's workers import it."""
+"""Batches of ours as elements of Google's grain: batch number -> arrays. In a module, because grain's workers import
+it."""
+
 import os
 
 
@@ -8,8 +10,9 @@ class Numbers:
     def __init__(self, data, batch):
         from webvision.data.lists.balance import parse_balance, targets
         from webvision.data.lists.index import open_index
-        from webvision.data.lists.text import read_classes
         from webvision.data.lists.order import EpochOrder
+        from webvision.data.lists.text import read_classes
+
         classes = read_classes(os.path.join(data, "meta", "synsets.txt"))
         index = open_index(os.path.join(data, "meta", "train.txt"), len(classes))
         order = EpochOrder(index, targets(index.counts, parse_balance("none")), seed=1)
@@ -22,11 +25,12 @@ class Numbers:
         return len(self._names) // self._batch
 
     def __getitem__(self, number):
-        from webvision.data.views.augment import AUGMENTATIONS
         from webvision.data.loader.builder import BatchBuilder, Job, new_slot
+        from webvision.data.views.augment import AUGMENTATIONS
+
         view, first = AUGMENTATIONS["webvision"], number * self._batch
-        if self._builder is None:           # made where it is used: it cannot be sent
+        if self._builder is None:  # made where it is used: it cannot be sent
             self._builder = BatchBuilder(self._root, view)
         slot = new_slot(self._batch, view, "worker")
-        self._builder.build(Job(number, 1, first, tuple(self._names[first:first + self._batch]), self._batch), slot)
-        return slot.images, self._labels[first:first + self._batch]
+        self._builder.build(Job(number, 1, first, tuple(self._names[first : first + self._batch]), self._batch), slot)
+        return slot.images, self._labels[first : first + self._batch]

@@ -3,53 +3,72 @@
 `upstream` is the reference recipe on tensorpack's own parts, in its structure: every process shuffles the whole list,
 cv2.imread, the crop, four colour augmenters and the mirror on one picture, one ZMQ message per picture, then batches.
 """
+
 import os
 
 import numpy as np
 
 WORKERS = 2
-STORES = "WEBVISION_BENCH_STORES"       # the environment variable with the folder for a copy of the set that a candidate needs
+STORES = (
+    "WEBVISION_BENCH_STORES"  # the environment variable with the folder for a copy of the set that a candidate needs
+)
 
 
 def lighting():
     """(eigenvalues, eigenvectors for BGR) of ImageNet's colours."""
     vectors = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]], np.float32)
-    return np.array([0.0045, 0.0188, 0.2175]) * 255., vectors[::-1, ::-1]
+    return np.array([0.0045, 0.0188, 0.2175]) * 255.0, vectors[::-1, ::-1]
 
 
 def entries(data):
     """[(path, label)] of the training list of the folder `data`."""
     with open(os.path.join(data, "meta", "train.txt"), encoding="utf-8") as file:
-        return [(os.path.join(data, "train", name), int(label))
-                for name, label in (line.rstrip("\n").rsplit(" ", 1) for line in file)]
+        return [
+            (os.path.join(data, "train", name), int(label))
+            for name, label in (line.rstrip("\n").rsplit(" ", 1) for line in file)
+        ]
 
 
 def _ours(data, batch, *, balance="none", view="webvision", **options):
-    from webvision.data.views.augment import AUGMENTATIONS
     from webvision.data.lists.balance import parse_balance, targets
-    from webvision.data.loader.batches import TrainBatches
     from webvision.data.lists.index import open_index
-    from webvision.data.lists.text import read_classes
     from webvision.data.lists.order import EpochOrder
-    index = open_index(os.path.join(data, "meta", "train.txt"), len(read_classes(os.path.join(data, "meta", "synsets.txt"))))
+    from webvision.data.lists.text import read_classes
+    from webvision.data.loader.batches import TrainBatches
+    from webvision.data.views.augment import AUGMENTATIONS
+
+    index = open_index(
+        os.path.join(data, "meta", "train.txt"), len(read_classes(os.path.join(data, "meta", "synsets.txt")))
+    )
     order = EpochOrder(index, targets(index.counts, parse_balance(balance)), seed=1)
-    return iter(TrainBatches(index, order, os.path.join(data, "train"), AUGMENTATIONS[view], batch=batch,
-                             **{"workers": WORKERS, **options}))
+    return iter(
+        TrainBatches(
+            index,
+            order,
+            os.path.join(data, "train"),
+            AUGMENTATIONS[view],
+            batch=batch,
+            **{"workers": WORKERS, **options},
+        )
+    )
 
 
 def _without_library(path):
     def start(data, batch):
         os.environ["WEBVISION_DECODER"] = path
         return _ours(data, batch)
+
     return start
 
 
 def _upstream(data, batch, colours=True):
     import cv2
+
     from tensorpack.dataflow import AugmentImageComponent, BatchData, MultiProcessRunnerZMQ, RNGDataFlow, imgaug
 
     class Files(RNGDataFlow):
         """Path and label of every picture, in a random order."""
+
         def __init__(self):
             self._list = entries(data)
 
@@ -66,9 +85,16 @@ def _upstream(data, batch, colours=True):
     values, vectors = lighting()
     augmenters = [imgaug.GoogleNetRandomCropAndResize(interp=cv2.INTER_CUBIC)]
     if colours:
-        augmenters.append(imgaug.RandomOrderAug([
-            imgaug.BrightnessScale((0.6, 1.4), clip=False), imgaug.Contrast((0.6, 1.4), clip=False),
-            imgaug.Saturation(0.4, rgb=False), imgaug.Lighting(0.1, eigval=values, eigvec=vectors)]))
+        augmenters.append(
+            imgaug.RandomOrderAug(
+                [
+                    imgaug.BrightnessScale((0.6, 1.4), clip=False),
+                    imgaug.Contrast((0.6, 1.4), clip=False),
+                    imgaug.Saturation(0.4, rgb=False),
+                    imgaug.Lighting(0.1, eigval=values, eigvec=vectors),
+                ]
+            )
+        )
     augmenters.append(imgaug.Flip(horiz=True))
     flow = AugmentImageComponent(Files(), augmenters, copy=False)
     flow = BatchData(MultiProcessRunnerZMQ(flow, WORKERS), batch, remainder=False)
@@ -79,19 +105,25 @@ def _upstream(data, batch, colours=True):
 
 def _tf_data(data, batch, colours=True):
     import tensorflow as tf
+
     files = entries(data)
 
     def load(path, label):
         raw = tf.io.read_file(path)
         begin, size, _ = tf.image.sample_distorted_bounding_box(
-            tf.image.extract_jpeg_shape(raw), tf.zeros([1, 0, 4]), area_range=(0.08, 1.), aspect_ratio_range=(0.75, 1.333),
-            max_attempts=10, use_image_if_no_bounding_boxes=True)
+            tf.image.extract_jpeg_shape(raw),
+            tf.zeros([1, 0, 4]),
+            area_range=(0.08, 1.0),
+            aspect_ratio_range=(0.75, 1.333),
+            max_attempts=10,
+            use_image_if_no_bounding_boxes=True,
+        )
         window = tf.stack([begin[0], begin[1], size[0], size[1]])
         image = tf.image.decode_and_crop_jpeg(raw, window, channels=3)
         image = tf.image.resize(image, (224, 224), method="bicubic")
         image = _tf_colours(tf, image) if colours else image
         image = tf.image.random_flip_left_right(image)
-        return tf.cast(tf.clip_by_value(image, 0., 255.), tf.uint8), label
+        return tf.cast(tf.clip_by_value(image, 0.0, 255.0), tf.uint8), label
 
     paths, labels = map(list, zip(*files, strict=True))
     flow = tf.data.Dataset.from_tensor_slices((paths, labels)).shuffle(len(paths)).repeat()
@@ -102,18 +134,25 @@ def _tf_data(data, batch, colours=True):
 def _tf_colours(tf, image):
     """The recipe's four operations in a random order, as everywhere else."""
     values, vectors = lighting()
-    axes = tf.constant(vectors[::-1].copy(), tf.float32)                # for RGB
+    axes = tf.constant(vectors[::-1].copy(), tf.float32)  # for RGB
 
     def saturation():
-        grey, factor = tf.reduce_sum(image * tf.constant([0.299, 0.587, 0.114]), axis=2, keepdims=True), tf.random.uniform([], 0.6, 1.4)
+        grey, factor = (
+            tf.reduce_sum(image * tf.constant([0.299, 0.587, 0.114]), axis=2, keepdims=True),
+            tf.random.uniform([], 0.6, 1.4),
+        )
         return image * factor + grey * (1 - factor)
 
     for step in tf.unstack(tf.random.shuffle(tf.range(4))):
-        image = tf.switch_case(step, [
-            lambda: image * tf.random.uniform([], 0.6, 1.4),
-            lambda: tf.image.adjust_contrast(image, tf.random.uniform([], 0.6, 1.4)),
-            saturation,
-            lambda: image + tf.linalg.matvec(axes, tf.random.normal([3], 0., 0.1) * values.astype(np.float32))])
+        image = tf.switch_case(
+            step,
+            [
+                lambda: image * tf.random.uniform([], 0.6, 1.4),
+                lambda: tf.image.adjust_contrast(image, tf.random.uniform([], 0.6, 1.4)),
+                saturation,
+                lambda: image + tf.linalg.matvec(axes, tf.random.normal([3], 0.0, 0.1) * values.astype(np.float32)),
+            ],
+        )
     return image
 
 
@@ -122,6 +161,7 @@ def _grain(data, batch):
     import grain.python as grain
 
     from benchmarks.grain_source import Numbers
+
     dataset = grain.MapDataset.source(Numbers(data, batch)).repeat().to_iter_dataset()
     return iter(dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=WORKERS, per_worker_buffer_size=2)))
 
@@ -130,19 +170,28 @@ def _torch(data, batch, colours=True):
     import torch
 
     from benchmarks.torch_source import PillowSet
-    loader = torch.utils.data.DataLoader(PillowSet(entries(data), colours), batch_size=batch, shuffle=True, num_workers=WORKERS,
-                                         drop_last=True, persistent_workers=True)
+
+    loader = torch.utils.data.DataLoader(
+        PillowSet(entries(data), colours),
+        batch_size=batch,
+        shuffle=True,
+        num_workers=WORKERS,
+        drop_last=True,
+        persistent_workers=True,
+    )
     while True:
         yield from loader
 
 
 def _ffcv(data, batch):
     from benchmarks.ffcv_source import batches, write_store
+
     return batches(write_store(entries(data), os.environ[STORES]), batch, WORKERS)
 
 
 def _dali(data, batch, colours=True):
     from benchmarks.dali_source import batches
+
     return batches(entries(data), batch, WORKERS, colours=colours)
 
 
@@ -158,11 +207,14 @@ CANDIDATES = {
     "tf.data": _tf_data,
     "tf.data, no colours": lambda data, batch: _tf_data(data, batch, colours=False),
 }
-EXTRAS = {          # name: (the modules that it needs besides NumPy, start)
+EXTRAS = {  # name: (the modules that it needs besides NumPy, start)
     "FFCV, no colours": (["ffcv", "PIL"], _ffcv),
     "DALI": (["nvidia.dali"], _dali),
     "DALI, no colours": (["nvidia.dali"], lambda data, batch: _dali(data, batch, colours=False)),
     "torch DataLoader and Pillow": (["torch", "PIL"], _torch),
-    "torch DataLoader and Pillow, no colours": (["torch", "PIL"], lambda data, batch: _torch(data, batch, colours=False)),
+    "torch DataLoader and Pillow, no colours": (
+        ["torch", "PIL"],
+        lambda data, batch: _torch(data, batch, colours=False),
+    ),
     "grain instead of our ring": (["grain", "cv2"], _grain),
 }

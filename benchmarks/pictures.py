@@ -1,9 +1,11 @@
-"""Pictures for the input benchmarks, in the two sizes that matter, from the two photographs that scikit-learn brings along.
+"""Pictures for the input benchmarks, in the two sizes that matter, from the two photographs that scikit-learn brings
+along.
 
-What a JPEG decoder's time depends on is the size of the file for its pixels and how the bytes are spread, so each file is
-a part of a real photograph, compressed at the quality that gives the sets' usual bytes: 27 KB at short side 256 (WebVision
-as distributed), 110 KB at 500 x 375 (ImageNet).
+What a JPEG decoder's time depends on is the size of the file for its pixels and how the bytes are spread, so each file
+is a part of a real photograph, compressed at the quality that gives the sets' usual bytes: 27 KB at short side 256
+(WebVision as distributed), 110 KB at 500 x 375 (ImageNet).
 """
+
 import functools
 import os
 
@@ -17,17 +19,19 @@ CLASSES = 50
 @functools.cache
 def _photographs():
     from sklearn.datasets import load_sample_images
-    return [np.ascontiguousarray(image[..., ::-1]) for image in load_sample_images().images]      # 640 x 427, BGR
+
+    return [np.ascontiguousarray(image[..., ::-1]) for image in load_sample_images().images]  # 640 x 427, BGR
 
 
 def scene(number, width, height):
-    """Picture `number`: uint8 BGR, a part of a photograph, from 88% of its height up, half of them mirrored, all relit."""
+    """Picture `number`: uint8 BGR, a part of a photograph, from 88% of its height up, half of them mirrored, all
+    relit."""
     draw = np.random.Generator(np.random.Philox(key=number))
     photograph = _photographs()[number % 2]
     high = int(photograph.shape[0] * draw.uniform(0.88, 1))
     wide = high * width // height
     y, x = draw.integers(0, photograph.shape[0] - high + 1), draw.integers(0, photograph.shape[1] - wide + 1)
-    part = cv2.resize(photograph[y:y + high, x:x + wide], (width, height), interpolation=cv2.INTER_AREA)
+    part = cv2.resize(photograph[y : y + high, x : x + wide], (width, height), interpolation=cv2.INTER_AREA)
     lit = cv2.convertScaleAbs(part, alpha=draw.uniform(0.8, 1.2))
     return lit[:, ::-1] if draw.random() < 0.5 else lit
 

@@ -1,9 +1,10 @@
 """One input pipeline in a process of its own, for bench_input.py. Runs in whichever Python has the pipeline's library.
 
-    python serve_input.py --installed                      which extras this Python can run, as JSON
-    python serve_input.py NAME DATA BATCH SECONDS          serve NAME: for each line on stdin deliver batches for so long, and
-                                                           answer the wall seconds and how many they were
+python serve_input.py --installed                      which extras this Python can run, as JSON
+python serve_input.py NAME DATA BATCH SECONDS          serve NAME: for each line on stdin deliver batches for so long,
+                                                       and answer the wall seconds and how many they were
 """
+
 import importlib.util
 import json
 import os
@@ -14,7 +15,7 @@ import time
 import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from benchmarks.input_candidates import CANDIDATES, EXTRAS  # noqa: E402
+from benchmarks.input_candidates import CANDIDATES, EXTRAS
 
 MARK = "@@"
 
@@ -27,12 +28,12 @@ def installed():
 def _found(module):
     try:
         return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:         # the package around it
+    except ModuleNotFoundError:  # the package around it
         return False
 
 
 def serve(name, data, batch, seconds):
-    threading.excepthook = _end         # FFCV's loader would wait for ever for the batch of a thread that failed
+    threading.excepthook = _end  # FFCV's loader would wait for ever for the batch of a thread that failed
     start = CANDIDATES.get(name) or EXTRAS[name][1]
     flow = iter(start(data, batch))
     check(next(flow)[0], batch)
@@ -45,7 +46,7 @@ def serve(name, data, batch, seconds):
             next(flow)
             batches += 1
         print(MARK, time.monotonic() - began, batches, flush=True)
-    os._exit(0)         # tensorpack's processes would keep a normal exit waiting
+    os._exit(0)  # tensorpack's processes would keep a normal exit waiting
 
 
 def check(images, batch):

@@ -1,4 +1,5 @@
 """The recipe as PyTorch users write it: Pillow, one picture at a time, colour jitter and lighting in floats."""
+
 import numpy as np
 
 
@@ -13,6 +14,7 @@ class PillowSet:
 
     def __getitem__(self, number):
         from PIL import Image
+
         path, label = self._entries[number]
         draw = np.random.default_rng()
         with Image.open(path) as file:
@@ -25,6 +27,7 @@ class PillowSet:
 
 def _coloured(draw, image):
     from PIL import ImageEnhance
+
     for enhance in draw.permutation([ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]):
         image = enhance(image).enhance(draw.uniform(0.6, 1.4))
     return np.clip(np.asarray(image, np.float32) + draw.normal(0, 5, 3).astype(np.float32), 0, 255).astype(np.uint8)

@@ -1,4 +1,5 @@
 """What every test may ask for by name; the fixtures of a room are in tests/support/."""
+
 import os
 import signal
 import subprocess
@@ -10,8 +11,8 @@ from tests.support.data_set import ROOT, write_data_set
 
 pytest_plugins = ["tests.support.index_fixtures", "tests.support.training_fixtures"]
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, nohup a hang-up, and every command that they start
-# would ignore them too.
+# A shell that starts the tests in the background has them ignore Ctrl-C, nohup a hang-up, and every command that they
+# start would ignore them too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
@@ -24,7 +25,15 @@ def tiny_data(tmp_path_factory):
 @pytest.fixture
 def run():
     """Run `python ARGS` from the project's root, or from `cwd`; returns the finished process with text output."""
+
     def run(*args, cwd=ROOT, env=None, timeout=240):
-        return subprocess.run([sys.executable, *map(str, args)], cwd=cwd, env={**os.environ, **(env or {})}, text=True,
-                              capture_output=True, timeout=timeout)
+        return subprocess.run(
+            [sys.executable, *map(str, args)],
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            text=True,
+            capture_output=True,
+            timeout=timeout,
+        )
+
     return run

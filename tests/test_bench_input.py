@@ -1,13 +1,14 @@
 """bench_input.py: where the pipelines of other projects are looked for and run, and what they must deliver."""
+
 import os
 import sys
 
 import pytest
-from tests.support.loader_fixtures import make_tree
 
 from benchmarks import bench_input
+from tests.support.loader_fixtures import make_tree
 
-TORCH = '''
+TORCH = """
 import pathlib
 import types
 import numpy
@@ -23,7 +24,7 @@ class DataLoader:
             yield self.batch
 
 utils = types.SimpleNamespace(data=types.SimpleNamespace(DataLoader=DataLoader))
-'''
+"""
 
 
 def interpreter(folder, modules, options=""):
@@ -52,8 +53,24 @@ def test_extras_run_where_they_are_installed_and_the_others_are_named(tmp_path, 
 def test_an_extra_is_measured_in_its_own_python_if_its_batches_are_ours(tmp_path, capsys, dtype):
     python = interpreter(tmp_path / "other", {"torch": TORCH.format(dtype=dtype), "PIL": ""})
     data = make_tree(tmp_path / "set", count=10)
-    bench_input.main(["--data", str(data), "--work", str(tmp_path / "work"), "--extras-python", python, "--only", "Pillow",
-                      "--batch", "4", "--seconds", "0.01", "--rounds", "1"])
+    bench_input.main(
+        [
+            "--data",
+            str(data),
+            "--work",
+            str(tmp_path / "work"),
+            "--extras-python",
+            python,
+            "--only",
+            "Pillow",
+            "--batch",
+            "4",
+            "--seconds",
+            "0.01",
+            "--rounds",
+            "1",
+        ]
+    )
     out, err = capsys.readouterr()
     assert os.path.exists(tmp_path / "other" / "torch" / "used")
     if dtype == "uint8":

@@ -1,4 +1,5 @@
 """Whole files or none, one process a folder, and errors as exit codes."""
+
 import errno
 import os
 import stat
@@ -9,7 +10,6 @@ import pytest
 
 from tests.support.data_set import ROOT
 from webvision import errors, faults, files
-
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -36,7 +36,8 @@ def test_a_written_file_obeys_the_umask(tmp_path):
 
 
 def test_z8_under_any_umask_nobody_else_can_touch_a_file_before_it_is_whole(tmp_path):
-    """World-writable only once it is done, if that is what the umask says; its temporary name can't be foreseen or planted."""
+    """World-writable only once it is done, if that is what the umask says; its temporary name can't be foreseen or
+    planted."""
     old = os.umask(0)
     try:
         with files.atomic_write(tmp_path / "a") as file:
@@ -52,11 +53,11 @@ def test_z8_links_planted_in_a_shared_folder_lead_nowhere(tmp_path, monkeypatch)
     victim, shared = tmp_path / "victim", tmp_path / "shared"
     shared.mkdir()
     victim.write_text("precious")
-    (shared / "out.json").symlink_to(victim)                        # the name itself
+    (shared / "out.json").symlink_to(victim)  # the name itself
     files.write_json(shared / "out.json", {})
     assert not (shared / "out.json").is_symlink() and victim.read_text() == "precious"
 
-    names = iter(["aaaaaaaa", "bbbbbbbb"])                           # the temporary's name, guessed right
+    names = iter(["aaaaaaaa", "bbbbbbbb"])  # the temporary's name, guessed right
     monkeypatch.setattr(files.tempfile, "_get_candidate_names", lambda: names)
     (shared / ".b.json.aaaaaaaa.tmp").symlink_to(victim)
     files.write_json(shared / "b.json", {})
@@ -70,9 +71,13 @@ def test_z8_links_planted_in_a_shared_folder_lead_nowhere(tmp_path, monkeypatch)
 
 
 def test_a_folder_is_held_by_one_process_and_freed_by_its_death(tmp_path):
-    hold = (f"import sys; sys.path.insert(0, {ROOT!r})\nfrom webvision.files import directory_lock\n"
-            f"with directory_lock({str(tmp_path)!r}): print('held', flush=True); sys.stdin.read()")
-    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    hold = (
+        f"import sys; sys.path.insert(0, {ROOT!r})\nfrom webvision.files import directory_lock\n"
+        f"with directory_lock({str(tmp_path)!r}): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(errors.LockedError, match=f"pid {holder.pid} on"):
             with files.directory_lock(tmp_path):
@@ -83,18 +88,23 @@ def test_a_folder_is_held_by_one_process_and_freed_by_its_death(tmp_path):
             pass
 
 
-@pytest.mark.parametrize("raised, code, words", [
-    ("errors.DataError('list:3: bad label')", 3, "error: list:3: bad label\n"),
-    ("errors.Interrupted('saved', 143)", 143, "error: saved\n"),
-    ("KeyboardInterrupt", 130, "error: interrupted\n"),
-    ("OSError(28, 'No space left on device', 'x')", 7, "No space left on device"),
-    ("MemoryError", 7, "out of memory"),
-    ("errors.DataError('a\\x1b[31m\\udcff')", 3, "a\\x1b[31m\\xff"),
-    ("ZeroDivisionError", 1, "Traceback"),
-])
+@pytest.mark.parametrize(
+    "raised, code, words",
+    [
+        ("errors.DataError('list:3: bad label')", 3, "error: list:3: bad label\n"),
+        ("errors.Interrupted('saved', 143)", 143, "error: saved\n"),
+        ("KeyboardInterrupt", 130, "error: interrupted\n"),
+        ("OSError(28, 'No space left on device', 'x')", 7, "No space left on device"),
+        ("MemoryError", 7, "out of memory"),
+        ("errors.DataError('a\\x1b[31m\\udcff')", 3, "a\\x1b[31m\\xff"),
+        ("ZeroDivisionError", 1, "Traceback"),
+    ],
+)
 def test_every_end_has_its_code_and_its_line(raised, code, words):
-    script = (f"import sys; sys.path.insert(0, {ROOT!r})\nfrom webvision import errors\n"
-              f"def main(): raise {raised}\nerrors.run_command(main)")
+    script = (
+        f"import sys; sys.path.insert(0, {ROOT!r})\nfrom webvision import errors\n"
+        f"def main(): raise {raised}\nerrors.run_command(main)"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == code and words in done.stderr
     assert ("Traceback" in done.stderr) == (code == 1)
@@ -102,48 +112,81 @@ def test_every_end_has_its_code_and_its_line(raised, code, words):
 
 def end(main, *args, cwd=None):
     """The finished command whose main() has this body, run with `args`."""
-    script = (f"import os, sys; sys.path.insert(0, {ROOT!r})\nfrom webvision import errors, files\n"
-              f"def main():\n  {main}\nerrors.run_command(main)")
+    script = (
+        f"import os, sys; sys.path.insert(0, {ROOT!r})\nfrom webvision import errors, files\n"
+        f"def main():\n  {main}\nerrors.run_command(main)"
+    )
     return subprocess.run([sys.executable, "-c", script, *args], capture_output=True, text=True, cwd=cwd)
 
 
-@pytest.mark.parametrize("raised, words", [
-    ("OSError(errno.{}, os.strerror(errno.{}), 'a', None, 'b')", "a -> b: "),
-    ("OSError(errno.{}, os.strerror(errno.{}))", "error: "),
-])
-@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN",
-                                  "EIO", "ESTALE", "ETIMEDOUT"])
+@pytest.mark.parametrize(
+    "raised, words",
+    [
+        ("OSError(errno.{}, os.strerror(errno.{}), 'a', None, 'b')", "a -> b: "),
+        ("OSError(errno.{}, os.strerror(errno.{}))", "error: "),
+    ],
+)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ENOSPC",
+        "EDQUOT",
+        "EFBIG",
+        "EROFS",
+        "EACCES",
+        "EPERM",
+        "EMFILE",
+        "ENFILE",
+        "ENOMEM",
+        "EAGAIN",
+        "EIO",
+        "ESTALE",
+        "ETIMEDOUT",
+    ],
+)
 def test_what_the_machine_is_to_blame_for_is_one_line_with_advice(name, raised, words):
     done = end(f"import errno; raise {raised.replace('{}', name)}")
     assert done.returncode == 7 and words + os.strerror(getattr(errno, name)) + "; " in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("main, words", [
-    ("import threading; raise RuntimeError(\"can't start new thread\")", "no more threads"),
-    ("raise ImportError('libx.so: failed to map segment from shared object')", "out of memory"),
-])
+@pytest.mark.parametrize(
+    "main, words",
+    [
+        ('import threading; raise RuntimeError("can\'t start new thread")', "no more threads"),
+        ("raise ImportError('libx.so: failed to map segment from shared object')", "out of memory"),
+    ],
+)
 def test_too_little_for_threads_or_libraries_is_one_line_too(main, words):
     done = end(main)
     assert done.returncode == 7 and words in done.stderr and done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("main, words", [
-    ("open('none/a/b')", "none: no such file or folder"),
-    ("files.write_json('none/a', {})", "none: no such file or folder"),
-    ("open('file/a')", "file: a file, where a folder"),
-    ("os.makedirs('file')", "file: exists already"),
-    ("open('folder')", "folder: a folder, where a file"),
-    ("files.write_json('folder', {})", "folder: a folder, where a file"),
-    ("open('loop')", "loop: a symbolic link"),
-    ("files.write_json('x' * 250, {})", "xxx: too long a name"),
-])
+@pytest.mark.parametrize(
+    "main, words",
+    [
+        ("open('none/a/b')", "none: no such file or folder"),
+        ("files.write_json('none/a', {})", "none: no such file or folder"),
+        ("open('file/a')", "file: a file, where a folder"),
+        ("os.makedirs('file')", "file: exists already"),
+        ("open('folder')", "folder: a folder, where a file"),
+        ("files.write_json('folder', {})", "folder: a folder, where a file"),
+        ("open('loop')", "loop: a symbolic link"),
+        ("files.write_json('x' * 250, {})", "xxx: too long a name"),
+    ],
+)
 def test_a_path_that_leads_nowhere_is_a_wrong_command_if_it_was_given_and_wrong_data_if_not(tmp_path, main, words):
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     (tmp_path / "loop").symlink_to("loop")
     path = words.partition(":")[0] if "long" not in words else "x" * 250
-    for args, code in (((), 3), (("--data", "."), 3), (("--out", path), 2), ((f"--out={path}",), 2), ((f"{path}/below",), 2)):
+    for args, code in (
+        ((), 3),
+        (("--data", "."), 3),
+        (("--out", path), 2),
+        ((f"--out={path}",), 2),
+        ((f"{path}/below",), 2),
+    ):
         done = end(main, *args, cwd=tmp_path)
         assert done.returncode == code and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
@@ -155,17 +198,31 @@ def test_a_full_disk_names_the_file_that_was_written(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("bug", ["open(99)", "os.listdir(99)", "raise FileNotFoundError(2, 'x')", "raise OSError('no number')",
-                                 "import none", "raise RuntimeError('dictionary changed size')", "os.rmdir('..')"])
+@pytest.mark.parametrize(
+    "bug",
+    [
+        "open(99)",
+        "os.listdir(99)",
+        "raise FileNotFoundError(2, 'x')",
+        "raise OSError('no number')",
+        "import none",
+        "raise RuntimeError('dictionary changed size')",
+        "os.rmdir('..')",
+    ],
+)
 def test_a_bug_of_ours_keeps_its_traceback(bug, tmp_path):
     done = end(bug, cwd=tmp_path)
     assert done.returncode == 1 and "Traceback" in done.stderr
 
 
 def test_a_reader_that_leaves_is_no_crash():
-    script = (f"import sys; sys.path.insert(0, {ROOT!r})\nfrom webvision import errors\n"
-              "def main():\n  for i in range(1000000): print(i)\nerrors.run_command(main)")
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as writer:
+    script = (
+        f"import sys; sys.path.insert(0, {ROOT!r})\nfrom webvision import errors\n"
+        "def main():\n  for i in range(1000000): print(i)\nerrors.run_command(main)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as writer:
         assert writer.stdout.readline() == "0\n"
         writer.stdout.close()
         assert writer.stderr.read() == "" and writer.wait() == 141
@@ -176,7 +233,7 @@ def test_faults_strike_at_the_nth_passing_only(monkeypatch):
     monkeypatch.setenv(faults.VARIABLE, "save:2:full")
     faults.point("save")
     faults.point("step")
-    for _ in range(2):          # a full disk stays full
+    for _ in range(2):  # a full disk stays full
         with pytest.raises(OSError) as full:
             faults.point("save")
         assert full.value.errno == errno.ENOSPC

@@ -1,4 +1,5 @@
 """The data set's dataflows: upstream's constructor and tuples, for any class count, split and directory structure."""
+
 import os
 
 import cv2
@@ -38,8 +39,10 @@ def data(tmp_path):
         put(str(tmp_path / "test" / name), a_picture(200 + i))
     put(str(tmp_path / "meta" / "synsets.txt"), "".join(f"{c} words\n" for c in CLASSES).encode())
     for split, rows in (("train", train), ("val", val)):
-        put(str(tmp_path / "meta" / f"{split}.txt"),
-            "".join(f"{n} {c}\n" for n, c in rows).encode("utf-8", "surrogateescape"))
+        put(
+            str(tmp_path / "meta" / f"{split}.txt"),
+            "".join(f"{n} {c}\n" for n, c in rows).encode("utf-8", "surrogateescape"),
+        )
     put(str(tmp_path / "meta" / "test.txt"), "".join(f"{n}\n" for n in test).encode())
     return tmp_path
 
@@ -63,7 +66,11 @@ def test_train_is_shuffled_anew_in_each_pass_and_val_is_not(data):
     flow.reset_state()
     passes = [[path for path, _ in flow] for _ in range(12)]
     assert all(sorted(p) == sorted(passes[0]) for p in passes) and len({tuple(p) for p in passes}) > 3
-    assert [os.path.basename(path) for path, _ in run(Imagenet5kFiles(str(data), "val"))] == ["v1.jpg", "v2.jpg", "v 3.jpg"]
+    assert [os.path.basename(path) for path, _ in run(Imagenet5kFiles(str(data), "val"))] == [
+        "v1.jpg",
+        "v2.jpg",
+        "v 3.jpg",
+    ]
 
 
 def test_the_same_rng_gives_the_same_order(data):
@@ -94,7 +101,11 @@ def test_meta_like_upstreams(data):
     assert list(meta.get_image_list("val")) == [("v1.jpg", 2), ("v2.jpg", 0), ("v 3.jpg", 1)]
     assert meta.get_image_list("val", "train")[:] == [("q00003/v1.jpg", 2), ("n01/v2.jpg", 0), ("n02/v 3.jpg", 1)]
     images = meta.get_image_list("train", "train")
-    assert len(images) == 5 and images[-1] == ("n02/caf\udce9.jpg", 1) and images[1:4:2] == [("n01/b.jpg", 0), ("q00003/d.jpg", 2)]
+    assert (
+        len(images) == 5
+        and images[-1] == ("n02/caf\udce9.jpg", 1)
+        and images[1:4:2] == [("n01/b.jpg", 0), ("q00003/d.jpg", 2)]
+    )
     with pytest.raises(IndexError):
         images[5]
 
@@ -107,8 +118,8 @@ def sort_val_into_class_folders(data):
 
 def test_val_sorted_into_class_folders_is_found_out(data):
     sort_val_into_class_folders(data)
-    os.mkdir(data / "val" / "aaa first entry")               # the first entry proves nothing
-    os.unlink(data / "val" / "q00003" / "v1.jpg")            # nor does a missing picture
+    os.mkdir(data / "val" / "aaa first entry")  # the first entry proves nothing
+    os.unlink(data / "val" / "q00003" / "v1.jpg")  # nor does a missing picture
     flow = Imagenet5kFiles(str(data), "val")
     assert [path for path, _ in run(flow)][1] == str(data / "val" / "n01" / "v2.jpg")
     assert flow.imglist[2] == ("n02/v 3.jpg", 1)
@@ -133,7 +144,7 @@ def test_a_given_structure_is_not_questioned(data):
     assert Imagenet5kFiles(str(data), "val", dir_structure="train").imglist[1] == ("n01/v2.jpg", 0)
 
 
-def test_a_damaged_picture_is_left_out_of_train_and_black_in_val(data):      # faults 1 and 5
+def test_a_damaged_picture_is_left_out_of_train_and_black_in_val(data):  # faults 1 and 5
     put(str(data / "train" / "n02" / "c.jpg"), b"")
     put(str(data / "val" / "v2.jpg"), b"<html>")
     assert sorted(label for _, label in run(Imagenet5k(str(data), "train"))) == [0, 0, 1, 2]
@@ -141,7 +152,7 @@ def test_a_damaged_picture_is_left_out_of_train_and_black_in_val(data):      # f
     assert [label for _, label in rows] == [2, 0, 1] and not rows[1][0].any() and rows[2][0].any()
 
 
-def test_a_set_of_damaged_pictures_ends_with_an_error(data, monkeypatch):    # I7
+def test_a_set_of_damaged_pictures_ends_with_an_error(data, monkeypatch):  # I7
     monkeypatch.setattr(imagenet5k, "_MAX_BAD_IN_A_ROW", 3)
     for name in ("n01/a b.jpg", "n01/b.jpg", "n02/c.jpg"):
         put(str(data / "train" / name), b"damaged")
@@ -149,14 +160,21 @@ def test_a_set_of_damaged_pictures_ends_with_an_error(data, monkeypatch):    # I
         run(Imagenet5k(str(data), "train", shuffle=False))
 
 
-@pytest.mark.parametrize("break_it, error, text", [
-    (lambda d: os.rename(d / "val", d / "gone"), DataError, "val: no such folder"),
-    (lambda d: os.unlink(d / "meta" / "val.txt"), DataError, "val.txt: no such file"),
-    (lambda d: os.unlink(d / "meta" / "synsets.txt"), DataError, "synsets.txt: no such file"),
-    (lambda d: (d / "meta" / "val.txt").write_text("v1.jpg 3\n"), DataError, "val.txt:1: label '3' is outside 0..2"),
-    (lambda d: (d / "meta" / "val.txt").write_text(""), DataError, "empty"),
-    (lambda d: (d / "meta" / "val.txt").write_text("other.jpg 1\n"), DataError, "is it the list of another folder"),
-])
+@pytest.mark.parametrize(
+    "break_it, error, text",
+    [
+        (lambda d: os.rename(d / "val", d / "gone"), DataError, "val: no such folder"),
+        (lambda d: os.unlink(d / "meta" / "val.txt"), DataError, "val.txt: no such file"),
+        (lambda d: os.unlink(d / "meta" / "synsets.txt"), DataError, "synsets.txt: no such file"),
+        (
+            lambda d: (d / "meta" / "val.txt").write_text("v1.jpg 3\n"),
+            DataError,
+            "val.txt:1: label '3' is outside 0..2",
+        ),
+        (lambda d: (d / "meta" / "val.txt").write_text(""), DataError, "empty"),
+        (lambda d: (d / "meta" / "val.txt").write_text("other.jpg 1\n"), DataError, "is it the list of another folder"),
+    ],
+)
 def test_what_is_wrong_is_said_at_construction(data, break_it, error, text):
     break_it(data)
     with pytest.raises(error, match=text):
@@ -172,6 +190,7 @@ def test_unknown_splits_and_structures_are_usage_errors(data):
 
 def test_it_feeds_a_tensorpack_pipeline(data):
     from tensorpack.dataflow import BatchData, MapDataComponent
+
     flow = BatchData(MapDataComponent(Imagenet5k(str(data), "val"), lambda image: image[:4, :4], 0), 2, remainder=True)
     batches = run(flow)
     assert [b[0].shape for b in batches] == [(2, 4, 4, 3), (1, 4, 4, 3)] and batches[0][1].tolist() == [2, 0]

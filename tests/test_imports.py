@@ -1,13 +1,14 @@
 """Who may import whom: data flows down one road, and so do imports."""
+
 import ast
 import os
 
 from tests.support.data_set import ROOT
 
 MAY_USE = {
-    "prep": {"data"},                                    # lists and image reading, to check what training will read
+    "prep": {"data"},  # lists and image reading, to check what training will read
     "data": set(),
-    "model": {"data"},                                   # the presets' normalisation
+    "model": {"data"},  # the presets' normalisation
     "training": {"data", "model", "scoring"},
     "inference": {"data", "model", "scoring"},
     "scoring": {"data"},
@@ -15,14 +16,20 @@ MAY_USE = {
 }
 # Rooms within rooms; whoever is not named may use all of its house. A challenge uses no other challenge.
 INNER = {
-    "data": {"lists": set(), "pictures": {"native"}, "views": set(), "native": set(), "loader": {"lists", "pictures", "views", "native"}},
+    "data": {
+        "lists": set(),
+        "pictures": {"native"},
+        "views": set(),
+        "native": set(),
+        "loader": {"lists", "pictures", "views", "native"},
+    },
     "scoring": {"predictions": set(), "figures": {"predictions"}, "report": {"figures", "predictions"}},
     "prep": {"download": {"arrange"}, "arrange": set(), "check": set(), "demo": set()},
     "challenges": {"codalab": set(), "objectnet": set(), "sotabench": set(), "kneron": set()},
 }
 WITHOUT_TENSORFLOW = ("prep", "scoring", "challenges")
 ROOT_MODULES = {"imagenet5k", "resnet_model"}
-REACHED_FROM = {"webvision/model/backbones.py"}          # the table through which the root modules are reached
+REACHED_FROM = {"webvision/model/backbones.py"}  # the table through which the root modules are reached
 SHARED = {"errors", "files", "environment", "devices", "faults", "cli", "compat", "progress"}
 
 
@@ -47,7 +54,8 @@ def imported_by(path):
 
 
 def rooms(parts):
-    """The room and the inner room of 'webvision/data/lists/text.py', or of webvision.data.lists.text, each None where there is none."""
+    """The room and the inner room of 'webvision/data/lists/text.py', or of webvision.data.lists.text, each None where
+    there is none."""
     room = parts[1] if parts[0] == "webvision" and len(parts) > 1 and parts[1] in MAY_USE else None
     inner = parts[2] if room and len(parts) > 2 and parts[2] in INNER.get(room, ()) else None
     return room, inner
@@ -61,7 +69,13 @@ def test_imports_go_down_the_road_only():
             target, target_inner = rooms(module.split("."))
             if room and target and target != room and target not in MAY_USE[room]:
                 offenders.append(f"{path} imports {module}")
-            if target == room and inner and target_inner and target_inner != inner and target_inner not in INNER[room][inner]:
+            if (
+                target == room
+                and inner
+                and target_inner
+                and target_inner != inner
+                and target_inner not in INNER[room][inner]
+            ):
                 offenders.append(f"{path} imports {module}, against the walls within {room}")
             if module.split(".")[0] == "utils" or module == "imagenet-resnet":
                 offenders.append(f"{path} imports the entry point {module}")
@@ -73,7 +87,7 @@ def test_imports_go_down_the_road_only():
 def test_every_folder_is_a_room_with_a_sign():
     """Each folder of code is in the tables above, and its __init__ says what is there."""
     offenders = []
-    for folder, folders, names in os.walk(os.path.join(ROOT, "webvision")):
+    for folder, _, names in os.walk(os.path.join(ROOT, "webvision")):
         parts = os.path.relpath(folder, ROOT).split(os.sep)
         if "__init__.py" not in names or len(parts) == 1:
             continue
@@ -86,9 +100,13 @@ def test_every_folder_is_a_room_with_a_sign():
 
 
 def test_rooms_without_tensorflow_know_none():
-    offenders = [f"{path} imports {module}" for path in python_files() for module in imported_by(path)
-                 if path.startswith(tuple(f"webvision/{room}/" for room in WITHOUT_TENSORFLOW))
-                 and (module.split(".")[0] in ("tensorflow", "tensorpack", "tf_keras") or module == "webvision.compat")]
+    offenders = [
+        f"{path} imports {module}"
+        for path in python_files()
+        for module in imported_by(path)
+        if path.startswith(tuple(f"webvision/{room}/" for room in WITHOUT_TENSORFLOW))
+        and (module.split(".")[0] in ("tensorflow", "tensorpack", "tf_keras") or module == "webvision.compat")
+    ]
     assert not offenders, "\n".join(offenders)
 
 
@@ -122,7 +140,8 @@ def test_nothing_unpickles_evaluates_or_starts_a_shell():
                 if isinstance(node, ast.Call):
                     name = ast.unparse(node.func)
                     if name in ("eval", "exec", "os.system", "yaml.load") or any(
-                            keyword.arg in ("shell", "allow_pickle") and ast.unparse(keyword.value) == "True"
-                            for keyword in node.keywords):
+                        keyword.arg in ("shell", "allow_pickle") and ast.unparse(keyword.value) == "True"
+                        for keyword in node.keywords
+                    ):
                         offenders.append(f"{path}:{node.lineno} calls {name}")
     assert not offenders, "\n".join(offenders)

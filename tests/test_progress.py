@@ -1,4 +1,5 @@
 """Progress says how far, how fast and how long still: once a line on a terminal, now and then in a log."""
+
 import io
 
 from webvision import progress
@@ -28,9 +29,11 @@ def test_a_terminal_line_rewrites_itself_and_goes_away(monkeypatch):
     clock(monkeypatch, 0, 1, 2)
     stream = Terminal()
     with Progress("downloading", 4_000_000, "bytes", stream=stream) as shown:
-        shown.update(1_000_000)         # what an earlier run fetched is no part of this one's rate
+        shown.update(1_000_000)  # what an earlier run fetched is no part of this one's rate
         shown.update(2_000_000, "7 files unpacked")
-    assert stream.getvalue().endswith("\rdownloading: 2.0 MB of 4.0 MB (50.0 %), 500.0 kB/s, 4 s left; 7 files unpacked\033[K\r\033[K")
+    assert stream.getvalue().endswith(
+        "\rdownloading: 2.0 MB of 4.0 MB (50.0 %), 500.0 kB/s, 4 s left; 7 files unpacked\033[K\r\033[K"
+    )
 
 
 def test_without_a_total_there_is_no_promise(monkeypatch):
@@ -43,6 +46,13 @@ def test_without_a_total_there_is_no_promise(monkeypatch):
 
 
 def test_amounts_and_durations():
-    assert [amount(n, "bytes") for n in (0, 999, 1000, 1_234_567, 4.2e11, 3e15)] == ["0 B", "999 B", "1.0 kB", "1.2 MB", "420.0 GB", "3000.0 TB"]
+    assert [amount(n, "bytes") for n in (0, 999, 1000, 1_234_567, 4.2e11, 3e15)] == [
+        "0 B",
+        "999 B",
+        "1.0 kB",
+        "1.2 MB",
+        "420.0 GB",
+        "3000.0 TB",
+    ]
     assert amount(1234567, "files") == "1,234,567 files"
     assert [duration(s) for s in (0.4, 59, 93.4, 7320)] == ["0 s", "59 s", "1 min 33 s", "2 h 2 min"]

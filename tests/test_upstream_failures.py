@@ -1,7 +1,9 @@
-"""The failures measured of the upstream system (faults.md, part 1), and the test that shows each of them impossible here.
+"""The failures measured of the upstream system (faults.md, part 1), and the test that shows each of them impossible
+here.
 
 A table of where to look, checked for being true; the cases that had no test of their own stand below.
 """
+
 import ast
 import os
 import resource
@@ -11,60 +13,89 @@ import sys
 import zlib
 
 import pytest
+
 from tests.support.data_set import ROOT
 from tests.support.loader_fixtures import jpeg, make_tree, parts, picture, take
-
-from webvision.data.views.augment import Augmentation
+from webvision.data.lists.index import open_index
 from webvision.data.loader.batches import EvalBatches, TrainBatches
 from webvision.data.pictures.images import REASONS
-from webvision.data.lists.index import open_index
+from webvision.data.views.augment import Augmentation
 from webvision.data.views.presets import PRESETS
 
 # What happened upstream -> file::test of ours, several where the failure had several parts
 SHOWN_BY = {
     "1 one zero-byte image in the --eval list: hang for ever": [
-        "test_upstream_failures.py::test_1_an_empty_picture_keeps_its_row_and_evaluation_ends"],
+        "test_upstream_failures.py::test_1_an_empty_picture_keeps_its_row_and_evaluation_ends"
+    ],
     "2 a loader process is killed: hang, or training on the rest": [
-        "test_ring.py::test_killed_workers_lose_and_repeat_nothing", "test_ring.py::test_a_stopped_worker_is_noticed_within_ten_seconds"],
+        "test_ring.py::test_killed_workers_lose_and_repeat_nothing",
+        "test_ring.py::test_a_stopped_worker_is_noticed_within_ten_seconds",
+    ],
     "3 the main process is killed: orphans": ["test_ring.py::test_no_worker_outlives_a_killed_parent"],
     "4 a script that only reads data never exits": ["test_ring.py::test_a_program_that_forgets_to_close_exits_at_once"],
     "5 a byte that is no UTF-8 in a file name: segfault": [
-        "test_upstream_failures.py::test_5_a_name_that_is_no_utf8_is_a_name", "test_images.py::test_files_that_are_none"],
-    "6 a JPEG cut in half is a picture, partly grey": ["test_bad_pictures.py::test_one_verdict_in_check_train_and_eval"],
+        "test_upstream_failures.py::test_5_a_name_that_is_no_utf8_is_a_name",
+        "test_images.py::test_files_that_are_none",
+    ],
+    "6 a JPEG cut in half is a picture, partly grey": [
+        "test_bad_pictures.py::test_one_verdict_in_check_train_and_eval"
+    ],
     "7 a 31 KB PNG of 16000 x 16000 takes 1.5 GB": [
-        "test_upstream_failures.py::test_7_a_small_file_of_many_pixels_takes_no_memory", "test_images.py::test_bombs_are_refused_by_their_header"],
-    "8 killed in the first validation: no restart ever": ["test_training.py::test_a_run_killed_everywhere_ends_in_the_same_weights"],
-    "9 killed in a later validation: an epoch twice": ["test_training.py::test_a_run_killed_everywhere_ends_in_the_same_weights"],
+        "test_upstream_failures.py::test_7_a_small_file_of_many_pixels_takes_no_memory",
+        "test_images.py::test_bombs_are_refused_by_their_header",
+    ],
+    "8 killed in the first validation: no restart ever": [
+        "test_training.py::test_a_run_killed_everywhere_ends_in_the_same_weights"
+    ],
+    "9 killed in a later validation: an epoch twice": [
+        "test_training.py::test_a_run_killed_everywhere_ends_in_the_same_weights"
+    ],
     "10 the loss becomes NaN: exit code 0": [
-        "test_divergence.py::test_the_first_step_that_is_no_number_ends_the_run", "test_divergence.py::test_weights_that_are_no_numbers_are_not_saved"],
+        "test_divergence.py::test_the_first_step_that_is_no_number_ends_the_run",
+        "test_divergence.py::test_weights_that_are_no_numbers_are_not_saved",
+    ],
     "11 the disk is full: exit code 0, no checkpoint": [
-        "test_checkpoints.py::test_a_disk_that_stays_full_ends_the_run_and_the_same_command_continues"],
-    "12 SIGTERM or SIGINT: nothing is saved": ["test_stopping.py::test_a_signal_at_any_stage_leaves_what_the_same_command_continues"],
+        "test_checkpoints.py::test_a_disk_that_stays_full_ends_the_run_and_the_same_command_continues"
+    ],
+    "12 SIGTERM or SIGINT: nothing is saved": [
+        "test_stopping.py::test_a_signal_at_any_stage_leaves_what_the_same_command_continues"
+    ],
     "13 --load of a file that fits nothing evaluates random weights": [
-        "test_weights.py::test_what_does_not_fit_is_refused_and_counted"],
+        "test_weights.py::test_what_does_not_fit_is_refused_and_counted"
+    ],
     "14 another user's code runs through the loader's socket": [
         "test_ring.py::test_no_socket_no_name_and_nothing_inherited",
         "test_upstream_failures.py::test_14_a_running_loader_listens_nowhere",
-        "test_imports.py::test_nothing_unpickles_evaluates_or_starts_a_shell"],
+        "test_imports.py::test_nothing_unpickles_evaluates_or_starts_a_shell",
+    ],
     "preprocess.py run twice: a list of 0 lines": ["test_arrange.py::test_p1_run_twice_changes_nothing"],
-    "equal short names of two sources: one overwrites the other": ["test_arrange.py::test_p2_equal_base_names_all_survive"],
+    "equal short names of two sources: one overwrites the other": [
+        "test_arrange.py::test_p2_equal_base_names_all_survive"
+    ],
     "a class folder is there already: the rest is dropped, rc 0": [
-        "test_arrange.py::test_p3_class_folders_exist_and_half_the_files_are_moved"],
+        "test_arrange.py::test_p3_class_folders_exist_and_half_the_files_are_moved"
+    ],
     "fewer than 200 rows: ZeroDivisionError": ["test_arrange.py::test_p6_one_row_one_class"],
     "download.sh removes an archive that did not unpack": [
         "test_download_command.py::test_one_bad_archive_does_not_stop_the_others",
-        "test_unpack.py::test_x1_good_members_are_kept_and_the_archive_stays"],
+        "test_unpack.py::test_x1_good_members_are_kept_and_the_archive_stays",
+    ],
     "503: no retry, an empty file": ["test_fetch.py::test_d1_a_server_in_trouble_is_asked_again"],
-    "cut without a length: rc 0": ["test_fetch.py::test_d4_no_length_and_an_early_close_is_noticed_by_the_missing_end_mark"],
+    "cut without a length: rc 0": [
+        "test_fetch.py::test_d4_no_length_and_an_early_close_is_noticed_by_the_missing_end_mark"
+    ],
     "200 with a web page: rc 0": ["test_fetch.py::test_d5_a_web_page_is_refused"],
     "a longer local file: rc 0, wrong file kept": ["test_fetch.py::test_d4_a_longer_local_file_is_not_kept"],
     "a wrong size is 'Succesfully downloaded'": ["test_fetch.py::test_d4_wrong_length_and_a_cut_chunked_body"],
-    "184 bytes a row, again in every worker": ["test_index.py::test_processes_that_start_together_build_once_and_agree",
-                                              "test_arrange.py::test_memory_is_an_index_not_the_rows"],
+    "184 bytes a row, again in every worker": [
+        "test_index.py::test_processes_that_start_together_build_once_and_agree",
+        "test_arrange.py::test_memory_is_an_index_not_the_rows",
+    ],
     "--eval keeps all logits as lists": ["test_predictions.py::test_memory_does_not_grow_with_the_rows"],
     "rows out of list order, paired by position": [
         "test_loader.py::test_eval_keeps_list_order_and_the_short_last_batch",
-        "test_commands.py::test_the_prediction_file_does_not_depend_on_workers_and_its_ids_not_on_towers"],
+        "test_commands.py::test_the_prediction_file_does_not_depend_on_workers_and_its_ids_not_on_towers",
+    ],
 }
 
 
@@ -73,7 +104,9 @@ def test_each_failure_has_its_test(failure):
     for place in SHOWN_BY[failure]:
         name, function = place.split("::")
         with open(os.path.join(ROOT, "tests", name), encoding="utf-8") as file:
-            assert function in {node.name for node in ast.parse(file.read()).body if isinstance(node, ast.FunctionDef)}, place
+            assert function in {
+                node.name for node in ast.parse(file.read()).body if isinstance(node, ast.FunctionDef)
+            }, place
 
 
 def test_the_fourteen_are_all_in_the_table():
@@ -95,8 +128,9 @@ for batch in EvalBatches(index, sys.argv[1], PRESETS["webvision"].scaled(32), ba
 
 def evaluate(folder, workers):
     """Lines of a script of its own: a crash or a hang there is seen here."""
-    done = subprocess.run([sys.executable, "-c", SCRIPT, str(folder), str(workers)], cwd=ROOT, capture_output=True, text=True,
-                          timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(folder), str(workers)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -123,8 +157,9 @@ def test_7_a_small_file_of_many_pixels_takes_no_memory(tmp_path):
     side, compress = 16000, zlib.compressobj(9)
     body = b"".join(compress.compress(bytes(1 + side // 8)) for _ in range(side)) + compress.flush()
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)), (b"IDAT", body), (b"IEND", b"")]
-    bomb = b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-                                           for kind, data in chunks)
+    bomb = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
     assert len(bomb) < 40_000
     (tmp_path / "0.jpg").write_bytes(bomb)
     (tmp_path / "list.txt").write_text("0.jpg 1\n")

@@ -3,14 +3,17 @@
 
 Every step is one of the project's own commands, printed before it runs. Run again, it continues or repeats at once.
 """
+
 import argparse
 import os
 import shlex
 import subprocess
 import sys
 import time
+
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from webvision.environment import ROOT, use_project_environment  # noqa: E402
+from webvision.environment import ROOT, use_project_environment
+
 use_project_environment("numpy", "cv2", "tensorflow")
 
 from webvision.errors import IncompleteError, WebvisionError, run_command  # noqa: E402
@@ -18,8 +21,24 @@ from webvision.errors import IncompleteError, WebvisionError, run_command  # noq
 CLASSES = 12
 CHANCE_ERROR = 1 - 1 / CLASSES
 # 10 epochs of 28 steps: the rate falls after 3, 5 and 8, as it does after 30, 60 and 90 of the full recipe's 110.
-TRAINING = ["-d", "18", "--image-size", "64", "--batch", "64", "--lr", "0.05", "--epochs", "10", "--epoch-size", "1792",
-            "--log-every", "30", "--keep", "2"]
+TRAINING = [
+    "-d",
+    "18",
+    "--image-size",
+    "64",
+    "--batch",
+    "64",
+    "--lr",
+    "0.05",
+    "--epochs",
+    "10",
+    "--epoch-size",
+    "1792",
+    "--log-every",
+    "30",
+    "--keep",
+    "2",
+]
 
 
 def parse_args(argv=None):
@@ -31,19 +50,25 @@ def parse_args(argv=None):
 def main(argv=None):
     args = parse_args(argv)
     began = time.monotonic()
-    place = {name: os.path.join(args.out, name) for name in
-             ("raw", "data", "runs", "val.json", "train.json", "test.json", "submission.zip", "report.html")}
+    place = {
+        name: os.path.join(args.out, name)
+        for name in ("raw", "data", "runs", "val.json", "train.json", "test.json", "submission.zip", "report.html")
+    }
     os.makedirs(args.out, exist_ok=True)
     for title, command in steps(place):
         print(f"\n== {title}\n$ python3 {shlex.join(command)}", flush=True)
         status = subprocess.run([sys.executable, *command]).returncode
         if status:
-            raise _Failed(f"the step above ended with exit code {status}; `make demo` again continues from there", status)
+            raise _Failed(
+                f"the step above ended with exit code {status}; `make demo` again continues from there", status
+            )
     error = balanced_error(place["val.json"])
     print(closing_words(place, error, time.monotonic() - began))
     if error >= CHANCE_ERROR / 3:
-        raise IncompleteError(f"the balanced error {error:.3f} is not under a third of chance's {CHANCE_ERROR:.3f}; "
-                              f"is {place['runs']} from other settings? `rm -r {args.out}` and try again")
+        raise IncompleteError(
+            f"the balanced error {error:.3f} is not under a third of chance's {CHANCE_ERROR:.3f}; "
+            f"is {place['runs']} from other settings? `rm -r {args.out}` and try again"
+        )
 
 
 class _Failed(WebvisionError):
@@ -55,25 +80,47 @@ class _Failed(WebvisionError):
 def steps(place):
     """(title, command) of every step, in order."""
     trainer, run = os.path.relpath(os.path.join(ROOT, "imagenet-resnet.py")), os.path.join(place["runs"], "demo")
-    tool = lambda name: os.path.relpath(os.path.join(ROOT, "utils", name))     # noqa: E731
+    tool = lambda name: os.path.relpath(os.path.join(ROOT, "utils", name))  # noqa: E731
     evaluation = [trainer, "--data", place["data"], "-d", "18", "--eval", "--load", run]
     return [
-        ("Draw a small WebVision: google and flickr sources, 20:1 imbalance, wrong labels, broken files",
-         [tool("demo_data.py"), "--out", place["raw"]]),
-        ("Arrange it into the ILSVRC layout",
-         [tool("preprocess.py"), "--raw", place["raw"], "--data", place["data"], "--link"]),
+        (
+            "Draw a small WebVision: google and flickr sources, 20:1 imbalance, wrong labels, broken files",
+            [tool("demo_data.py"), "--out", place["raw"]],
+        ),
+        (
+            "Arrange it into the ILSVRC layout",
+            [tool("preprocess.py"), "--raw", place["raw"], "--data", place["data"], "--link"],
+        ),
         ("Check it", [tool("check.py"), "--data", place["data"]]),
-        ("Train a ResNet-18 on balanced classes",
-         [trainer, "--data", place["data"], *TRAINING, "--out", place["runs"], "--name", "demo"]),
+        (
+            "Train a ResNet-18 on balanced classes",
+            [trainer, "--data", place["data"], *TRAINING, "--out", place["runs"], "--name", "demo"],
+        ),
         ("Evaluate it on the validation list", [*evaluation, "--out", place["val.json"]]),
         ("Score the predictions", [tool("eval_score.py"), place["val.json"]]),
         ("Predict the unlabelled test list", [*evaluation, "--split", "test", "--out", place["test.json"]]),
-        ("Write the submission, and read it again", [tool("json2sub.py"), place["test.json"], "--out", place["submission.zip"]]),
-        ("Predict the training list too: where the network is sure of another class, the label may be wrong",
-         [*evaluation, "--split", "train", "--out", place["train.json"]]),
-        ("Make a report to look at",
-         [tool("report.py"), place["val.json"], place["train.json"], "--data", place["data"],
-          "--names", os.path.join(place["raw"], "info", "synsets.txt"), "--out", place["report.html"]]),
+        (
+            "Write the submission, and read it again",
+            [tool("json2sub.py"), place["test.json"], "--out", place["submission.zip"]],
+        ),
+        (
+            "Predict the training list too: where the network is sure of another class, the label may be wrong",
+            [*evaluation, "--split", "train", "--out", place["train.json"]],
+        ),
+        (
+            "Make a report to look at",
+            [
+                tool("report.py"),
+                place["val.json"],
+                place["train.json"],
+                "--data",
+                place["data"],
+                "--names",
+                os.path.join(place["raw"], "info", "synsets.txt"),
+                "--out",
+                place["report.html"],
+            ],
+        ),
     ]
 
 
@@ -81,6 +128,7 @@ def balanced_error(path):
     """The class-balanced top-1 error of a prediction file."""
     from webvision.scoring.figures import metrics
     from webvision.scoring.predictions.file import open_predictions
+
     predictions = open_predictions(path).arrays()
     return metrics.error_rates(predictions.labels, predictions.top, CLASSES)["balanced_top1"]
 
@@ -89,11 +137,11 @@ def closing_words(place, error, seconds):
     """Where everything is, and what to type next."""
     return f"""
 == Done in {seconds:.0f} s: balanced top-1 error {error:.3f} on the validation set (chance: {CHANCE_ERROR:.3f})
-data         {place['data']}
-run          {place['runs']}/demo: checkpoints, log.log, stats.json, TensorBoard events
-predictions  {place['val.json']}, {place['test.json']}
-submission   {place['submission.zip']}: what CodaLab takes
-report       {place['report.html']}: open it in a browser; it shows the labels that are probably wrong
+data         {place["data"]}
+run          {place["runs"]}/demo: checkpoints, log.log, stats.json, TensorBoard events
+predictions  {place["val.json"]}, {place["test.json"]}
+submission   {place["submission.zip"]}: what CodaLab takes
+report       {place["report.html"]}: open it in a browser; it shows the labels that are probably wrong
 
 Next, on a data set of yours in the same layout:
   python3 ./imagenet-resnet.py --data DIR --gpu 0,1,2,3 -d 50 --mode resnet

@@ -5,4 +5,4 @@ set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 python="$root/.venv/bin/python"
 [ -x "$python" ] || python="$(command -v python3)" || { echo "download.sh: error: no python3 here; install Python 3.11" >&2; exit 2; }
-PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" exec "$python" -m webvision.prep.download "$@"
+PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" exec "$python" -m webvision.prep.download.command "$@"

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Score predictions: top-1 and top-5 errors, plain and class-balanced, with intervals, F1 and calibration."""
+
 import argparse
 import json
 import os
 import sys
+
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from webvision.environment import use_project_environment  # noqa: E402
+from webvision.environment import use_project_environment
+
 use_project_environment("numpy")
 
 EPILOG = """examples:
@@ -18,25 +21,42 @@ EPILOG = """examples:
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("predictions", nargs="*", metavar="PREDICTIONS", help="prediction files [train_log/predictions.json]")
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "predictions", nargs="*", metavar="PREDICTIONS", help="prediction files [train_log/predictions.json]"
+    )
     parser.add_argument("--labels", metavar="FILE", help="upstream's list of labels, for its list of ids")
-    parser.add_argument("--classes", type=positive, metavar="N", help="class count, for upstream's lists, which do not say")
+    parser.add_argument(
+        "--classes", type=positive, metavar="N", help="class count, for upstream's lists, which do not say"
+    )
     parser.add_argument("--compare", action="store_true", help="compare two files image by image")
     parser.add_argument("--average", action="store_true", help="average the probabilities of several files, then score")
     parser.add_argument("--merge", action="store_true", help="join the shards of one list to one file, then score it")
-    parser.add_argument("--out", metavar="FILE",
-                        help="where --average or --merge keeps its result [averaged.json, merged.json beside the first file]")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="where --average or --merge keeps its result [averaged.json, merged.json beside the first file]",
+    )
     parser.add_argument("--k", type=positives, metavar="K[,K]", help="which top-k errors [1,5]")
-    parser.add_argument("--tie-rule", default="lowest", choices=("lowest", "highest", "optimistic", "pessimistic"),
-                        help="which of equal scores comes first: lowest id (ours, TensorFlow's top_k), highest (sotabench, "
-                             "scikit-learn), optimistic (in_top_k), pessimistic; needs the scores of all classes [lowest]")
+    parser.add_argument(
+        "--tie-rule",
+        default="lowest",
+        choices=("lowest", "highest", "optimistic", "pessimistic"),
+        help="which of equal scores comes first: lowest id (ours, TensorFlow's top_k), highest (sotabench, "
+        "scikit-learn), optimistic (in_top_k), pessimistic; needs the scores of all classes [lowest]",
+    )
     parser.add_argument("--per-class", action="store_true", help="also a line for each class")
     parser.add_argument("--json", action="store_true", help="print JSON")
     folder = parser.add_argument_group("a folder with a JSON file for each image (Kneron's end-to-end evaluation)")
-    folder.add_argument("--preds", metavar="DIR", help='{"img_path": "a.jpg", "0_0": [[score, label], ...]} in each file')
+    folder.add_argument(
+        "--preds", metavar="DIR", help='{"img_path": "a.jpg", "0_0": [[score, label], ...]} in each file'
+    )
     folder.add_argument("--gts", metavar="FILE", help='{"a.jpg": label, ...}')
-    folder.add_argument("--class-map", metavar="FILE", help="ids to names, or names to ids, where labels are of both kinds")
+    folder.add_argument(
+        "--class-map", metavar="FILE", help="ids to names, or names to ids, where labels are of both kinds"
+    )
     folder.add_argument("--results", metavar="FILE", help="where the figures are written [eval_results.txt]")
     args = parser.parse_args(argv)
     check(parser, args)
@@ -77,6 +97,7 @@ def main(argv=None):
     args = parse_args(argv)
     from webvision.challenges.kneron.folder import score_folder
     from webvision.scoring import evaluation
+
     if args.preds:
         result, lines = score_folder(args.preds, args.gts, args.class_map, args.k, args.results or "eval_results.txt")
     elif args.compare:
@@ -95,4 +116,5 @@ def main(argv=None):
 
 if __name__ == "__main__":
     from webvision.errors import run_command
+
     run_command(main)

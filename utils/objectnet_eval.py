@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """Predict a folder of ObjectNet images with one of this project's networks or your own, as the challenge wants it."""
+
 import os
 import sys
+
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from webvision.environment import use_project_environment  # noqa: E402
+from webvision.environment import use_project_environment
+
 use_project_environment("numpy", "cv2")
 
 import argparse  # noqa: E402
@@ -25,16 +28,50 @@ def parse_args(argv=None):
     add = parser.add_argument
     add("images", metavar="IMAGES", help="folder of .png images, searched at any depth")
     add("output_file", metavar="OUTPUT", help="predictions.csv to write; it must not exist")
-    add("model_class_name", metavar="MODEL", help="a Python file with logits(images) and PRESET, or resnet50, se101, ...")
+    add(
+        "model_class_name",
+        metavar="MODEL",
+        help="a Python file with logits(images) and PRESET, or resnet50, se101, ...",
+    )
     add("model_checkpoint", metavar="CHECKPOINT", help="the model's weights")
-    add("--workers", type=int, default=cpu_cores(), metavar="N", help="loader workers, 1 to %(default)s (default: %(default)s)")
-    add("--gpus", type=int, default=installed_gpus(), metavar="N", help="GPUs to use; 0: the CPU (default: %(default)s)")
+    add(
+        "--workers",
+        type=int,
+        default=cpu_cores(),
+        metavar="N",
+        help="loader workers, 1 to %(default)s (default: %(default)s)",
+    )
+    add(
+        "--gpus", type=int, default=installed_gpus(), metavar="N", help="GPUs to use; 0: the CPU (default: %(default)s)"
+    )
     add("--batch_size", type=int, default=96, metavar="N", help="images a batch and GPU (default: %(default)s)")
-    add("--softmax", type=truth, default=True, metavar="T/F", help="confidences by softmax; else the logits (default: True)")
-    add("--convert_outputs_mode", type=int, default=1, choices=(0, 1), metavar="N",
-        help="1: ImageNet classes become ObjectNet ids (default); 0: ids as the model gives them")
-    add("--mapping", metavar="PATH", help="ObjectNet's mappings folder or id JSON (default: mappings/ in or beside IMAGES)")
-    add("--max-bad", type=float, default=0.01, metavar="SHARE", help="unreadable images that are still fine (default: %(default)s)")
+    add(
+        "--softmax",
+        type=truth,
+        default=True,
+        metavar="T/F",
+        help="confidences by softmax; else the logits (default: True)",
+    )
+    add(
+        "--convert_outputs_mode",
+        type=int,
+        default=1,
+        choices=(0, 1),
+        metavar="N",
+        help="1: ImageNet classes become ObjectNet ids (default); 0: ids as the model gives them",
+    )
+    add(
+        "--mapping",
+        metavar="PATH",
+        help="ObjectNet's mappings folder or id JSON (default: mappings/ in or beside IMAGES)",
+    )
+    add(
+        "--max-bad",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="unreadable images that are still fine (default: %(default)s)",
+    )
     args = parser.parse_args(argv)
     check(args)
     return args
@@ -56,17 +93,26 @@ def check(args):
 def main(argv=None):
     args = parse_args(argv)
     from webvision.challenges.objectnet import evaluate
-    from webvision.inference import own_model
-    from webvision.challenges.objectnet.predictions_csv import check_output
     from webvision.challenges.objectnet.mapping import find_mapping, read_mapping
+    from webvision.challenges.objectnet.predictions_csv import check_output
+    from webvision.inference import own_model
+
     print("**** params ****", *(f"{name} {value}" for name, value in vars(args).items()), "****************", sep="\n")
     check_output(args.output_file)
     pictures = evaluate.find_pictures(args.images, remark=lambda text: print(text, file=sys.stderr))
     mapping = read_mapping(args.mapping or find_mapping(args.images)) if args.convert_outputs_mode else None
     model = own_model.find_model(args.model_class_name, args.model_checkpoint, preset="objectnet")
     with model.open(args.model_checkpoint, gpus=args.gpus) as predict:
-        counts = evaluate.evaluate(pictures, args.output_file, predict, preset=model.preset, mapping=mapping,
-                                    softmax=args.softmax, batch=args.batch_size * max(1, args.gpus), workers=args.workers)
+        counts = evaluate.evaluate(
+            pictures,
+            args.output_file,
+            predict,
+            preset=model.preset,
+            mapping=mapping,
+            softmax=args.softmax,
+            batch=args.batch_size * max(1, args.gpus),
+            workers=args.workers,
+        )
     print("Done. Number of predictions: ", counts.images)
     evaluate.check_bad(counts, args.max_bad)
 

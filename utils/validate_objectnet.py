@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Give the ObjectNet challenge's verdict on a predictions.csv: the official JSON and exit code; remarks on stderr."""
+
 import argparse
 import os
 import sys
+
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from webvision.errors import printable  # noqa: E402 (standard library only: any Python 3 will do)
-from webvision.challenges.objectnet import validate  # noqa: E402
+from webvision.challenges.objectnet import validate
+from webvision.errors import printable
 
 
 class OfficialParser(argparse.ArgumentParser):
@@ -23,8 +25,13 @@ def parse_args(argv=None):
     parser.add_argument("--answers", "-a", required=True, metavar="JSON", help="image name -> ObjectNet id")
     parser.add_argument("--filename", "-f", required=True, metavar="CSV", help="the predictions to judge")
     parser.add_argument("--no-range-check", "-n", action="store_true", help="allow ids outside -1..312")
-    parser.add_argument("--subset", action="append", default=[], metavar="JSON",
-                        help="answers for a part of the images: accuracy on those too, on stderr; may be repeated")
+    parser.add_argument(
+        "--subset",
+        action="append",
+        default=[],
+        metavar="JSON",
+        help="answers for a part of the images: accuracy on those too, on stderr; may be repeated",
+    )
     return parser.parse_args(argv)
 
 
@@ -42,4 +49,5 @@ def main(argv=None):
 
 if __name__ == "__main__":
     from webvision.errors import run_command
+
     run_command(main)

@@ -1,4 +1,5 @@
 """Flag groups that several commands share, and the checks that need no TensorFlow."""
+
 import argparse
 
 from webvision.devices import choose_gpus, cpu_cores
@@ -9,13 +10,28 @@ from webvision.model.backbones import DEPTHS, MODES, Network
 def add_data_flags(parser):
     """--data, --allow-outside, --workers, --image-size."""
     group = parser.add_argument_group("data")
-    group.add_argument("--data", metavar="DIR", help="data set: DIR/{train,val,test}/ and DIR/meta/{synsets,train,val,test}.txt")
-    group.add_argument("--allow-outside", action="store_true",
-                       help="let lists name, and links lead to, pictures outside the data folder")
-    group.add_argument("--workers", type=at_least(0), metavar="N", default=min(40, cpu_cores()),
-                       help="loader processes; 0 loads in the main process (default: one a core, here %(default)s)")
-    group.add_argument("--image-size", type=at_least(32), metavar="PX", default=None,
-                       help="side of the network's input (default: 224; with --load of a run of ours, that run's)")
+    group.add_argument(
+        "--data", metavar="DIR", help="data set: DIR/{train,val,test}/ and DIR/meta/{synsets,train,val,test}.txt"
+    )
+    group.add_argument(
+        "--allow-outside",
+        action="store_true",
+        help="let lists name, and links lead to, pictures outside the data folder",
+    )
+    group.add_argument(
+        "--workers",
+        type=at_least(0),
+        metavar="N",
+        default=min(40, cpu_cores()),
+        help="loader processes; 0 loads in the main process (default: one a core, here %(default)s)",
+    )
+    group.add_argument(
+        "--image-size",
+        type=at_least(32),
+        metavar="PX",
+        default=None,
+        help="side of the network's input (default: 224; with --load of a run of ours, that run's)",
+    )
     return group
 
 
@@ -23,44 +39,65 @@ def add_network_flags(parser):
     """-d/--depth, --mode, --data_format."""
     group = parser.add_argument_group("network")
     group.add_argument("-d", "--depth", type=int, default=18, choices=DEPTHS, help="layers (default: %(default)s)")
-    group.add_argument("--mode", default="resnet", choices=list(MODES),
-                       help="plain, pre-activation, or squeeze-and-excitation (depth 50 and up) (default: %(default)s)")
-    group.add_argument("--data_format", choices=["NCHW", "NHWC"], default=None,
-                       help="memory layout (default: NHWC on the CPU and in half precision, NCHW for float32 on a GPU)")
+    group.add_argument(
+        "--mode",
+        default="resnet",
+        choices=list(MODES),
+        help="plain, pre-activation, or squeeze-and-excitation (depth 50 and up) (default: %(default)s)",
+    )
+    group.add_argument(
+        "--data_format",
+        choices=["NCHW", "NHWC"],
+        default=None,
+        help="memory layout (default: NHWC on the CPU and in half precision, NCHW for float32 on a GPU)",
+    )
     return group
 
 
 def add_device_flags(parser):
     """--gpu, --towers, --fp16, --bf16, --xla."""
     group = parser.add_argument_group("devices")
-    group.add_argument("--gpu", metavar="LIST", help="GPUs to use, as 0,1,2,3; -1 for the CPU (default: all that are visible)")
-    group.add_argument("--towers", type=at_least(1), metavar="N", default=None,
-                       help="replicas a batch is divided over (default: one a GPU; 1 on the CPU)")
+    group.add_argument(
+        "--gpu", metavar="LIST", help="GPUs to use, as 0,1,2,3; -1 for the CPU (default: all that are visible)"
+    )
+    group.add_argument(
+        "--towers",
+        type=at_least(1),
+        metavar="N",
+        default=None,
+        help="replicas a batch is divided over (default: one a GPU; 1 on the CPU)",
+    )
     half = group.add_mutually_exclusive_group()
     half.add_argument("--fp16", action="store_true", help="compute in float16, with loss scaling (for GPUs)")
-    half.add_argument("--bf16", action="store_true", help="compute in bfloat16 (CPUs with AVX512-BF16 or AMX, newer GPUs)")
+    half.add_argument(
+        "--bf16", action="store_true", help="compute in bfloat16 (CPUs with AVX512-BF16 or AMX, newer GPUs)"
+    )
     group.add_argument("--xla", action="store_true", help="compile with XLA (faster on GPUs, slower on CPUs)")
     return group
 
 
 def at_least(low, kind=int):
     """An argparse type: a number not below `low`."""
+
     def number(text):
         value = kind(text)
         if value < low:
             raise argparse.ArgumentTypeError(f"{text} is below {low}")
         return value
-    number.__name__ = "number"      # argparse names the type in "invalid number value"
+
+    number.__name__ = "number"  # argparse names the type in "invalid number value"
     return number
 
 
 def above(low):
     """An argparse type: a number above `low`."""
+
     def number(text):
         value = float(text)
         if not low < value < float("inf"):
             raise argparse.ArgumentTypeError(f"{text} is not above {low}")
         return value
+
     return number
 
 
@@ -79,7 +116,9 @@ def choose_devices(gpu, towers):
     """(CUDA_VISIBLE_DEVICES entries, number of towers) for --gpu and --towers."""
     gpus = choose_gpus(gpu)
     if gpus and towers not in (None, len(gpus)):
-        raise UsageError(f"--towers {towers} with {len(gpus)} GPUs: on GPUs there is one tower each; choose them with --gpu")
+        raise UsageError(
+            f"--towers {towers} with {len(gpus)} GPUs: on GPUs there is one tower each; choose them with --gpu"
+        )
     return gpus, len(gpus) if gpus else towers or 1
 
 

@@ -3,6 +3,7 @@
 The only file that patches either of them or sets their environment; each measure says why, and when it can go.
 Modules that need TensorFlow import it from here: `from webvision.compat import tf, tfv1`.
 """
+
 import contextlib
 import importlib.metadata
 import logging
@@ -21,7 +22,7 @@ SUPPORTED = {
     "numpy": ((2, 0), (3, 0)),
 }
 OPENCV_WHEELS = ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python")
-OPENCV_SUPPORTED = ((4, 10), (6, 0))      # 4.10 is the first built for NumPy 2
+OPENCV_SUPPORTED = ((4, 10), (6, 0))  # 4.10 is the first built for NumPy 2
 
 
 def installed_version(name):
@@ -72,21 +73,21 @@ def _native_stderr_held_back():
 
 
 check_versions()
-os.environ["TF_USE_LEGACY_KERAS"] = "1"            # tensorpack's layers are Keras 2 layers; can go with tensorpack
+os.environ["TF_USE_LEGACY_KERAS"] = "1"  # tensorpack's layers are Keras 2 layers; can go with tensorpack
 # Errors only; without a GPU not even those, since the missing driver is one (errors that matter arrive as exceptions).
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if installed_gpus() else "3")
-os.environ.setdefault("TF_GPU_THREAD_MODE", "gpu_private")   # kernels of one GPU are not delayed by the host's threads
-os.environ.setdefault("TF_GPU_THREAD_COUNT", "2")            # both as NVIDIA's ResNet-50 runs set them
+os.environ.setdefault("TF_GPU_THREAD_MODE", "gpu_private")  # kernels of one GPU are not delayed by the host's threads
+os.environ.setdefault("TF_GPU_THREAD_COUNT", "2")  # both as NVIDIA's ResNet-50 runs set them
 
 with _native_stderr_held_back():
     import tensorflow as tf
-tf.get_logger().setLevel(logging.ERROR)             # graph mode is "deprecated" since 2019: hundreds of lines
+tf.get_logger().setLevel(logging.ERROR)  # graph mode is "deprecated" since 2019: hundreds of lines
 tfv1 = tf.compat.v1
 
-from tensorpack.models import batch_norm as _batch_norm          # noqa: E402  (after the environment above)
-from tensorpack.models.registry import disable_layer_logging   # noqa: E402
+from tensorpack.models import batch_norm as _batch_norm  # noqa: E402  (after the environment above)
+from tensorpack.models.registry import disable_layer_logging  # noqa: E402
 
-disable_layer_logging()                             # one line per layer per tower; the run header names the network
+disable_layer_logging()  # one line per layer per tower; the run header names the network
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
 """What this machine can compute on, told without loading TensorFlow, so that a wrong --gpu is one line, at once."""
+
 import glob
 import os
 import re
@@ -26,7 +27,7 @@ def choose_gpus(gpu_flag):
     if len(set(wanted)) != len(wanted):
         raise UsageError(f"--gpu {gpu_flag}: a GPU is named twice")
     for gpu in wanted:
-        if re.fullmatch(r"(GPU|MIG)-[0-9a-fA-F-]+", gpu):      # a UUID: only the driver knows
+        if re.fullmatch(r"(GPU|MIG)-[0-9a-fA-F-]+", gpu):  # a UUID: only the driver knows
             if not present:
                 raise UsageError(_missing_gpu(gpu_flag, present))
         elif not gpu.isdigit():
@@ -37,14 +38,18 @@ def choose_gpus(gpu_flag):
 
 
 def _missing_gpu(gpu_flag, present):
-    here = f"this machine has {present} (0 to {present - 1})" if present else "this machine has none that the driver shows"
-    return (f"--gpu {gpu_flag}: no such GPU; {here}. Leave --gpu out to use what is there; "
-            "without a GPU, --towers N trains N replicas on the CPU")
+    here = (
+        f"this machine has {present} (0 to {present - 1})" if present else "this machine has none that the driver shows"
+    )
+    return (
+        f"--gpu {gpu_flag}: no such GPU; {here}. Leave --gpu out to use what is there; "
+        "without a GPU, --towers N trains N replicas on the CPU"
+    )
 
 
 def _split(text):
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    return parts[:parts.index("-1")] if "-1" in parts else parts     # CUDA stops reading at the first invalid entry
+    return parts[: parts.index("-1")] if "-1" in parts else parts  # CUDA stops reading at the first invalid entry
 
 
 def cpu_cores():

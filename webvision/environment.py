@@ -2,6 +2,7 @@
 
 `python3 utils/json2sub.py` must work as typed after `make demo`, without activating anything.
 """
+
 import importlib.util
 import os
 import sys
@@ -10,7 +11,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def open_standard_streams():
-    """Open /dev/null in place of standard input, output and error where the caller has closed them (`>&-`, some daemons).
+    """Open /dev/null in place of standard input, output and error where the caller has closed them (`>&-`, some
+    daemons).
 
     Else the next file to be opened gets the number 1, and whoever prints writes into it; and sys.stdout is None, which
     nobody who flushes it expects. Only right before any file is opened.
@@ -19,8 +21,8 @@ def open_standard_streams():
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)          # gets the lowest free number, which is this one
-            os.set_inheritable(number, True)        # our own commands and workers rely on it, too
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+            os.set_inheritable(number, True)  # our own commands and workers rely on it, too
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8", errors="backslashreplace"))
 
@@ -38,5 +40,7 @@ def use_project_environment(*needed):
     if os.path.exists(python) and os.path.join(ROOT, ".venv") != sys.prefix:
         sys.stdout.flush()
         os.execv(python, [python, *sys.argv])
-    sys.exit(f"{os.path.basename(sys.argv[0])}: error: {', '.join(missing)} not installed for {sys.executable}; "
-             f"run `make setup` in {ROOT}")
+    sys.exit(
+        f"{os.path.basename(sys.argv[0])}: error: {', '.join(missing)} not installed for {sys.executable}; "
+        f"run `make setup` in {ROOT}"
+    )

@@ -3,6 +3,7 @@
 An error of these classes is printed as one line, without a traceback: it says what was found, where, and what to
 do next. Anything else that escapes is a bug of ours and keeps its traceback.
 """
+
 import contextlib
 import errno
 import os
@@ -13,55 +14,65 @@ from webvision.environment import open_standard_streams
 
 class WebvisionError(Exception):
     """Base: the message is for the person at the keyboard."""
+
     exit_code = 3
 
 
 class UsageError(WebvisionError):
     """The command line contradicts itself or this machine."""
+
     exit_code = 2
 
 
 class DataError(WebvisionError):
     """A list, an image, a prediction file or another input is wrong."""
+
     exit_code = 3
 
 
 class IncompleteError(WebvisionError):
     """The work ended, but more was bad or missing than was allowed."""
+
     exit_code = 4
 
 
 class CheckpointError(WebvisionError):
     """A checkpoint is damaged, or belongs to another network."""
+
     exit_code = 5
 
 
 class DivergedError(WebvisionError):
     """The loss or the weights are no longer finite."""
+
     exit_code = 6
 
     def __init__(self, message, *, step=None):
         super().__init__(message)
-        self.step = step                # after which it was noticed
+        self.step = step  # after which it was noticed
 
 
 class ResourceError(WebvisionError):
     """Disk full, no permission, out of memory."""
+
     exit_code = 7
 
 
 class LockedError(WebvisionError):
     """Another process works in this folder."""
+
     exit_code = 8
 
 
 class NetworkError(WebvisionError):
     """The network failed; the same command again continues."""
+
     exit_code = 9
 
 
 class HangError(WebvisionError):
     """Something made no progress within its time limit."""
+
     exit_code = 10
 
 
@@ -79,17 +90,24 @@ _MORE_ROOM = "free some and run the same command again"
 _BAD_DISK = "the disk, or the way to it, is failing; the system's log (dmesg) tells more"
 _NO_SERVER = "is the file server up? Once it answers, run the same command again"
 _RESOURCE_ADVICE = {
-    errno.ENOSPC: _MORE_ROOM, errno.EDQUOT: _MORE_ROOM,
+    errno.ENOSPC: _MORE_ROOM,
+    errno.EDQUOT: _MORE_ROOM,
     errno.EFBIG: "the file system, or `ulimit -f`, allows no larger file",
-    errno.EROFS: _NO_ACCESS, errno.EACCES: _NO_ACCESS, errno.EPERM: _NO_ACCESS,
+    errno.EROFS: _NO_ACCESS,
+    errno.EACCES: _NO_ACCESS,
+    errno.EPERM: _NO_ACCESS,
     errno.EMFILE: "raise `ulimit -n`, or use fewer --workers",
     errno.ENFILE: "the machine as a whole has too many files open",
     errno.ENOMEM: _NO_MEMORY,
-    errno.EAGAIN: "no more processes may be started: raise `ulimit -u`, or use fewer",    # fork; our locks handle theirs
-    errno.EIO: _BAD_DISK, errno.ENXIO: _BAD_DISK, errno.ENODEV: _BAD_DISK,
-    errno.ESTALE: _NO_SERVER, errno.ETIMEDOUT: _NO_SERVER, errno.ENOTCONN: _NO_SERVER,
+    errno.EAGAIN: "no more processes may be started: raise `ulimit -u`, or use fewer",  # fork; our locks handle theirs
+    errno.EIO: _BAD_DISK,
+    errno.ENXIO: _BAD_DISK,
+    errno.ENODEV: _BAD_DISK,
+    errno.ESTALE: _NO_SERVER,
+    errno.ETIMEDOUT: _NO_SERVER,
+    errno.ENOTCONN: _NO_SERVER,
 }
-_PATH_ADVICE = {                      # a path leads nowhere: one that was given, or one that a data set should have
+_PATH_ADVICE = {  # a path leads nowhere: one that was given, or one that a data set should have
     errno.ENOENT: "no such file or folder",
     errno.ENOTDIR: "a file, where a folder is needed",
     errno.EISDIR: "a folder, where a file is needed",
@@ -101,13 +119,19 @@ _PATH_ADVICE = {                      # a path leads nowhere: one that was given
 
 def printable(text):
     """`text` with control characters and undecodable bytes escaped: file names come from strangers."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogateescape").decode("ascii", "replace")
-                   if not 0xDC80 <= ord(c) <= 0xDCFF else f"\\x{ord(c) - 0xDC00:02x}" for c in str(text))
+    return "".join(
+        c
+        if c.isprintable()
+        else c.encode("unicode_escape", "surrogateescape").decode("ascii", "replace")
+        if not 0xDC80 <= ord(c) <= 0xDCFF
+        else f"\\x{ord(c) - 0xDC00:02x}"
+        for c in str(text)
+    )
 
 
 def run_command(main):
     """Run `main()` as a command: its return value, or the error it ends with, becomes the exit status."""
-    open_standard_streams()      # for commands that any Python can run, and so skip `use_project_environment`
+    open_standard_streams()  # for commands that any Python can run, and so skip `use_project_environment`
     try:
         code = main() or 0
         sys.stdout.flush()
@@ -115,8 +139,8 @@ def run_command(main):
         code = _report(error, error.exit_code)
     except KeyboardInterrupt:
         code = _report("interrupted", 130)
-    except BrokenPipeError:      # the reader of our output left: `... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)   # or the interpreter complains while it closes stdout
+    except BrokenPipeError:  # the reader of our output left: `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains while it closes stdout
         code = 141
     except (OSError, MemoryError, RuntimeError, ImportError) as error:
         found = _machines_fault(error)
@@ -127,9 +151,10 @@ def run_command(main):
 
 
 def _machines_fault(error):
-    """(message, exit code) if the machine, or a path that it was given, is to blame for an exception; None if we are."""
+    """(message, exit code) if the machine, or a path that it was given, is to blame for an exception; None if we
+    are."""
     resource = ResourceError.exit_code
-    if isinstance(error, MemoryError) or "failed to map segment" in str(error):         # the latter: of a library, `ulimit -v`
+    if isinstance(error, MemoryError) or "failed to map segment" in str(error):  # the latter: of a library, `ulimit -v`
         return f"out of memory; {_NO_MEMORY}", resource
     if "can't start new thread" in str(error):
         return "no more threads may be started; raise `ulimit -u` and `ulimit -v`, or use fewer --workers", resource
@@ -142,7 +167,9 @@ def _machines_fault(error):
     if error.errno in _PATH_ADVICE and paths:
         path = _culprit(paths[-1])
         shown = path if len(path) <= 200 else f"{path[:90]}...{path[-90:]}"
-        return f"{printable(shown)}: {_PATH_ADVICE[error.errno]}", UsageError.exit_code if _is_given(path) else DataError.exit_code
+        return f"{printable(shown)}: {_PATH_ADVICE[error.errno]}", UsageError.exit_code if _is_given(
+            path
+        ) else DataError.exit_code
     return None
 
 
@@ -155,13 +182,16 @@ def _culprit(path):
 
 def _is_given(path):
     """True if an argument of the command is `path`, or lies below it."""
-    values = [argument.partition("=")[2] if argument.startswith("--") and "=" in argument else argument for argument in sys.argv[1:]]
+    values = [
+        argument.partition("=")[2] if argument.startswith("--") and "=" in argument else argument
+        for argument in sys.argv[1:]
+    ]
     return any(f"{os.path.abspath(value)}/".startswith(f"{os.path.abspath(path)}/") for value in values if value)
 
 
 def _report(message, code):
     program = os.path.basename(sys.argv[0]) or "webvision"
     lines = "\n".join(printable(line) for line in str(message).split("\n"))
-    with contextlib.suppress(OSError):       # nobody reads it, or its disk is full: the exit code still tells
+    with contextlib.suppress(OSError):  # nobody reads it, or its disk is full: the exit code still tells
         print(f"{program}: error: {lines}", file=sys.stderr)
     return code

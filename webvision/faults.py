@@ -6,6 +6,7 @@ on) or `full-once`. Several, separated by commas.
 
 Points: start, step, save, save-data, save-manifest, save-pointer, prune, validate, epoch-end, predict, predictions.
 """
+
 import errno
 import os
 import signal

@@ -1,4 +1,5 @@
 """Files that are whole or absent, folders that one process at a time works in, and hashes."""
+
 import contextlib
 import errno
 import fcntl
@@ -26,13 +27,13 @@ def atomic_write(path, mode="w"):
         fd, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", suffix=".tmp", dir=directory)
     try:
         with os.fdopen(fd, mode, **text) as file:
-            _lock_now(file)                         # says that its writer lives
-            with _naming(path, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):        # others may come from files that are read
+            _lock_now(file)  # says that its writer lives
+            with _naming(path, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # others may come from files that are read
                 yield file
             with _naming(path):
                 file.flush()
                 os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())      # mkstemp makes it private; now it is like any other file
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes it private; now it is like any other file
         with _naming(path):
             os.replace(temporary, path)
         sync_directory(directory)
@@ -44,7 +45,8 @@ def atomic_write(path, mode="w"):
 
 @contextlib.contextmanager
 def _naming(path, *only):
-    """An OSError within the block names `path`: the temporary file's name tells nobody anything, and writing names none.
+    """An OSError within the block names `path`: the temporary file's name tells nobody anything, and writing names
+    none.
 
     `only`: the error numbers that are sure to mean this file, and then only if the error names no other.
     """
@@ -57,7 +59,8 @@ def _naming(path, *only):
 
 
 def remove_leftovers(directory, of=None):
-    """Remove the temporary files of atomic writes into `directory` that were killed, or only those of the file name `of`.
+    """Remove the temporary files of atomic writes into `directory` that were killed, or only those of the file name
+    `of`.
 
     Only for who knows that nobody is writing there now, by a lock.
     """
@@ -81,13 +84,13 @@ def remove_abandoned(path):
 def _lock_now(file):
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:                                 # held, or a file system without locks
+    except OSError:  # held, or a file system without locks
         return False
     return True
 
 
 def _umask():
-    with open("/proc/self/status", encoding="ascii") as status:      # os.umask() can only be read by changing it
+    with open("/proc/self/status", encoding="ascii") as status:  # os.umask() can only be read by changing it
         return next(int(line.split()[1], 8) for line in status if line.startswith("Umask:"))
 
 
@@ -128,7 +131,8 @@ def directory_lock(directory, what="run"):
     """
     path = os.path.join(directory, ".lock")
     try:
-        # Never through a link: in a folder that others may write to, it would have us empty a file of its maker's choice.
+        # Never through a link: in a folder that others may write to, it would have us empty a file of its maker's
+        # choice.
         fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     except OSError as error:
         if error.errno == errno.ELOOP:
@@ -140,8 +144,9 @@ def directory_lock(directory, what="run"):
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "another process"
-            raise LockedError(f"{directory}: another {what} is at work here ({holder}); wait for it to end, "
-                              "or choose another folder") from None
+            raise LockedError(
+                f"{directory}: another {what} is at work here ({holder}); wait for it to end, or choose another folder"
+            ) from None
         file.truncate(0)
         file.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
         file.flush()

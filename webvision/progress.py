@@ -1,4 +1,5 @@
 """Progress on stderr: one line that rewrites itself on a terminal, a line now and then in a log."""
+
 import sys
 import time
 
@@ -13,7 +14,7 @@ class Progress:
         self.what, self.total, self.unit = what, total, unit
         self.stream = stream or sys.stderr
         self.live = self.stream.isatty()
-        self.period = .2 if self.live else 30.      # seconds between lines; a log keeps every line it gets
+        self.period = 0.2 if self.live else 30.0  # seconds between lines; a log keeps every line it gets
         self.start = self.last = time.monotonic()
         self.first_done = None
 
@@ -29,7 +30,7 @@ class Progress:
         """`done` of the total, called as often as convenient."""
         now = time.monotonic()
         if self.first_done is None:
-            self.first_done = done                  # what an earlier run did is no part of this run's rate
+            self.first_done = done  # what an earlier run did is no part of this run's rate
         if now - self.last < self.period:
             return
         self.last = now

@@ -3,6 +3,7 @@
 Long work is cut into sections; `reach` says that a piece of the present one is done. Without `watch` around them all of
 this does nothing. Time in which the whole process was stopped (Ctrl-Z, a suspended machine) is not counted.
 """
+
 import contextlib
 import faulthandler
 import os
@@ -13,11 +14,10 @@ import time
 
 from webvision.errors import HangError
 
-LIMITS = {              # seconds without progress: until the first step is done; a step; a batch of validation or evaluation; a save
-    "start-up": 600., "step": 180., "validation": 420., "evaluation": 420., "saving": 300.,
-}
-SLOWER = 3              # a section may also take this many times as long as it took before: some machines are slow, not stuck
-DUMP_SECONDS = 10.      # for writing the stacks, to a terminal or a disk that may be what hangs
+# seconds without progress: until the first step is done; a step; a batch of validation or evaluation; a save
+LIMITS = {"start-up": 600.0, "step": 180.0, "validation": 420.0, "evaluation": 420.0, "saving": 300.0}
+SLOWER = 3  # a section may also take this many times as long as it took before: some machines are slow, not stuck
+DUMP_SECONDS = 10.0  # for writing the stacks, to a terminal or a disk that may be what hangs
 _STACKS = "PYTHONFAULTHANDLER"
 _active = None
 
@@ -33,7 +33,7 @@ def watch(seconds=None, *, folder=None):
         yield
         return
     kept = os.environ.get(_STACKS)
-    os.environ[_STACKS] = "1"                   # loader workers started from here on print their stacks when told to abort
+    os.environ[_STACKS] = "1"  # loader workers started from here on print their stacks when told to abort
     _active = _Watch(seconds, folder)
     try:
         yield
@@ -68,24 +68,24 @@ class _Watch:
         self._folder = folder
         self._slowest = {}
         self._stopped = threading.Event()
-        self.section, self._idle, self._since = "start-up", 0., time.monotonic()
+        self.section, self._idle, self._since = "start-up", 0.0, time.monotonic()
         threading.Thread(target=self._look, name="watchdog", daemon=True).start()
 
     def reach(self, name):
         now = time.monotonic()
         # What the start took tells what the first step may have taken.
         done = "step" if self.section == "start-up" else self.section
-        self._slowest[done] = max(self._slowest.get(done, 0.), min(now - self._since, self._idle + 1))
-        self.section, self._idle, self._since = name or self.section, 0., now
+        self._slowest[done] = max(self._slowest.get(done, 0.0), min(now - self._since, self._idle + 1))
+        self.section, self._idle, self._since = name or self.section, 0.0, now
 
     def stop(self):
         self._stopped.set()
 
     def _look(self):
-        tick = min(1., min(self._limits.values()) / 10)
+        tick = min(1.0, min(self._limits.values()) / 10)
         while not self._stopped.wait(tick):
             self._idle += tick
-            limit = max(self._limits[self.section], SLOWER * self._slowest.get(self.section, 0.))
+            limit = max(self._limits[self.section], SLOWER * self._slowest.get(self.section, 0.0))
             if self._idle > limit:
                 self._end(limit)
 
@@ -98,13 +98,15 @@ class _Watch:
         os._exit(HangError.exit_code)
 
     def _dump(self, limit):
-        lines = [f"error: no progress for {limit:.0f} s ({self.section}); the same command goes on from what is saved, and "
-                 "--hang-limit sets the seconds. Where it stood:"]
+        lines = [
+            f"error: no progress for {limit:.0f} s ({self.section}); the same command goes on from what is saved, and "
+            "--hang-limit sets the seconds. Where it stood:"
+        ]
         lines += [f"child process {pid}: {_doing(pid)}" for pid in children()]
         text = "\n".join(lines) + "\n"
         os.write(2, text.encode())
         faulthandler.dump_traceback(2, all_threads=True)
-        for pid in children():          # a Python process that was told to prints its stack and dies
+        for pid in children():  # a Python process that was told to prints its stack and dies
             with contextlib.suppress(OSError, ValueError):
                 resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
             _kill(pid, signal.SIGABRT)
@@ -113,7 +115,7 @@ class _Watch:
                 file.write(text)
                 file.flush()
                 faulthandler.dump_traceback(file, all_threads=True)
-        time.sleep(1.)
+        time.sleep(1.0)
 
 
 def children(parent=None):
@@ -142,7 +144,9 @@ def _doing(pid):
     except OSError as error:
         return f"gone ({error.strerror})"
     seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return f"state {fields[0]}, {seconds:.1f} s of CPU" + (f", waits in {waits_in}" if waits_in not in ("", "0") else "")
+    return f"state {fields[0]}, {seconds:.1f} s of CPU" + (
+        f", waits in {waits_in}" if waits_in not in ("", "0") else ""
+    )
 
 
 def _kill(pid, number):

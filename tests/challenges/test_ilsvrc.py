@@ -1,4 +1,5 @@
 """ILSVRC's labels from the devkit archive or a list, and the MAT-file reader against scipy's."""
+
 import io
 import os
 import random
@@ -8,11 +9,11 @@ import tarfile
 import numpy as np
 import pytest
 import scipy.io
-from tests.support.sotabench_fixtures import devkit, image_ids, synsets
 
-from webvision.errors import DataError
+from tests.support.sotabench_fixtures import devkit, image_ids, synsets
 from webvision.challenges.sotabench import ilsvrc, matfile
 from webvision.challenges.sotabench.evaluator import ImageNetEvaluator
+from webvision.errors import DataError
 
 
 def test_devkit_ids_become_the_rank_of_the_wordnet_id(tmp_path):
@@ -41,9 +42,18 @@ def test_no_labels_at_all_says_what_to_put_where(tmp_path):
         ImageNetEvaluator(str(tmp_path))
 
 
-@pytest.mark.parametrize("truth, words", [
-    ([1, 2, 11], ":3: '11' is not the ILSVRC2012_ID of one of 10 classes"), ([0], ":1: '0'"), (b"", "is empty"),
-    (b"1\n\n2\n", ":2: ''"), (b"1\nn0144\n", ":2: 'n0144'"), (b"-1\n", "'-1'"), (b"\xff\x1b[2J\n", ":1:")])
+@pytest.mark.parametrize(
+    "truth, words",
+    [
+        ([1, 2, 11], ":3: '11' is not the ILSVRC2012_ID of one of 10 classes"),
+        ([0], ":1: '0'"),
+        (b"", "is empty"),
+        (b"1\n\n2\n", ":2: ''"),
+        (b"1\nn0144\n", ":2: 'n0144'"),
+        (b"-1\n", "'-1'"),
+        (b"\xff\x1b[2J\n", ":1:"),
+    ],
+)
 def test_a_bad_ground_truth_is_refused_with_its_line(truth, words, tmp_path):
     with pytest.raises(DataError, match=re.escape(words)) as caught:
         ilsvrc.read_targets(devkit(tmp_path / "d.tar.gz", synsets(10), truth))
@@ -59,8 +69,13 @@ def test_archives_that_are_cut_foreign_or_hostile_are_refused_and_nothing_is_unp
     assert sorted(os.listdir(tmp_path)) == ["good.tar.gz", "odd.tar.gz"]
     with tarfile.open(tmp_path / "empty.tar.gz", "w:gz"):
         pass
-    bad = {"cut": good[:len(good) // 2], "flipped": good[:60] + bytes([good[60] ^ 255]) + good[61:], "zip": b"PK\3\4" * 30,
-           "gzip of nothing": b"\x1f\x8b\x08", "empty": (tmp_path / "empty.tar.gz").read_bytes()}
+    bad = {
+        "cut": good[: len(good) // 2],
+        "flipped": good[:60] + bytes([good[60] ^ 255]) + good[61:],
+        "zip": b"PK\3\4" * 30,
+        "gzip of nothing": b"\x1f\x8b\x08",
+        "empty": (tmp_path / "empty.tar.gz").read_bytes(),
+    }
     for data in bad.values():
         (tmp_path / "bad.tar.gz").write_bytes(data)
         with pytest.raises(DataError, match="bad.tar.gz"):
@@ -74,14 +89,17 @@ def test_a_member_of_gigabytes_is_refused_before_it_is_read(tmp_path, monkeypatc
         ilsvrc.read_targets(devkit(tmp_path / "d.tar.gz", huge, [1], compress=False))
 
 
-@pytest.mark.parametrize("change, words", [
-    (lambda table: table["WNID"].__setitem__((1, 0), table["WNID"][0, 0]), "WNID twice"),
-    (lambda table: table["ILSVRC2012_ID"].__setitem__((1, 0), 1.), "occurs twice"),
-    (lambda table: table["ILSVRC2012_ID"].__setitem__((1, 0), 1.5), "whole number"),
-    (lambda table: table["ILSVRC2012_ID"].__setitem__((1, 0), np.nan), "whole number"),
-    (lambda table: table["WNID"].__setitem__((0, 0), 7.), "no text"),
-    (lambda table: [table["num_children"].__setitem__((row, 0), 1.) for row in range(12)], "no class"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda table: table["WNID"].__setitem__((1, 0), table["WNID"][0, 0]), "WNID twice"),
+        (lambda table: table["ILSVRC2012_ID"].__setitem__((1, 0), 1.0), "occurs twice"),
+        (lambda table: table["ILSVRC2012_ID"].__setitem__((1, 0), 1.5), "whole number"),
+        (lambda table: table["ILSVRC2012_ID"].__setitem__((1, 0), np.nan), "whole number"),
+        (lambda table: table["WNID"].__setitem__((0, 0), 7.0), "no text"),
+        (lambda table: [table["num_children"].__setitem__((row, 0), 1.0) for row in range(12)], "no class"),
+    ],
+)
 def test_a_bad_meta_mat_is_refused(change, words, tmp_path):
     table = synsets(10)
     change(table)
@@ -89,9 +107,16 @@ def test_a_bad_meta_mat_is_refused(change, words, tmp_path):
         ilsvrc.read_targets(devkit(tmp_path / "d.tar.gz", table, [1]))
 
 
-@pytest.mark.parametrize("text, words", [
-    ("ILSVRC2012_val_00000001.JPEG 1000\n", ":1: label '1000'"), ("a.JPEG 1\na.JPEG 2\n", ":2: a has a label already"),
-    ("a.JPEG\n", ":1: no label"), ("", "is empty"), ("a.JPEG 1\n\n", ":2: blank line")])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("ILSVRC2012_val_00000001.JPEG 1000\n", ":1: label '1000'"),
+        ("a.JPEG 1\na.JPEG 2\n", ":2: a has a label already"),
+        ("a.JPEG\n", ":1: no label"),
+        ("", "is empty"),
+        ("a.JPEG 1\n\n", ":2: blank line"),
+    ],
+)
 def test_a_bad_label_list_is_refused_with_its_line(text, words, tmp_path):
     (tmp_path / "val.txt").write_text(text)
     with pytest.raises(DataError, match=re.escape(words)):
@@ -99,6 +124,7 @@ def test_a_bad_label_list_is_refused_with_its_line(text, words, tmp_path):
 
 
 # ---- the MAT-file reader against scipy's
+
 
 def same(ours, theirs):
     if isinstance(ours, list) and ours and isinstance(ours[0], dict):
@@ -114,10 +140,18 @@ def same(ours, theirs):
 @pytest.mark.parametrize("compress", [True, False])
 def test_mat_variables_equal_scipys(compress):
     cell = np.empty((2, 3), object)
-    cell[:] = [[1., "two", np.arange(6, dtype=np.int16).reshape(2, 3)], [np.zeros((0, 0)), "", 6.5]]
-    values = {"x": np.arange(24, dtype=np.float32).reshape(2, 3, 4), "i": np.array([[-3, 2 ** 40]], np.int64),
-              "u": np.arange(5, dtype=np.uint8)[None], "text": "schöne Grüße ☃", "cell": cell, "d": np.array([[np.nan]]),
-              "big": np.arange(70000.)[None], "synsets": synsets(20), "nested": {"a": {"b": "deep"}, "c": 1.}}
+    cell[:] = [[1.0, "two", np.arange(6, dtype=np.int16).reshape(2, 3)], [np.zeros((0, 0)), "", 6.5]]
+    values = {
+        "x": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
+        "i": np.array([[-3, 2**40]], np.int64),
+        "u": np.arange(5, dtype=np.uint8)[None],
+        "text": "schöne Grüße ☃",
+        "cell": cell,
+        "d": np.array([[np.nan]]),
+        "big": np.arange(70000.0)[None],
+        "synsets": synsets(20),
+        "nested": {"a": {"b": "deep"}, "c": 1.0},
+    }
     file = io.BytesIO()
     scipy.io.savemat(file, values, do_compression=compress, oned_as="row")
     ours, theirs = matfile.read_mat(file.getvalue()), scipy.io.loadmat(io.BytesIO(file.getvalue()))
@@ -128,7 +162,7 @@ def test_mat_variables_equal_scipys(compress):
 
 def test_mat_damage_is_always_a_data_error():
     file = io.BytesIO()
-    scipy.io.savemat(file, {"synsets": synsets(6), "x": np.arange(9.)})
+    scipy.io.savemat(file, {"synsets": synsets(6), "x": np.arange(9.0)})
     good, draw_ = file.getvalue(), random.Random(1)
     for cut in range(0, len(good), 41):
         check_mat(good[:cut])
@@ -152,7 +186,7 @@ def test_mat_bombs_are_refused_without_the_memory(monkeypatch):
     scipy.io.savemat(file, {"x": np.zeros(1 << 20)}, do_compression=True)
     with pytest.raises(DataError, match="larger than"):
         matfile.read_mat(file.getvalue())
-    nest = 1.
+    nest = 1.0
     for _ in range(30):
         nest = {"a": nest}
     file = io.BytesIO()

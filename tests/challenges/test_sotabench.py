@@ -3,6 +3,7 @@
 tests/data/sotabench_results.json holds what sotabencheval 0.0.38 with sotabenchapi 0.0.16 and NumPy 2.4.6 returned for
 drawn logits, and its result file with the speed block emptied.
 """
+
 import json
 import os
 import random
@@ -12,13 +13,14 @@ import sys
 
 import numpy as np
 import pytest
-from tests.support.data_set import ROOT
-from tests.support import sotabench_fixtures
-from tests.support.sotabench_fixtures import image_ids, write_labels
 
-from webvision.errors import DataError, IncompleteError
-from webvision.challenges.sotabench import evaluator as sotabench, ilsvrc, result_cache
+from tests.support import sotabench_fixtures
+from tests.support.data_set import ROOT
+from tests.support.sotabench_fixtures import image_ids, write_labels
+from webvision.challenges.sotabench import evaluator as sotabench
+from webvision.challenges.sotabench import ilsvrc, result_cache
 from webvision.challenges.sotabench.evaluator import ImageNetEvaluator, is_server
+from webvision.errors import DataError, IncompleteError
 
 with open(os.path.join(ROOT, "tests", "data", "sotabench_results.json"), encoding="utf-8") as _file:
     GOLDEN = json.load(_file)
@@ -33,7 +35,7 @@ def draw(seed, images, classes, dtype="float32"):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, images)
     logits = rng.standard_normal((images, classes)).astype(dtype)
-    logits[np.arange(images), labels] += np.asarray(3., dtype)
+    logits[np.arange(images), labels] += np.asarray(3.0, dtype)
     return labels, logits
 
 
@@ -41,11 +43,12 @@ def feed(evaluator, logits, batch, order=None):
     ids, order = image_ids(len(logits)), range(len(logits)) if order is None else order
     order = list(order)
     for at in range(0, len(order), batch):
-        evaluator.add({ids[row]: logits[row] for row in order[at:at + batch]})
+        evaluator.add({ids[row]: logits[row] for row in order[at : at + batch]})
     return evaluator
 
 
 # ---- the public package's figures, hash and file
+
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case["case"])
 def test_results_hash_and_file_are_the_public_packages_to_the_byte(case, tmp_path, monkeypatch):
@@ -73,6 +76,7 @@ def test_speed_block_has_the_keys_of_the_public_package_and_measures(tmp_path):
 
 class FakeTensorFlow:
     """TensorFlow's memory interface as it looks with two GPUs."""
+
     def __init__(self):
         self.config, self.experimental, self.reset = self, self, []
 
@@ -102,10 +106,15 @@ def test_ranks_follow_the_public_rule_with_ties_and_nan(kind):
     rng = np.random.default_rng(7)
     for classes in (5, 6, 17, 300):
         labels, logits = rng.integers(0, classes, 60), rng.standard_normal((60, classes)).astype(np.float32) * 2
-        logits = {"plain": logits, "rounded": np.round(logits), "constant": np.zeros_like(logits),
-                  "clipped": np.clip(logits, -1, 1), "nan": np.where(rng.random(logits.shape) < .05, np.nan, logits),
-                  "inf": np.where(rng.random(logits.shape) < .05, np.inf, logits),
-                  "integers": logits.astype(np.int32)}[kind]
+        logits = {
+            "plain": logits,
+            "rounded": np.round(logits),
+            "constant": np.zeros_like(logits),
+            "clipped": np.clip(logits, -1, 1),
+            "nan": np.where(rng.random(logits.shape) < 0.05, np.nan, logits),
+            "inf": np.where(rng.random(logits.shape) < 0.05, np.inf, logits),
+            "integers": logits.astype(np.int32),
+        }[kind]
         hits = sotabench.in_top_k(logits, labels)
         assert hits[0].tolist() == by_sorting(logits, labels, 1)
         assert hits[1].tolist() == by_sorting(logits, labels, 5)
@@ -113,11 +122,12 @@ def test_ranks_follow_the_public_rule_with_ties_and_nan(kind):
 
 # ---- the weaknesses of the public package
 
+
 def test_with_fewer_than_five_classes_top5_means_all_of_them(tmp_path):
     for classes in (1, 2, 3, 4):
         labels, logits = draw(3, 20, classes)
         write_labels(tmp_path, labels)
-        assert feed(ImageNetEvaluator(str(tmp_path)), logits, 8).get_results()["Top 5 Accuracy"] == 1.
+        assert feed(ImageNetEvaluator(str(tmp_path)), logits, 8).get_results()["Top 5 Accuracy"] == 1.0
 
 
 def test_an_unknown_id_is_a_key_error_that_says_why_and_leaves_nothing_behind(tmp_path):
@@ -154,12 +164,18 @@ def test_the_callers_dict_is_left_alone_and_a_later_value_replaces_an_earlier_on
 
 def test_the_example_of_the_documentation_runs_as_it_stands(tmp_path):
     import doctest
-    labels, logits = [0, 1, 2, 3], np.eye(4, 10, dtype=np.float32) * 9 + np.arange(10) / 10.
-    logits[2, 2], logits[3, 3] = 0.65, -1.                  # fourth best, and last
+
+    labels, logits = [0, 1, 2, 3], np.eye(4, 10, dtype=np.float32) * 9 + np.arange(10) / 10.0
+    logits[2, 2], logits[3, 3] = 0.65, -1.0  # fourth best, and last
     write_labels(tmp_path, labels)
     runner = doctest.DocTestRunner()
-    test = doctest.DocTestParser().get_doctest(sotabench.__doc__, {
-        "root": str(tmp_path), "batches": [(image_ids(4)[:2], logits[:2]), (image_ids(4)[2:], logits[2:])]}, "example", None, 0)
+    test = doctest.DocTestParser().get_doctest(
+        sotabench.__doc__,
+        {"root": str(tmp_path), "batches": [(image_ids(4)[:2], logits[:2]), (image_ids(4)[2:], logits[2:])]},
+        "example",
+        None,
+        0,
+    )
     assert runner.run(test) == (0, 5)
 
 
@@ -173,6 +189,7 @@ def test_no_model_name_still_saves(tmp_path, monkeypatch):
 
 def test_memory_does_not_hold_the_logits(tmp_path):
     import tracemalloc
+
     labels, _ = draw(1, 2000, 10)
     write_labels(tmp_path, labels)
     evaluator, row = ImageNetEvaluator(str(tmp_path)), np.zeros(1000, np.float32)
@@ -182,16 +199,19 @@ def test_memory_does_not_hold_the_logits(tmp_path):
         evaluator.add({image_id: row + 1})
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert held < 1 << 20           # the logits are 8 MB
+    assert held < 1 << 20  # the logits are 8 MB
 
 
-@pytest.mark.parametrize("bad, words", [
-    ({"ILSVRC2012_val_00000001": np.zeros((1, 10))}, "one row of numbers"),
-    ({"ILSVRC2012_val_00000001": 3.}, "one row of numbers"),
-    ({"ILSVRC2012_val_00000001": np.array(["a"] * 10)}, "one row of numbers"),
-    ({"ILSVRC2012_val_00000001": np.zeros(10), "ILSVRC2012_val_00000002": np.zeros(11)}, "equally many"),
-    ({"ILSVRC2012_val_00000001": np.zeros(3), "ILSVRC2012_val_00000002": np.zeros(3)}, "other classes"),
-])
+@pytest.mark.parametrize(
+    "bad, words",
+    [
+        ({"ILSVRC2012_val_00000001": np.zeros((1, 10))}, "one row of numbers"),
+        ({"ILSVRC2012_val_00000001": 3.0}, "one row of numbers"),
+        ({"ILSVRC2012_val_00000001": np.array(["a"] * 10)}, "one row of numbers"),
+        ({"ILSVRC2012_val_00000001": np.zeros(10), "ILSVRC2012_val_00000002": np.zeros(11)}, "equally many"),
+        ({"ILSVRC2012_val_00000001": np.zeros(3), "ILSVRC2012_val_00000002": np.zeros(3)}, "other classes"),
+    ],
+)
 def test_logits_of_a_wrong_shape_are_refused_by_name(bad, words, tmp_path):
     write_labels(tmp_path, [9] * 12)
     with pytest.raises(DataError, match=words):
@@ -219,6 +239,7 @@ def test_a_result_file_of_something_else_is_not_overwritten(tmp_path, monkeypatc
 
 # ---- server and cache
 
+
 def test_is_server_reads_the_environment_and_moves_the_root(tmp_path, monkeypatch):
     assert not is_server()
     monkeypatch.setenv("SOTABENCH_SERVER", "true")
@@ -240,8 +261,16 @@ def test_off_the_server_the_loop_is_never_broken(tmp_path):
         evaluator.save()
 
 
-@pytest.mark.parametrize("batch, noise, shuffled, found", [
-    (16, 0, False, True), (1, 0, False, True), (50, 1e-5, False, True), (7, 1e-5, True, True), (16, .1, False, False)])
+@pytest.mark.parametrize(
+    "batch, noise, shuffled, found",
+    [
+        (16, 0, False, True),
+        (1, 0, False, True),
+        (50, 1e-5, False, True),
+        (7, 1e-5, True, True),
+        (16, 0.1, False, False),
+    ],
+)
 def test_cache_is_found_whatever_the_batch_size_the_order_and_the_last_bits(batch, noise, shuffled, found, tmp_path):
     labels, logits = draw(1, 50, 100)
     write_labels(tmp_path, labels)
@@ -277,10 +306,17 @@ def test_cache_of_another_label_set_or_damaged_is_ignored(tmp_path, capsys):
     feed(ImageNetEvaluator(str(tmp_path), "m", cache_dir=cache), logits, 16).save()
     other = write_labels(tmp_path, (labels + 1) % 100, "other.txt")
     assert feed(ImageNetEvaluator(labels=other, cache_dir=cache), logits, 16).cache_exists is False
-    entry, = os.listdir(cache)
-    for damage in ("", "{", "[]", "null", '{"format": 1}', "[" * 100000,
-                   '{"format": "webvision-result-cache", "version": 1, "targets": "%s", "results": {"x": 7}, "signature": 0}'
-                   % sotabench._targets_hash(ilsvrc.read_targets(path))):
+    (entry,) = os.listdir(cache)
+    for damage in (
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"format": 1}',
+        "[" * 100000,
+        '{"format": "webvision-result-cache", "version": 1, "targets": "%s", "results": {"x": 7}, "signature": 0}'
+        % sotabench._targets_hash(ilsvrc.read_targets(path)),
+    ):
         with open(os.path.join(cache, entry), "w") as file:
             file.write(damage)
         assert feed(ImageNetEvaluator(labels=path, cache_dir=cache), logits, 16).cache_exists is False
@@ -290,16 +326,18 @@ def test_cache_of_another_label_set_or_damaged_is_ignored(tmp_path, capsys):
 def test_cache_that_cannot_be_written_is_a_remark(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     cache = result_cache.ResultCache(str(tmp_path / "file" / "below"), "0" * 64)
-    cache.store(np.zeros((8, 10), np.float32), {"Top 1 Accuracy": 0.}, model=None)
+    cache.store(np.zeros((8, 10), np.float32), {"Top 1 Accuracy": 0.0}, model=None)
     assert "not written" in capsys.readouterr().err
 
 
 def test_O3_nothing_of_sotabench_and_no_tensorflow_is_imported(tmp_path):
     write_labels(tmp_path, [0, 1, 2])
-    code = ("import sys; from webvision.challenges.sotabench.evaluator import ImageNetEvaluator as E; import numpy as np\n"
-            f"e = E({str(tmp_path)!r}, 'm'); e.add({{i: np.eye(6)[0] for i in e.targets}}); e.save()\n"
-            "print([m for m in ('tensorflow', 'sotabencheval', 'sotabenchapi', 'pickle', 'scipy') if m in sys.modules])")
+    code = (
+        "import sys; from webvision.challenges.sotabench.evaluator import ImageNetEvaluator as E; import numpy as np\n"
+        f"e = E({str(tmp_path)!r}, 'm'); e.add({{i: np.eye(6)[0] for i in e.targets}}); e.save()\n"
+        "print([m for m in ('tensorflow', 'sotabencheval', 'sotabenchapi', 'pickle', 'scipy') if m in sys.modules])"
+    )
     env = {**os.environ, "PYTHONPATH": ROOT, "SOTABENCH_CHECK": "full", "SOTABENCH_STORE_FILENAME": str(tmp_path / "r")}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
-    assert set(json.loads(done.stdout.replace("'", '"'))) <= {"pickle"}, done.stderr     # NumPy itself imports pickle
+    assert set(json.loads(done.stdout.replace("'", '"'))) <= {"pickle"}, done.stderr  # NumPy itself imports pickle
     assert "service is gone" in done.stderr and not (tmp_path / "r").exists()

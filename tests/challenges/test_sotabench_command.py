@@ -1,4 +1,5 @@
 """sotabench.py, its requirements and set-up, on a miniature ImageNet."""
+
 import io
 import json
 import os
@@ -8,14 +9,13 @@ import tarfile
 
 import numpy as np
 import pytest
-from tests.support.data_set import ROOT
-from tests.support import sotabench_fixtures
-from tests.support.model_fixtures import numpy_model
 from PIL import Image
+
+from tests.support import sotabench_fixtures
+from tests.support.data_set import ROOT
+from tests.support.model_fixtures import numpy_model
 from tests.support.sotabench_fixtures import devkit, synsets
-
 from webvision.challenges.sotabench import ilsvrc
-
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,8 @@ def no_server(monkeypatch, tmp_path):
 
 @pytest.fixture
 def imagenet(tmp_path):
-    """ILSVRC2012_img_val.tar with 30 JPEGs, the devkit for them, and a model; labels are what the model says, or not."""
+    """ILSVRC2012_img_val.tar with 30 JPEGs, the devkit for them, and a model; labels are what the model says, or
+    not."""
     rng = np.random.default_rng(3)
     table = synsets(12)
     order = sorted(row["WNID"] for row in table[:12, 0])
@@ -35,9 +36,9 @@ def imagenet(tmp_path):
     with tarfile.open(tmp_path / "ILSVRC2012_img_val.tar", "w") as archive:
         for number in range(1, 31):
             margin = 0
-            while margin < .3:          # JPEG changes the colour a little
+            while margin < 0.3:  # JPEG changes the colour a little
                 colour = rng.integers(0, 256, 3)
-                logits = (colour / 255. - (.485, .456, .406)) / (.229, .224, .225) @ weights
+                logits = (colour / 255.0 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225) @ weights
                 margin = -np.subtract(*np.sort(logits)[-2:])
             data = io.BytesIO()
             Image.new("RGB", (300 + number, 260), tuple(map(int, colour))).save(data, "JPEG", quality=95)
@@ -54,15 +55,34 @@ def imagenet(tmp_path):
 
 def sotabench_command(folder, *args, **env):
     env = {**{k: v for k, v in os.environ.items() if not k.startswith("SOTABENCH")}, **env}
-    return subprocess.run([sys.executable, os.path.join(ROOT, "sotabench.py"), "--model", str(folder / "model.py"),
-                           "--checkpoint", str(folder / "weights.npz"), "--gpus", "0", "--workers", "2", *map(str, args)],
-                          cwd=folder, env=env, capture_output=True, text=True, timeout=100)
+    return subprocess.run(
+        [
+            sys.executable,
+            os.path.join(ROOT, "sotabench.py"),
+            "--model",
+            str(folder / "model.py"),
+            "--checkpoint",
+            str(folder / "weights.npz"),
+            "--gpus",
+            "0",
+            "--workers",
+            "2",
+            *map(str, args),
+        ],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
 
 
 def test_root_script_evaluates_the_archive_and_writes_the_result_file(imagenet):
-    done = sotabench_command(imagenet, "--data", imagenet, "--batch", 7, SOTABENCH_STORE_FILENAME="sotabench_results.json")
+    done = sotabench_command(
+        imagenet, "--data", imagenet, "--batch", 7, SOTABENCH_STORE_FILENAME="sotabench_results.json"
+    )
     assert done.returncode == 0, done.stderr
-    result, = json.loads((imagenet / "sotabench_results.json").read_text(encoding="utf-8"))
+    (result,) = json.loads((imagenet / "sotabench_results.json").read_text(encoding="utf-8"))
     assert result == json.loads(done.stdout) and result["model"] == "ResNet-50"
     assert result["results"]["Top 1 Accuracy"] == 20 / 30 and result["speed_mem_metrics"]["Tasks"] == 30
 
@@ -87,7 +107,7 @@ def test_a_folder_of_images_gives_the_same_and_unreadable_ones_count_as_wrong(im
     os.unlink(imagenet / "ILSVRC2012_img_val.tar")
     folder = json.loads(sotabench_command(imagenet, "--data", imagenet).stdout)
     assert folder["results"] == plain["results"] and folder["run_hash"] == plain["run_hash"]
-    bad = imagenet / "val" / "n00000000" / "ILSVRC2012_val_00000001.JPEG"       # its label is right otherwise
+    bad = imagenet / "val" / "n00000000" / "ILSVRC2012_val_00000001.JPEG"  # its label is right otherwise
     bad.write_bytes(bad.read_bytes()[:300])
     done = sotabench_command(imagenet, "--data", imagenet)
     assert done.returncode == 4 and "ILSVRC2012_val_00000001 (truncated)" in done.stderr
@@ -100,8 +120,11 @@ def test_a_short_archive_a_damaged_one_and_none_are_told(imagenet):
     whole = path.read_bytes()
     with tarfile.open(path) as archive:
         inside, between = archive.getmembers()[20].offset_data + 100, archive.getmembers()[20].offset
-    for data, code, words in ((whole[:inside], 3, "not a whole tar archive"), (b"<html>", 3, "not a whole tar archive"),
-                              (whole[:between], 4, "There are 10 missing image IDs")):
+    for data, code, words in (
+        (whole[:inside], 3, "not a whole tar archive"),
+        (b"<html>", 3, "not a whole tar archive"),
+        (whole[:between], 4, "There are 10 missing image IDs"),
+    ):
         path.write_bytes(data)
         done = sotabench_command(imagenet, "--data", imagenet)
         assert done.returncode == code and words in done.stderr and "Traceback" not in done.stderr, done.stderr
@@ -116,6 +139,7 @@ def test_a_short_archive_a_damaged_one_and_none_are_told(imagenet):
 
 def test_requirements_are_the_pins_of_the_project_and_setup_installs_them(tmp_path):
     import tomllib
+
     with open(os.path.join(ROOT, "pyproject.toml"), "rb") as file:
         pins = tomllib.load(file)["project"]["dependencies"]
     with open(os.path.join(ROOT, "requirements.txt"), encoding="utf-8") as file:
@@ -124,8 +148,15 @@ def test_requirements_are_the_pins_of_the_project_and_setup_installs_them(tmp_pa
     recorder = tmp_path / "python"
     recorder.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n')
     recorder.chmod(0o755)
-    done = subprocess.run(["bash", os.path.join(ROOT, "sotabench_setup.sh")], cwd="/", capture_output=True, text=True,
-                          env={**os.environ, "PYTHON": str(recorder)}, timeout=60)
+    done = subprocess.run(
+        ["bash", os.path.join(ROOT, "sotabench_setup.sh")],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHON": str(recorder)},
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "calls").read_text() == ("-m pip install --disable-pip-version-check --quiet -r requirements.txt\n"
-                                                "sotabench.py --help\n")
+    assert (tmp_path / "calls").read_text() == (
+        "-m pip install --disable-pip-version-check --quiet -r requirements.txt\nsotabench.py --help\n"
+    )

@@ -3,6 +3,7 @@
 tests/data/objectnet_verdicts.json holds what the public validator (Python 3.11, UTF-8) printed and returned for each
 file; `csv` and `answers` are zlib + base85, null means that the file did not exist.
 """
+
 import base64
 import json
 import math
@@ -24,8 +25,9 @@ ANSWERS = {f"{i:015x}.png": 7 * i for i in range(1, 9)}
 
 
 def run(args, cwd, **kwargs):
-    return subprocess.run([sys.executable, SCRIPT, *args], cwd=cwd, capture_output=True, text=True, encoding="utf-8",
-                          timeout=60, **kwargs)
+    return subprocess.run(
+        [sys.executable, SCRIPT, *args], cwd=cwd, capture_output=True, text=True, encoding="utf-8", timeout=60, **kwargs
+    )
 
 
 def lay_out(case, folder):
@@ -51,12 +53,16 @@ def parsed(args):
 
 
 LIBRARY = [case for case in GOLDEN if parsed(case["args"])]
-COMMAND = [case for case in GOLDEN if not parsed(case["args"])] + LIBRARY[::24]     # each process costs 30 ms
+COMMAND = [case for case in GOLDEN if not parsed(case["args"])] + LIBRARY[::24]  # each process costs 30 ms
 
 
 def test_the_golden_file_covers_every_rule():
-    messages = {text.split("<")[0].split(":")[0] for case in GOLDEN if case["exit"]
-                for text in json.loads(case["stdout"])["prediction_file_errors"]}
+    messages = {
+        text.split("<")[0].split(":")[0]
+        for case in GOLDEN
+        if case["exit"]
+        for text in json.loads(case["stdout"])["prediction_file_errors"]
+    }
     assert len(GOLDEN) >= 100 and len(messages) == 9
 
 
@@ -96,19 +102,23 @@ NAMES = list(ANSWERS)
 REST = "".join(map(row, NAMES[1:]))
 
 
-@pytest.mark.parametrize("text, words", [
-    ("", "holds no rows"),
-    (row(NAMES[0]), "7 of 8 images have no row"),
-    (row(NAMES[0], confidences=["nan"] * 5) + REST, "NaN"),
-    (row(NAMES[0], confidences=["inf", 1, 1, 1, 1]) + REST, "infinite"),
-    (row(NAMES[0], confidences=["high"] * 5) + REST, "not a number"),
-    (row(NAMES[0], confidences=[.1, .2, .3, .4, .5]) + REST, "do not descend"),
-    (row(NAMES[0], ids=[7, 7, 3, 4, 5]) + REST, "occurs twice"),
-    (row(NAMES[0], ids=[-1] * 5) + REST, "no prediction at all"),
-    (row(NAMES[0], ids=["", 1, 2, 3, 4]) + REST, "empty id"),
-    (f"{NAMES[0]},7,0.5\r\n" + REST, "not 11 columns"),
-    (f"{NAMES[0]},7,1,2,3,4,5,4,3,2,1\r\n" + REST, "five ids and then five confidences"),
-], ids=lambda value: value if len(value) < 40 else "")
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("", "holds no rows"),
+        (row(NAMES[0]), "7 of 8 images have no row"),
+        (row(NAMES[0], confidences=["nan"] * 5) + REST, "NaN"),
+        (row(NAMES[0], confidences=["inf", 1, 1, 1, 1]) + REST, "infinite"),
+        (row(NAMES[0], confidences=["high"] * 5) + REST, "not a number"),
+        (row(NAMES[0], confidences=[0.1, 0.2, 0.3, 0.4, 0.5]) + REST, "do not descend"),
+        (row(NAMES[0], ids=[7, 7, 3, 4, 5]) + REST, "occurs twice"),
+        (row(NAMES[0], ids=[-1] * 5) + REST, "no prediction at all"),
+        (row(NAMES[0], ids=["", 1, 2, 3, 4]) + REST, "empty id"),
+        (f"{NAMES[0]},7,0.5\r\n" + REST, "not 11 columns"),
+        (f"{NAMES[0]},7,1,2,3,4,5,4,3,2,1\r\n" + REST, "five ids and then five confidences"),
+    ],
+    ids=lambda value: value if len(value) < 40 else "",
+)
 def test_what_the_official_validator_accepts_in_silence_is_remarked(text, words, tmp_path):
     verdict = remarks_on(text, tmp_path)
     assert verdict.exit_code == 0 and len(verdict.remarks) == 1 and words in verdict.remarks[0]
@@ -120,13 +130,26 @@ def test_unmapped_ids_and_whole_confidences_are_no_mistake(tmp_path):
 
 
 def test_all_errors_are_listed_with_their_lines_although_the_verdict_names_the_first(tmp_path):
-    text = row(NAMES[0], ids=[400, 1, 2, 3, 4]) + row(NAMES[1], ids=["x", 1, 2, 3, 4]) + row(NAMES[2]) + row(NAMES[2]) \
-        + "\r\n" + row("other.png") + f"{NAMES[3]}\r\n"
+    text = (
+        row(NAMES[0], ids=[400, 1, 2, 3, 4])
+        + row(NAMES[1], ids=["x", 1, 2, 3, 4])
+        + row(NAMES[2])
+        + row(NAMES[2])
+        + "\r\n"
+        + row("other.png")
+        + f"{NAMES[3]}\r\n"
+    )
     verdict = remarks_on(text, tmp_path)
     assert verdict.report["prediction_file_errors"] == ["Prediction index <400> out of range [-1, 312]"]
     found = "\n".join(verdict.remarks)
-    for line, words in ((1, "400"), (2, "integer"), (4, "stands in line 3"), (5, "blank line"), (6, "other.png"),
-                        (7, "no prediction")):
+    for line, words in (
+        (1, "400"),
+        (2, "integer"),
+        (4, "stands in line 3"),
+        (5, "blank line"),
+        (6, "other.png"),
+        (7, "no prediction"),
+    ):
         assert f"line {line}" in found and words in found
 
 
@@ -159,8 +182,11 @@ def test_help_is_help(tmp_path):
 def test_overlap_and_all_in_one_call(tmp_path):
     (tmp_path / "all.json").write_text(json.dumps(ANSWERS))
     (tmp_path / "overlap.json").write_text(json.dumps({name: ANSWERS[name] for name in NAMES[:4]} | {"missing.png": 3}))
-    (tmp_path / "p.csv").write_text("".join(row(name, ids=[ANSWERS[name] if i % 2 else 300, ANSWERS[name], 1, 2, 3])
-                                            for i, name in enumerate(NAMES)))
+    (tmp_path / "p.csv").write_text(
+        "".join(
+            row(name, ids=[ANSWERS[name] if i % 2 else 300, ANSWERS[name], 1, 2, 3]) for i, name in enumerate(NAMES)
+        )
+    )
     alone = run(["-a", "all.json", "-f", "p.csv"], tmp_path)
     both = run(["-a", "all.json", "-f", "p.csv", "--subset", "overlap.json"], tmp_path)
     assert both.returncode == 0 and both.stdout == alone.stdout

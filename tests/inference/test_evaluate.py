@@ -1,4 +1,5 @@
 """Evaluation over views, and lists it refuses: a made-up network whose answer a person can compute."""
+
 import dataclasses
 import tracemalloc
 
@@ -7,11 +8,11 @@ import numpy as np
 import pytest
 
 from tests.support.loader_fixtures import jpeg, picture
-from webvision.data.pictures import images
-from webvision.data.loader.batches import EvalBatches
 from webvision.data.lists.folders import open_split
-from webvision.data.pictures.images import read_image
 from webvision.data.lists.index import open_index
+from webvision.data.loader.batches import EvalBatches
+from webvision.data.pictures import images
+from webvision.data.pictures.images import read_image
 from webvision.data.views.presets import PRESETS
 from webvision.errors import DataError
 from webvision.inference.evaluate import Outputs, evaluate, prediction_header, refuse_duplicates
@@ -31,14 +32,19 @@ def probabilities_of(images):
 
 class Predictor:
     """Answers as webvision.inference.predictor.Predictor does, without TensorFlow; remembers its largest batch."""
+
     largest = 0
 
     def __call__(self, images, fetch):
         self.largest = max(self.largest, len(images))
         probabilities = probabilities_of(images)
         top = np.argsort(-probabilities, axis=1, kind="stable")[:, :5].astype(np.int32)
-        found = {"probabilities": probabilities, "top": top, "top_scores": np.take_along_axis(probabilities, top, 1),
-                 "finite": np.isfinite(probabilities).all(axis=1)}
+        found = {
+            "probabilities": probabilities,
+            "top": top,
+            "top_scores": np.take_along_axis(probabilities, top, 1),
+            "finite": np.isfinite(probabilities).all(axis=1),
+        }
         return [found[name] for name in fetch]
 
 
@@ -48,7 +54,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("views")
     for number in range(11):
         data = jpeg(picture(number, *((80, 64), (64, 96), (50, 50))[number % 3]))
-        (folder / f"{number}.jpg").write_bytes(data[:len(data) // 2] if number == 3 else data)
+        (folder / f"{number}.jpg").write_bytes(data[: len(data) // 2] if number == 3 else data)
     (folder / "list.txt").write_text("".join(f"{number}.jpg {number % CLASSES}\n" for number in range(11)))
     return folder
 
@@ -58,8 +64,13 @@ def predictions_of(folder, out, *, crops, flip, batch=4, workers=0):
     index = open_index(folder / "list.txt", CLASSES)
     loader = EvalBatches(index, folder, preset, batch=batch, workers=workers)
     loader.batches = lambda: iter(loader)
-    header = prediction_header(index, classes={"count": CLASSES}, network=Network("resnet", 50, CLASSES, SIZE), checkpoint="model-1",
-                               preset=preset)
+    header = prediction_header(
+        index,
+        classes={"count": CLASSES},
+        network=Network("resnet", 50, CLASSES, SIZE),
+        checkpoint="model-1",
+        preset=preset,
+    )
     predictor = Predictor()
     assert evaluate(predictor, loader, index, header=header, outputs=Outputs(str(out), all_scores=True)) == 1
     loader.close()
@@ -73,11 +84,14 @@ def views_by_hand(data, *, crops, flip):
     height, width = image.shape[:2]
     short = round(256 * SIZE / 224)
     factor = short / min(height, width)
-    resized = (short if width <= height else int(factor * width + .5), int(factor * height + .5) if width <= height else short)
+    resized = (
+        short if width <= height else int(factor * width + 0.5),
+        int(factor * height + 0.5) if width <= height else short,
+    )
     image = cv2.resize(image, resized, interpolation=cv2.INTER_CUBIC)
     right, bottom = resized[0] - SIZE, resized[1] - SIZE
     corners = [(0, 0), (right, 0), (0, bottom), (right, bottom)] if crops == 5 else []
-    shown = [image[y:y + SIZE, x:x + SIZE] for x, y in [*corners, (int(right * .5), int(bottom * .5))]]
+    shown = [image[y : y + SIZE, x : x + SIZE] for x, y in [*corners, (int(right * 0.5), int(bottom * 0.5))]]
     return np.stack(shown + [view[:, ::-1] for view in shown if flip])
 
 
@@ -105,15 +119,19 @@ def test_ten_views_do_not_depend_on_workers_or_batch(folder, tmp_path):
 
 def test_the_views_of_a_picture_share_one_decode(folder, tmp_path, monkeypatch):
     decoded, read = [], images.read_window
-    monkeypatch.setattr(images, "read_window", lambda data, *rest, **options: decoded.append(data) or read(data, *rest, **options))
+    monkeypatch.setattr(
+        images, "read_window", lambda data, *rest, **options: decoded.append(data) or read(data, *rest, **options)
+    )
     predictions_of(folder, tmp_path / "p.json", crops=5, flip=True)
     assert decoded == [(folder / f"{number}.jpg").read_bytes() for number in range(11) if number != 3]
 
 
 def test_a_network_that_answers_one_view_with_nan_is_refused(folder, tmp_path, monkeypatch):
     real = probabilities_of
-    monkeypatch.setattr("test_evaluate.probabilities_of",
-                        lambda images: np.where(np.arange(len(images))[:, None] == 9, np.nan, real(images)))
+    monkeypatch.setattr(
+        "test_evaluate.probabilities_of",
+        lambda images: np.where(np.arange(len(images))[:, None] == 9, np.nan, real(images)),
+    )
     with pytest.raises(DataError, match="0.jpg with NaN"):
         predictions_of(folder, tmp_path / "p.json", crops=5, flip=True)
     assert not list(tmp_path.iterdir())
@@ -132,8 +150,13 @@ def test_a_val_set_in_class_folders_is_predicted_under_the_lists_names(tmp_path)
     preset = PRESETS["webvision"].scaled(SIZE)
     loader = EvalBatches(index, tmp_path / "val", preset, batch=4)
     loader.batches = lambda: iter(loader)
-    header = prediction_header(index, classes={"count": CLASSES}, network=Network("resnet", 50, CLASSES, SIZE), checkpoint="model-1",
-                               preset=preset)
+    header = prediction_header(
+        index,
+        classes={"count": CLASSES},
+        network=Network("resnet", 50, CLASSES, SIZE),
+        checkpoint="model-1",
+        preset=preset,
+    )
     assert evaluate(Predictor(), loader, index, header=header, outputs=Outputs(str(tmp_path / "p.json"))) == 0
     arrays = open_predictions(tmp_path / "p.json").arrays()
     assert arrays.names == [f"val{number}.jpg" for number in range(9)]
@@ -142,7 +165,10 @@ def test_a_val_set_in_class_folders_is_predicted_under_the_lists_names(tmp_path)
 
 def test_a_name_twice_in_the_list_is_refused_with_its_lines(tmp_path):
     (tmp_path / "list.txt").write_text("a.jpg 0\nb\x1b.jpg 1\na.jpg 0\nc.jpg 1\nb\x1b.jpg 0\n")
-    with pytest.raises(DataError, match=r"list.txt: line 3: a.jpg stands in line 1 too; line 5: b\\x1b.jpg stands in line 2 too\. .*--fix"):
+    with pytest.raises(
+        DataError,
+        match=r"list.txt: line 3: a.jpg stands in line 1 too; line 5: b\\x1b.jpg stands in line 2 too\. .*--fix",
+    ):
         refuse_duplicates(open_index(tmp_path / "list.txt", 2))
     (tmp_path / "list.txt").write_text("a.jpg 0\nb.jpg 1\n")
     refuse_duplicates(open_index(tmp_path / "list.txt", 2))
@@ -153,8 +179,10 @@ def test_a_name_twice_in_the_list_is_refused_with_its_lines(tmp_path):
 
 def test_looking_for_duplicates_takes_little_memory(tmp_path):
     rows = 300_000
-    (tmp_path / "list.txt").write_text("".join(f"class{row % 5000:05d}/a rather long name of a picture {row}.jpg\n" for row in range(rows))
-                                       + "class00007/a rather long name of a picture 7.jpg\n")
+    (tmp_path / "list.txt").write_text(
+        "".join(f"class{row % 5000:05d}/a rather long name of a picture {row}.jpg\n" for row in range(rows))
+        + "class00007/a rather long name of a picture 7.jpg\n"
+    )
     index = open_index(tmp_path / "list.txt", 5000)
     tracemalloc.start()
     with pytest.raises(DataError, match=f"line {rows + 1}: .* stands in line 8 too"):

@@ -1,4 +1,5 @@
 """The side file of a list: made once, never trusted when torn, shared by all processes."""
+
 import hashlib
 import os
 import random
@@ -15,7 +16,6 @@ from tests.support.index_fixtures import OLD_NS, a_list, check, side_file
 from webvision.data.lists import index, index_file
 from webvision.data.lists.index import open_index
 from webvision.errors import ResourceError
-
 
 
 def test_the_second_start_reads_the_side_file(tmp_path, builds):
@@ -36,12 +36,14 @@ def test_a_torn_side_file_is_never_trusted(tmp_path, builds, damage):
     rng = random.Random(1)
     broken = []
     if damage == "header":
-        broken = [whole[:i] + bytes([whole[i] ^ 1 << rng.randrange(8)]) + whole[i + 1:] for i in range(192)]
+        broken = [whole[:i] + bytes([whole[i] ^ 1 << rng.randrange(8)]) + whole[i + 1 :] for i in range(192)]
     elif damage == "body":
         places = [192, len(whole) - 65] + [rng.randrange(192, len(whole) - 64) for _ in range(60)]
-        broken = [whole[:i] + bytes([whole[i] ^ 1 << rng.randrange(8)]) + whole[i + 1:] for i in places]
+        broken = [whole[:i] + bytes([whole[i] ^ 1 << rng.randrange(8)]) + whole[i + 1 :] for i in places]
     elif damage == "truncate":
-        broken = [whole[:n] for n in [1, 8, 191, 192, 193, len(whole) - 1] + [rng.randrange(len(whole)) for _ in range(20)]]
+        broken = [
+            whole[:n] for n in [1, 8, 191, 192, 193, len(whole) - 1] + [rng.randrange(len(whole)) for _ in range(20)]
+        ]
     elif damage == "extend":
         broken = [whole + b"\0"]
     elif damage == "empty":
@@ -91,6 +93,7 @@ def read_only(tmp_path, monkeypatch, *folders):
         if any(str(path).startswith(str(folder)) for folder in folders):
             raise OSError(30, "Read-only file system", path)
         return real(path, mode)
+
     monkeypatch.setattr(index_file, "atomic_write", guarded)
 
 
@@ -114,9 +117,9 @@ def test_without_a_home_the_temporary_folder_serves_and_a_strangers_folder_does_
     path = a_list(tmp_path / "meta")
     read_only(tmp_path, monkeypatch, tmp_path / "meta", tmp_path / "none")
     check(open_index(path, 7))
-    folder, = os.listdir(tmp_path / "tmp")
+    (folder,) = os.listdir(tmp_path / "tmp")
     os.unlink(os.path.join(tmp_path, "tmp", folder, os.listdir(tmp_path / "tmp" / folder)[0]))
-    os.chmod(tmp_path / "tmp" / folder, 0o777)               # anyone could plant an index here
+    os.chmod(tmp_path / "tmp" / folder, 0o777)  # anyone could plant an index here
     with pytest.raises(ResourceError, match="set XDG_CACHE_HOME"):
         open_index(path, 7)
 
@@ -139,7 +142,7 @@ def test_rows_outside_are_refused(tmp_path):
 
 def test_neighbouring_rows_are_read_at_once_and_are_the_same(tmp_path):
     path = a_list(tmp_path)
-    os.truncate(path, os.path.getsize(path) - 1)              # the last line without its newline
+    os.truncate(path, os.path.getsize(path) - 1)  # the last line without its newline
     opened = open_index(path, 7)
     assert opened.names(range(990, 1000)) == [opened.name(i) for i in range(990, 1000)]
     assert opened.names([5, 4]) == ["n5/5.jpg", "n4/4.jpg"] and opened.names(range(1000))[999] == opened.name(999)

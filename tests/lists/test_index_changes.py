@@ -1,4 +1,6 @@
-"""A list that is changed, replaced or copied: never the labels of one with the names of another, and no needless work."""
+"""A list that is changed, replaced or copied: never the labels of one with the names of another, and no needless
+work."""
+
 import os
 import shutil
 import time
@@ -47,15 +49,15 @@ def put_another_list(path, text, how):
 
 @pytest.mark.parametrize("age", ["young", "old"])
 @pytest.mark.parametrize("how", ["renamed over", "written over"])
-def test_another_list_of_the_same_size_and_mtime_is_indexed_again(tmp_path, builds, how, age):     # L6
+def test_another_list_of_the_same_size_and_mtime_is_indexed_again(tmp_path, builds, how, age):  # L6
     """As archives with fixed times, rsync -t, cp -p and touch -r give; it need not be a young one."""
     path = str(tmp_path / "train.txt")
     (tmp_path / "train.txt").write_text("a.jpg 1\nbb.jpg 2\n")
     os.utime(path, ns=(OLD_NS, OLD_NS))
     first = open_index(path, 5)
     if age == "old":
-        os.utime(side_file(path), ns=(0, time.time_ns() + 10 ** 13))
-        time.sleep(.02)                    # a tick of the file system's clock: not even a ctime can be told apart within one
+        os.utime(side_file(path), ns=(0, time.time_ns() + 10**13))
+        time.sleep(0.02)  # a tick of the file system's clock: not even a ctime can be told apart within one
     put_another_list(path, "cc.jpg 4\nd.jpg 3\n", how)
     second = open_index(path, 5)
     assert list(second.entries()) == [("cc.jpg", 4), ("d.jpg", 3)]
@@ -68,11 +70,12 @@ def test_another_list_of_the_same_size_and_mtime_is_indexed_again(tmp_path, buil
 
 
 def copied_folder(tmp_path):
-    """A list and its index, both copied with their mtimes: another inode, another ctime; the index old enough to be trusted."""
+    """A list and its index, both copied with their mtimes: another inode, another ctime; the index old enough to be
+    trusted."""
     (tmp_path / "a").mkdir()
     path = a_list(tmp_path / "a")
     open_index(path, 7)
-    os.utime(side_file(path), ns=(0, time.time_ns() + 10 ** 13))
+    os.utime(side_file(path), ns=(0, time.time_ns() + 10**13))
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     return str(tmp_path / "b" / "train.txt")
 
@@ -81,7 +84,7 @@ def test_the_index_of_a_copied_folder_is_taken_after_one_hash_of_the_list(tmp_pa
     path = copied_folder(tmp_path)
     check(open_index(path, 7))
     assert len(builds) == 1 and len(hashes) == 1
-    os.utime(side_file(path), ns=(0, time.time_ns() + 10 ** 13))       # seconds later
+    os.utime(side_file(path), ns=(0, time.time_ns() + 10**13))  # seconds later
     check(open_index(path, 7))
     assert len(builds) == 1 and len(hashes) == 1, "the copy's own inode and time were not noted"
 
@@ -94,6 +97,7 @@ def test_a_copied_folder_that_cannot_be_written_costs_a_hash_each_start(tmp_path
         if str(path).startswith(str(tmp_path / "b")) and flags & (os.O_WRONLY | os.O_RDWR):
             raise OSError(30, "Read-only file system", path)
         return real(path, flags, *args, **kwargs)
+
     monkeypatch.setattr(os, "open", guarded)
     for start in (1, 2):
         check(open_index(path, 7))
@@ -110,6 +114,7 @@ def test_a_side_file_that_was_replaced_meanwhile_is_not_stamped(tmp_path, monkey
         with open(side_file(path), "wb") as other:
             other.write(b"another index")
         return real(file)
+
     monkeypatch.setattr(index, "_sha256", replaced)
     check(open_index(path, 7))
     assert open(side_file(path), "rb").read() == b"another index"
@@ -120,12 +125,12 @@ def test_a_young_list_is_hashed_until_its_stamp_is_old_and_then_no_more(tmp_path
     open_index(path, 7)
     open_index(path, 7)
     assert len(hashes) == 1
-    os.utime(side_file(path), ns=(0, time.time_ns() + 3 * 10 ** 9))
+    os.utime(side_file(path), ns=(0, time.time_ns() + 3 * 10**9))
     open_index(path, 7)
     assert len(hashes) == 1 and len(builds) == 1
 
 
-def test_a_list_edited_in_place_during_use_is_an_error_not_wrong_names(tmp_path):     # L6
+def test_a_list_edited_in_place_during_use_is_an_error_not_wrong_names(tmp_path):  # L6
     path = a_list(tmp_path)
     opened = open_index(path, 7)
     with open(path, "r+") as file:
@@ -141,7 +146,7 @@ def test_a_list_that_is_only_touched_during_use_is_the_same_list(tmp_path, monke
     opened = open_index(path, 7)
     os.utime(path)
     check(opened)
-    monkeypatch.setattr(index, "_sha256", None)              # hashed once, not for every look-up
+    monkeypatch.setattr(index, "_sha256", None)  # hashed once, not for every look-up
     check(opened)
 
 

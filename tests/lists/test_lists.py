@@ -1,4 +1,5 @@
 """The strict reader: what a list line may be (L1, L2, L4, L5), and that every complaint names file, line and reason."""
+
 import os
 import random
 import re
@@ -58,39 +59,42 @@ def test_upstreams_test_list_with_appended_zeros_is_a_labelled_list(tmp_path):
     assert both_readers(write(tmp_path, b"test000001.jpg 0\ntest000002.jpg 0\n"))[1] == ("test000002.jpg", 0)
 
 
-@pytest.mark.parametrize("line, reason", [
-    (b"", "blank line"),
-    (b"n0/a.jpg", "no label"),
-    (b"n0/a.jpg ", "blank at the end"),
-    (b"n0/a.jpg 1 ", "blank at the end"),
-    (b"n0/a.jpg  1", "blanks around the name"),
-    (b" n0/a.jpg 1", "blanks around the name"),
-    (b" 1", "no name"),
-    (b"n0/a.jpg\t1", "tab"),
-    (b"n0/a\tb.jpg 1", "tab"),
-    (b"n0/a.jpg 1\r", "carriage return"),
-    (b"n0/a\0.jpg 1", "NUL"),
-    (b"# n0/a.jpg 1", "comments"),
-    (b"n0/a.jpg 1 2", "two labels"),
-    (b"n0/a.jpg 1 # cat", "is not a class number"),
-    (b"n0/a.jpg -1", "'-1' is not a class number"),
-    (b"n0/a.jpg +1", "not a class number"),
-    (b"n0/a.jpg 5", "label '5' is outside 0..4; is this list for another synsets.txt?"),
-    (b"n0/a.jpg 1e3", "not a class number"),
-    (b"n0/a.jpg 1.0", "not a class number"),
-    (b"n0/a.jpg n01440764", "not a class number"),
-    (b"n0/a.jpg 4294967297", "outside 0..4"),
-    (b"n0/a.jpg 99999999999999999999999", "outside 0..4"),
-    ("n0/a.jpg ٣".encode(), "not a class number"),
-    (b"/etc/passwd 1", "absolute name"),
-    (b"../x.jpg 1", "'..' in the name"),
-    (b"n0/../../x.jpg 1", "'..' in the name"),
-    (b"n0/.. 1", "'..' in the name"),
-    (b"x" * 5000 + b".jpg 1", "more than 4096 bytes"),
-    (b"x" * (1 << 20) + b".jpg 1", "more than 4096 bytes"),
-    (b"x" * (5 << 20), "more than 4096 bytes"),
-    (b"\xef\xbb\xbfn0/a.jpg 1", "byte order mark"),            # lists joined with `cat`
-])
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        (b"", "blank line"),
+        (b"n0/a.jpg", "no label"),
+        (b"n0/a.jpg ", "blank at the end"),
+        (b"n0/a.jpg 1 ", "blank at the end"),
+        (b"n0/a.jpg  1", "blanks around the name"),
+        (b" n0/a.jpg 1", "blanks around the name"),
+        (b" 1", "no name"),
+        (b"n0/a.jpg\t1", "tab"),
+        (b"n0/a\tb.jpg 1", "tab"),
+        (b"n0/a.jpg 1\r", "carriage return"),
+        (b"n0/a\0.jpg 1", "NUL"),
+        (b"# n0/a.jpg 1", "comments"),
+        (b"n0/a.jpg 1 2", "two labels"),
+        (b"n0/a.jpg 1 # cat", "is not a class number"),
+        (b"n0/a.jpg -1", "'-1' is not a class number"),
+        (b"n0/a.jpg +1", "not a class number"),
+        (b"n0/a.jpg 5", "label '5' is outside 0..4; is this list for another synsets.txt?"),
+        (b"n0/a.jpg 1e3", "not a class number"),
+        (b"n0/a.jpg 1.0", "not a class number"),
+        (b"n0/a.jpg n01440764", "not a class number"),
+        (b"n0/a.jpg 4294967297", "outside 0..4"),
+        (b"n0/a.jpg 99999999999999999999999", "outside 0..4"),
+        ("n0/a.jpg ٣".encode(), "not a class number"),
+        (b"/etc/passwd 1", "absolute name"),
+        (b"../x.jpg 1", "'..' in the name"),
+        (b"n0/../../x.jpg 1", "'..' in the name"),
+        (b"n0/.. 1", "'..' in the name"),
+        (b"x" * 5000 + b".jpg 1", "more than 4096 bytes"),
+        (b"x" * (1 << 20) + b".jpg 1", "more than 4096 bytes"),
+        (b"x" * (5 << 20), "more than 4096 bytes"),
+        (b"\xef\xbb\xbfn0/a.jpg 1", "byte order mark"),  # lists joined with `cat`
+    ],
+)
 def test_a_wrong_line_is_refused_with_file_line_and_reason(tmp_path, line, reason):
     good = b"n0/%d.jpg 1\n"
     path = write(tmp_path, b"".join(good % i for i in range(3)) + line + b"\n" + good % 4)
@@ -100,15 +104,24 @@ def test_a_wrong_line_is_refused_with_file_line_and_reason(tmp_path, line, reaso
 
 
 def test_of_several_wrong_lines_the_first_is_named(tmp_path):
-    lines = [b"n0/%d.jpg 1\n" % i for i in range(200_000)]     # more than one chunk of the scan
+    lines = [b"n0/%d.jpg 1\n" % i for i in range(200_000)]  # more than one chunk of the scan
     lines[150_001], lines[170_000], lines[190_000] = b"a.jpg 7\n", b"\n", b"/x 1\n"
     with pytest.raises(DataError, match=":150002: label '7'"):
         both_readers(write(tmp_path, b"".join(lines)))
 
 
-@pytest.mark.parametrize("first, reason", [
-    (b"\xef\xbb\xbfn0/a.jpg 1", "byte order mark"), (b"\xff\xfen\x000\x00", "NUL"), (b"", "blank line"), (b"a.jpg 1\r", "carriage"),
-    (b"a.jpg -1", "not a class number"), (b"a.jpg x", "not a class number"), (b"a.jpg\tx", "tab")])
+@pytest.mark.parametrize(
+    "first, reason",
+    [
+        (b"\xef\xbb\xbfn0/a.jpg 1", "byte order mark"),
+        (b"\xff\xfen\x000\x00", "NUL"),
+        (b"", "blank line"),
+        (b"a.jpg 1\r", "carriage"),
+        (b"a.jpg -1", "not a class number"),
+        (b"a.jpg x", "not a class number"),
+        (b"a.jpg\tx", "tab"),
+    ],
+)
 def test_a_wrong_first_line(tmp_path, first, reason):
     path = write(tmp_path, first + b"\nn0/b.jpg 1\n")
     with pytest.raises(DataError, match=f"{re.escape(path)}:1: .*{reason}"):
@@ -129,7 +142,7 @@ def test_an_empty_list_is_a_clear_error(tmp_path, data):
 def test_outside_names_are_accepted_on_request(tmp_path):
     path = write(tmp_path, b"../other/a.jpg 1\n/abs/b.jpg 2\n")
     assert both_readers(path, allow_outside=True) == [("../other/a.jpg", 1), ("/abs/b.jpg", 2)]
-    with pytest.raises(DataError, match=":1: "):              # the index made with leave does not serve without
+    with pytest.raises(DataError, match=":1: "):  # the index made with leave does not serve without
         open_index(path, 5)
 
 
@@ -138,7 +151,14 @@ def test_dots_inside_names_are_harmless(tmp_path):
 
 
 def test_names_that_are_not_utf8_come_out_unchanged(tmp_path):
-    names = [b"n0/caf\xe9.jpg", "n0/café.jpg".encode(), "n0/café.jpg".encode(), b"n0/[a]*?.jpg", b"n0/\x1b[31m.jpg", b"\x80\xff"]
+    names = [
+        b"n0/caf\xe9.jpg",
+        "n0/café.jpg".encode(),
+        "n0/café.jpg".encode(),
+        b"n0/[a]*?.jpg",
+        b"n0/\x1b[31m.jpg",
+        b"\x80\xff",
+    ]
     entries = both_readers(write(tmp_path, b"".join(name + b" 1\n" for name in names)))
     assert [entry.name.encode("utf-8", "surrogateescape") for entry in entries] == names
 
@@ -152,12 +172,19 @@ def test_a_missing_list_and_a_fifo_are_refused(tmp_path):
             open_index(path, 5)
 
 
-LINES = st.lists(st.one_of(
-    st.binary(max_size=12),
-    st.text("ab/. #\t\r0123456789-é", max_size=14).map(str.encode),
-    st.builds(lambda name, label: name.encode() + b" " + str(label).encode(), st.text("ab .1/", min_size=1, max_size=8),
-              st.integers(-1, 12)),
-    st.sampled_from([b"a.jpg 1", b"b c.jpg 2", b"a.jpg", b"n0/x.JPG 0"])), max_size=8)
+LINES = st.lists(
+    st.one_of(
+        st.binary(max_size=12),
+        st.text("ab/. #\t\r0123456789-é", max_size=14).map(str.encode),
+        st.builds(
+            lambda name, label: name.encode() + b" " + str(label).encode(),
+            st.text("ab .1/", min_size=1, max_size=8),
+            st.integers(-1, 12),
+        ),
+        st.sampled_from([b"a.jpg 1", b"b c.jpg 2", b"a.jpg", b"n0/x.JPG 0"]),
+    ),
+    max_size=8,
+)
 
 
 @settings(max_examples=400, deadline=None)
@@ -172,26 +199,42 @@ def test_fuzz_both_readers_agree_and_only_data_errors_come_out(tmp_path_factory,
         assert str(error).startswith(path)
         return
     assert all(entry.label is None or 0 <= entry.label < 11 for entry in entries)
-    joined = b"\n".join(e.name.encode("utf-8", "surrogateescape") + (b"" if e.label is None else b" %d" % e.label)
-                        for e in entries)
-    assert [line.lstrip(b"0") for line in joined.split(b" ")] == [        # equal but for zeros before a label
-        line.lstrip(b"0") for line in open(path, "rb").read().removesuffix(b"\n").split(b" ")] or b" 0" in joined
+    joined = b"\n".join(
+        e.name.encode("utf-8", "surrogateescape") + (b"" if e.label is None else b" %d" % e.label) for e in entries
+    )
+    assert [line.lstrip(b"0") for line in joined.split(b" ")] == [  # equal but for zeros before a label
+        line.lstrip(b"0") for line in open(path, "rb").read().removesuffix(b"\n").split(b" ")
+    ] or b" 0" in joined
     if not outside:
         assert not any(e.name.startswith("/") or ".." in e.name.split("/") for e in entries)
 
 
 # --- classes ---
 
+
 def test_classes_are_first_words_in_line_order(tmp_path):
     path = write(tmp_path, b"n01440764 tench, Tinca tinca\nn01443537\nq00001\twords", "synsets.txt")
     assert read_classes(path) == ["n01440764", "n01443537", "q00001"]
 
 
-@pytest.mark.parametrize("line, reason", [
-    (b"", "blank line"), (b"  ", "blank line"), (b"n1", "already stands in line 1"), (b"../x", "not a folder name"), (b"/abs", "not a folder"),
-    (b"..", "not a folder name"), (b".", "not a folder name"), (b"a/b words", "not a folder"), (b"n3\r", "carriage return"), (b"n\0", "NUL"),
-    (b" n3", "blank before"), (b"x" * 9999, "more than 4096 bytes")])
-def test_a_wrong_class_line_is_refused(tmp_path, line, reason):          # P5
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        (b"", "blank line"),
+        (b"  ", "blank line"),
+        (b"n1", "already stands in line 1"),
+        (b"../x", "not a folder name"),
+        (b"/abs", "not a folder"),
+        (b"..", "not a folder name"),
+        (b".", "not a folder name"),
+        (b"a/b words", "not a folder"),
+        (b"n3\r", "carriage return"),
+        (b"n\0", "NUL"),
+        (b" n3", "blank before"),
+        (b"x" * 9999, "more than 4096 bytes"),
+    ],
+)
+def test_a_wrong_class_line_is_refused(tmp_path, line, reason):  # P5
     path = write(tmp_path, b"n1\nn2\n" + line + b"\nn4\n", "synsets.txt")
     with pytest.raises(DataError, match=f"{re.escape(path)}:3: .*{reason}"):
         read_classes(path)

@@ -1,4 +1,5 @@
 """The order of an epoch: a bijection, seeded; balance exact in each epoch and over epochs."""
+
 import subprocess
 import sys
 
@@ -22,14 +23,14 @@ def an_order(counts, balance="upsample", seed=1):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.one_of(st.integers(1, 70), st.integers(71, 40_000)), st.integers(0, 2 ** 63), st.integers(0, 10 ** 6))
+@given(st.one_of(st.integers(1, 70), st.integers(71, 40_000)), st.integers(0, 2**63), st.integers(0, 10**6))
 def test_permute_is_a_bijection(size, seed, epoch):
     image = permute(np.arange(size), size, seed=seed, epoch=epoch)
     assert np.array_equal(np.sort(image), np.arange(size))
 
 
 def test_permute_is_a_bijection_of_a_million_and_not_near_the_identity():
-    size = 1_300_001                                # four rounds, a little above a power of two's half
+    size = 1_300_001  # four rounds, a little above a power of two's half
     image = permute(np.arange(size), size, seed=5, epoch=0)
     assert np.array_equal(np.sort(image), np.arange(size))
     assert abs(np.corrcoef(np.arange(size), image)[0, 1]) < 0.004
@@ -39,7 +40,8 @@ def test_permute_is_a_bijection_of_a_million_and_not_near_the_identity():
 
 @pytest.mark.parametrize("size", [3, 10, 50, 1000, 1 << 20])
 def test_every_place_is_equally_likely_over_seeds(size):
-    """Chi-square of where four early positions land, over 2000 keys and 10 bins; 99.99 % of uniform draws stay below 33.7 (9 degrees)."""
+    """Chi-square of where four early positions land, over 2000 keys and 10 bins; 99.99 % of uniform draws stay below
+    33.7 (9 degrees)."""
     where = np.array([permute(np.arange(min(4, size)), size, seed=seed, epoch=0) for seed in range(2000)])
     bins = np.minimum(10, size)
     expected = np.histogram(np.arange(size), bins, (0, size))[0] / size * 2000
@@ -49,7 +51,8 @@ def test_every_place_is_equally_likely_over_seeds(size):
 
 
 def test_pairs_are_independent_for_a_small_set():
-    """Over keys, the images of positions 0 and 1 take each ordered pair of 5 values alike: 20 pairs, 19 degrees, 99.99 % below 50.8."""
+    """Over keys, the images of positions 0 and 1 take each ordered pair of 5 values alike: 20 pairs, 19 degrees, 99.99
+    % below 50.8."""
     pairs = np.array([permute(np.arange(2), 5, seed=seed, epoch=0) for seed in range(4000)])
     counts = np.bincount(pairs[:, 0] * 5 + pairs[:, 1], minlength=25)
     assert ((counts[counts > 0] - 200) ** 2 / 200).sum() < 50.8 and (counts > 0).sum() == 20
@@ -93,19 +96,23 @@ def test_each_picture_occurs_floor_or_ceil_of_its_share(balance):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(0, 40), min_size=1, max_size=6).filter(any), st.sampled_from(["upsample", "sqrt", "cap:3"]),
-       st.integers(0, 99), st.integers(0, 50))
+@given(
+    st.lists(st.integers(0, 40), min_size=1, max_size=6).filter(any),
+    st.sampled_from(["upsample", "sqrt", "cap:3"]),
+    st.integers(0, 99),
+    st.integers(0, 50),
+)
 def test_over_epochs_no_picture_is_repeated_twice_more_than_another(counts, balance, seed, first_epoch):
     epoch_order, labels = an_order(counts, balance, seed)
     total = np.zeros(len(labels), int)
     for epoch in range(first_epoch, first_epoch + 7):
         total += np.bincount(epoch_order.rows(epoch, np.arange(len(epoch_order))), minlength=len(labels))
         for label in range(len(counts)):
-            assert np.ptp(total[labels == label], ) <= 1 if counts[label] else True
+            assert np.ptp(total[labels == label]) <= 1 if counts[label] else True
 
 
 def test_extras_of_an_epoch_are_spread_over_the_class_not_neighbours():
-    epoch_order, _ = an_order([1000, 750])            # 250 extras among 750
+    epoch_order, _ = an_order([1000, 750])  # 250 extras among 750
     labels_start = 1000
     times = np.bincount(epoch_order.rows(0, np.arange(len(epoch_order))), minlength=1750)
     by_class = times[epoch_order._rows[labels_start:]]
@@ -121,8 +128,10 @@ def test_any_positions_in_any_shape_give_the_same_rows():
 
 
 def test_other_processes_agree():
-    code = ("import numpy as np; from webvision.data.lists.order import permute; "
-            "print(permute(np.arange(50), 12345, seed=9, epoch=4).tolist())")
+    code = (
+        "import numpy as np; from webvision.data.lists.order import permute; "
+        "print(permute(np.arange(50), 12345, seed=9, epoch=4).tolist())"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == str(permute(np.arange(50), 12345, seed=9, epoch=4).tolist())
 

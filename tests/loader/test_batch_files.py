@@ -1,42 +1,55 @@
 """The files of a batch: the compiled reader against read_bytes and image_headers, one by one."""
+
 import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from tests.support.data_set import ROOT
-from tests.support.loader_fixtures import jpeg, picture
 from PIL import Image
 
+from tests.support.data_set import ROOT
+from tests.support.loader_fixtures import jpeg, picture
 from webvision.data.loader import batch_files, kernel
-from webvision.data.native import library
-from webvision.data.pictures import images
-from webvision.data.views.augment import Augmentation
 from webvision.data.loader.batch_files import Arena, read_singly
 from webvision.data.loader.builder import BatchBuilder, Job, new_slot
+from webvision.data.native import library
+from webvision.data.pictures import images
 from webvision.data.pictures.images import DEFAULT_POLICY, ImagePolicy
+from webvision.data.views.augment import Augmentation
 
 pytestmark = pytest.mark.skipif(library.loaded() is None, reason="no compiled decoder here")
 
 
 def read(paths, policy=DEFAULT_POLICY, arena=None):
     """{row: (bytes, (width, height))} of the files that the compiled reader takes."""
-    files = (arena or Arena()).read(range(len(paths)), [os.fsencode(path) for path in paths], policy, np.zeros(4, np.int64))
-    return {row: (bytes(memory_at(address, length)), tuple(sides)) for row, address, length, sides in
-            zip(files.rows.tolist(), files.addresses.tolist(), files.lengths.tolist(), files.sides.tolist())}
+    files = (arena or Arena()).read(
+        range(len(paths)), [os.fsencode(path) for path in paths], policy, np.zeros(4, np.int64)
+    )
+    return {
+        row: (bytes(memory_at(address, length)), tuple(sides))
+        for row, address, length, sides in zip(
+            files.rows.tolist(), files.addresses.tolist(), files.lengths.tolist(), files.sides.tolist()
+        )
+    }
 
 
 def memory_at(address, length):
     import ctypes
+
     return (ctypes.c_ubyte * length).from_address(address)
 
 
 def test_whatever_it_takes_is_what_python_reads(tmp_path):
-    """Thousands of damaged headers: it may take fewer than Python, never another size, never one that Python refuses."""
+    """Thousands of damaged headers: it may take fewer than Python, never another size, never one that Python
+    refuses."""
     draw = np.random.Generator(np.random.Philox(key=4))
-    whole = [jpeg(picture(1, 70, 50), 90, sampling, progressive, restart)
-             for sampling in ("420", "444") for progressive in (False, True) for restart in (0, 2)]
+    whole = [
+        jpeg(picture(1, 70, 50), 90, sampling, progressive, restart)
+        for sampling in ("420", "444")
+        for progressive in (False, True)
+        for restart in (0, 2)
+    ]
     whole.append(jpeg(picture(1, 70, 50)[..., 0]))
     paths = []
     for number in range(3000):
@@ -46,7 +59,7 @@ def test_whatever_it_takes_is_what_python_reads(tmp_path):
             if draw.random() < 0.8:
                 data[at] = draw.integers(0, 256)
             else:
-                del data[at:at + int(draw.integers(1, 4))]
+                del data[at : at + int(draw.integers(1, 4))]
         paths.append(tmp_path / f"{number}.jpg")
         paths[-1].write_bytes(data)
     taken = read(paths)
@@ -71,15 +84,32 @@ def test_what_needs_a_decision_is_left_to_python(tmp_path):
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "folder.jpg").mkdir()
     os.mkfifo(tmp_path / "pipe.jpg")
-    names = ["plain.jpg", "exif.jpg", "a.png", "cmyk.jpg", "link.jpg", "cut.jpg", "thin.jpg", "empty.jpg", "folder.jpg", "pipe.jpg",
-             "absent.jpg", "plain.jpg\0.txt"]
+    names = [
+        "plain.jpg",
+        "exif.jpg",
+        "a.png",
+        "cmyk.jpg",
+        "link.jpg",
+        "cut.jpg",
+        "thin.jpg",
+        "empty.jpg",
+        "folder.jpg",
+        "pipe.jpg",
+        "absent.jpg",
+        "plain.jpg\0.txt",
+    ]
     assert list(read([tmp_path / name for name in names])) == [0]
     assert not read([tmp_path / "plain.jpg"], ImagePolicy(formats=("png",)))
     assert not read([tmp_path / "plain.jpg"], ImagePolicy(max_pixels=80 * 60 - 1))
     assert not read([tmp_path / "plain.jpg"], ImagePolicy(max_bytes=len(plain) - 1))
     beats = np.zeros(4, np.int64)
-    closer = read_singly([3, 8, 9], [os.fsencode(tmp_path / name) for name in ("exif.jpg", "link.jpg", "cut.jpg")], DEFAULT_POLICY,
-                         inside=None, beats=beats)
+    closer = read_singly(
+        [3, 8, 9],
+        [os.fsencode(tmp_path / name) for name in ("exif.jpg", "link.jpg", "cut.jpg")],
+        DEFAULT_POLICY,
+        inside=None,
+        beats=beats,
+    )
     assert closer.rows.tolist() == [8] and bytes(memory_at(int(closer.addresses[0]), int(closer.lengths[0]))) == plain
 
 
@@ -112,7 +142,7 @@ def test_a_batch_read_in_parts_has_the_same_bytes(tmp_path, monkeypatch, linked)
     """Whatever the parts are; and none holds more than there is room for, but for a file that is larger by itself."""
     for number in range(12):
         (tmp_path / f"{number}.file").write_bytes(padded(jpeg(picture(number, 80, 60)), number % 5 * 100_000))
-    (tmp_path / "5.file").write_bytes(jpeg(picture(5, 80, 60))[:-700])        # damaged, in the middle
+    (tmp_path / "5.file").write_bytes(jpeg(picture(5, 80, 60))[:-700])  # damaged, in the middle
     Image.fromarray(picture(2, 80, 60)).save(tmp_path / "7.file", "PNG")
     for number in range(12):
         link_to(tmp_path / f"{number}.file", tmp_path / f"{number}.jpg", linked)
@@ -120,13 +150,19 @@ def test_a_batch_read_in_parts_has_the_same_bytes(tmp_path, monkeypatch, linked)
     if not kernel.usable(view):
         pytest.skip("no AVX2 here")
     held, slots, show = [], [], kernel.show
-    monkeypatch.setattr(kernel, "show", lambda files, *rest, **options: held.append(files.lengths) or show(files, *rest, **options))
+    monkeypatch.setattr(
+        kernel, "show", lambda files, *rest, **options: held.append(files.lengths) or show(files, *rest, **options)
+    )
     for room in (32 << 20, 1_000_000, 450_000):
         monkeypatch.setattr(batch_files, "PART", room)
         slots.append(new_slot(12, view, "worker"))
         held.clear()
         BatchBuilder(tmp_path, view).build(job, slots[-1])
-        assert all(lengths[:-1].sum() < room for lengths in held) if linked else all(lengths.sum() <= room for lengths in held)
+        assert (
+            all(lengths[:-1].sum() < room for lengths in held)
+            if linked
+            else all(lengths.sum() <= room for lengths in held)
+        )
         assert sum(map(len, held)) == 10 and (len(held) == 1) == (room == 32 << 20)
         for mine, first in zip(slots[-1], slots[0]):
             assert mine is None or (mine == first).all()
@@ -156,7 +192,9 @@ def test_memory_does_not_grow_with_the_size_of_photographs(tmp_path, linked):
     (tmp_path / "large.jpg").write_bytes(padded(jpeg(picture(1, 80, 60)), 4_000_000))
     for number in range(100):
         link_to(tmp_path / "large.jpg", tmp_path / f"{number}.jpg", linked)
-    done = subprocess.run([sys.executable, "-c", HUNGRY, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", HUNGRY, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, timeout=60, check=True
+    )
     assert int(done.stdout) < 100
 
 

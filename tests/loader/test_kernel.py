@@ -1,4 +1,5 @@
 """The compiled batch against the general path, picture by picture through OpenCV."""
+
 import io
 
 import numpy as np
@@ -7,10 +8,10 @@ from PIL import Image
 
 from tests.support.loader_fixtures import jpeg, picture
 from webvision.data.loader import kernel
-from webvision.data.native import library
-from webvision.data.views.augment import Augmentation
 from webvision.data.loader.builder import BatchBuilder, Job, new_slot
+from webvision.data.native import library
 from webvision.data.pictures.images import REASONS
+from webvision.data.views.augment import Augmentation
 
 pytestmark = pytest.mark.skipif(not kernel.usable(Augmentation()), reason="no compiled decoder, or no AVX2, here")
 
@@ -77,7 +78,7 @@ def test_what_is_no_plain_upright_jpeg_goes_the_general_way(tmp_path):
     image = Image.fromarray(picture(1, 80, 60)[..., ::-1].copy())
     exif = Image.Exif()
     exif[0x0112] = 6
-    files = {"turned.jpg": dict(format="JPEG", exif=exif), "a.png": dict(format="PNG"), "b.webp": dict(format="WEBP")}
+    files = {"turned.jpg": {"format": "JPEG", "exif": exif}, "a.png": {"format": "PNG"}, "b.webp": {"format": "WEBP"}}
     for name, options in files.items():
         image.save(tmp_path / name, **options)
     image.convert("CMYK").save(tmp_path / "cmyk.jpg")
@@ -86,7 +87,7 @@ def test_what_is_no_plain_upright_jpeg_goes_the_general_way(tmp_path):
     (tmp_path / "cut.jpg").write_bytes(jpeg(picture(1, 80, 60))[:-500])
     flipped = bytearray(jpeg(picture(2, 200, 160)))
     start = flipped.index(b"\xff\xda") + 40
-    flipped[start:start + 8] = b"\xff\xd0\xff\xd5\xff\xd9\x12\x34"
+    flipped[start : start + 8] = b"\xff\xd0\xff\xd5\xff\xd9\x12\x34"
     (tmp_path / "corrupt.jpg").write_bytes(flipped)
     names = [*files, "cmyk.jpg", "plain.jpg", "thin.jpg", "cut.jpg", "absent.jpg", "corrupt.jpg"]
     fast, slow = both(tmp_path, names, Augmentation(image_size=48, colours=False))
@@ -119,4 +120,5 @@ def test_avx2_and_avx512_give_the_same_bytes(folder):
 
 def test_only_training_goes_this_way():
     from webvision.data.views.presets import PRESETS
+
     assert not any(kernel.usable(preset) for preset in PRESETS.values())

@@ -1,4 +1,5 @@
 """The loader's promises: exactly once, the same bytes whoever builds them, resume anywhere."""
+
 import json
 import os
 import subprocess
@@ -9,10 +10,10 @@ import pytest
 
 from tests.support.data_set import ROOT
 from tests.support.loader_fixtures import make_tree, parts, take
-from webvision.data.views.augment import Augmentation
-from webvision.data.loader.batches import EvalBatches, TrainBatches
 from webvision.data.lists.index import open_index
+from webvision.data.loader.batches import EvalBatches, TrainBatches
 from webvision.data.pictures.images import REASONS, ImagePolicy
+from webvision.data.views.augment import Augmentation
 from webvision.data.views.presets import PRESETS
 from webvision.errors import IncompleteError, UsageError
 
@@ -41,7 +42,7 @@ def test_every_entry_once_an_epoch_with_no_remainder(tree, balance, batch):
     rows = loader.rows(0, 3 * loader.samples)
     index, order = parts(tree, balance)
     for epoch in range(3):
-        seen = np.bincount(rows[epoch * loader.samples:(epoch + 1) * loader.samples], minlength=len(index))
+        seen = np.bincount(rows[epoch * loader.samples : (epoch + 1) * loader.samples], minlength=len(index))
         assert seen.min() >= 1
         assert (np.bincount(index.labels, weights=seen) == np.full(5, seen.sum() / 5)).all() or balance == "none"
         if balance == "none":
@@ -52,7 +53,7 @@ def test_every_entry_once_an_epoch_with_no_remainder(tree, balance, batch):
 
 @pytest.mark.parametrize("balance", ["none", "upsample"])
 def test_same_bytes_from_any_number_of_workers(tree, balance):
-    batches = 15                # over two epochs of the unbalanced list
+    batches = 15  # over two epochs of the unbalanced list
     expected, reference = take(train(tree, balance), batches)
     if balance == "none":
         assert sorted(rows_of(expected)[:53]) == list(range(53))
@@ -94,8 +95,16 @@ def test_a_root_in_bytes_and_numbers_of_numpy_are_taken(tree):
     expected = take(train(tree, start=8), 4)[1]
     eight, two = np.int64(8), np.int32(2)
     for workers in (0, two):
-        loader = TrainBatches(*parts(tree), os.fsencode(tree / "train"), SMALL, batch=eight, start=eight, rank=np.int64(0),
-                              ranks=np.int64(1), workers=workers)
+        loader = TrainBatches(
+            *parts(tree),
+            os.fsencode(tree / "train"),
+            SMALL,
+            batch=eight,
+            start=eight,
+            rank=np.int64(0),
+            ranks=np.int64(1),
+            workers=workers,
+        )
         assert take(loader, 4)[1] == expected
         loader.close()
     start = train(tree).position(np.int64(60))
@@ -116,7 +125,7 @@ def test_eval_keeps_list_order_and_the_short_last_batch(tree):
     for options in ({}, {"workers": 2, "threads": True}, {"workers": 3}):
         loader = EvalBatches(index, tree / "train", preset, batch=10, **options)
         assert len(loader) == 6 and loader.samples == 53
-        for _ in range(2):              # a loader can be walked again
+        for _ in range(2):  # a loader can be walked again
             taken, digest = take(loader, 100)
             assert [len(batch.images) for batch in taken] == [10] * 5 + [3]
             assert (rows_of(taken) == np.arange(53)).all()
@@ -132,7 +141,9 @@ def test_a_val_set_sorted_into_class_folders(tree):
     """dir_structure 'train': the index says where pictures lie, their names stay the list's."""
     index, _ = parts(tree)
     index.class_folders = [f"c{label}" for label in range(5)]
-    (tree / "meta" / "flat.txt").write_text("".join(f"{name.split('/')[1]} {label}\n" for name, label in index.entries()))
+    (tree / "meta" / "flat.txt").write_text(
+        "".join(f"{name.split('/')[1]} {label}\n" for name, label in index.entries())
+    )
     flat = open_index(tree / "meta" / "flat.txt", 5)
     flat.class_folders = index.class_folders
     loader = EvalBatches(flat, tree / "train", PRESETS["webvision"].scaled(32), batch=20)
@@ -185,7 +196,7 @@ def test_damaged_pictures_are_replaced_in_training_and_filled_in_evaluation(tmp_
         assert digest == reference
         for row, status, label, image in zip(batches[0].rows, batches[0].status, batches[0].labels, batches[0].images):
             assert REASONS[status] == wrong.get(int(row), "ok")
-            assert image.std() > 5                      # a picture, not the fill
+            assert image.std() > 5  # a picture, not the fill
             assert row in wrong or label == index.labels[row]
         assert loader.bad.reasons == {"truncated": 2, "empty": 1, "missing": 1} and loader.bad.seen == 53
         assert loader.bad.names["c1/picture 1.jpg"] == "empty"
@@ -238,7 +249,7 @@ def test_colours_on_the_device_give_the_same_picture(tree):
 
 
 def test_settings_that_cannot_be_are_refused(tree):
-    for options in ({"batch": 0}, {"workers": -1}, {"workers": 10 ** 6}, {"colour_on": "moon"}, {"rank": 2, "ranks": 2}):
+    for options in ({"batch": 0}, {"workers": -1}, {"workers": 10**6}, {"colour_on": "moon"}, {"rank": 2, "ranks": 2}):
         with pytest.raises(UsageError):
             train(tree, **options)
     with pytest.raises(ValueError, match="contrast_mean"):
@@ -251,7 +262,7 @@ import json, sys
 from pathlib import Path
 from tests.support.loader_fixtures import parts
 from webvision.data.views.augment import Augmentation
-from webvision.data.loader import EvalLoader, TrainLoader
+from webvision.data.loader.dataflows import EvalLoader, TrainLoader
 from webvision.data.views.presets import PRESETS
 tree = Path({str(tree)!r})
 index, order = parts(tree)
@@ -260,12 +271,20 @@ flow.reset_state()
 first = [next(iter(flow))[0].sum().item() for _ in range(3)]
 other = EvalLoader(index, tree / "train", PRESETS["webvision"].scaled(32), batch=10)
 shapes = [list(images.shape) for images, labels in other]
-print(json.dumps([len(flow), first, len(other), shapes[-1], flow.wait_seconds > 0, flow.bad.count, list(flow.position(60))[:3]]))
+print(json.dumps([len(flow), first, len(other), shapes[-1], flow.wait_seconds > 0, flow.bad.count,
+                  list(flow.position(60))[:3]]))
 flow.close()
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120,
-                          env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        check=True,
+    )
     length, first, eval_length, shape, waited, bad, position = json.loads(done.stdout.splitlines()[-1])
     expected, _ = take(train(tree), 3)
-    assert first == [int(batch.images.sum()) for batch in expected]         # a new iteration goes on, it does not repeat
+    assert first == [int(batch.images.sum()) for batch in expected]  # a new iteration goes on, it does not repeat
     assert (length, eval_length, shape, waited, bad, position) == (7, 6, [3, 32, 32, 3], True, 0, [7, 1, 7])

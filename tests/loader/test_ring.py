@@ -1,4 +1,5 @@
 """Workers that die, stop, hang or are orphaned; the memory they share. W1, W3, W4, I6, Z3."""
+
 import contextlib
 import os
 import resource
@@ -14,11 +15,11 @@ from tests.support.data_set import ROOT
 from tests.support.loader_fixtures import make_tree, parts, take
 from webvision.data.loader import pool as pool_module
 from webvision.data.loader import spawn
-from webvision.data.views.augment import Augmentation
 from webvision.data.loader.batches import EvalBatches, TrainBatches
-from webvision.data.pictures.images import REASONS
-from webvision.data.views.presets import PRESETS
 from webvision.data.loader.ring import Ring
+from webvision.data.pictures.images import REASONS
+from webvision.data.views.augment import Augmentation
+from webvision.data.views.presets import PRESETS
 from webvision.errors import ResourceError
 
 SMALL = Augmentation(image_size=32)
@@ -33,10 +34,12 @@ def tree(tmp_path_factory):
 def pooled(tree):
     """A function that makes TrainBatches with worker processes, closed at the end."""
     with contextlib.ExitStack() as stack:
+
         def make(**options):
             loader = TrainBatches(*parts(tree), tree / "train", SMALL, **{"batch": 8, "workers": 2, **options})
             stack.callback(loader.close)
             return loader
+
         yield make
 
 
@@ -58,10 +61,12 @@ def gone(pid):
 
 def disturbed(loader, count, disturb):
     """`take` over `count` batches, calling disturb(number) before each."""
+
     def batches():
         for number, batch in enumerate(loader):
             disturb(number)
             yield batch
+
     return take(batches(), count)[1]
 
 
@@ -90,7 +95,7 @@ def test_a_stopped_worker_is_noticed_within_ten_seconds(tree, pooled, capfd):
     assert disturbed(loader, 20, disturb) == reference(tree, 20)
     assert time.monotonic() - began[0] < 10
     assert "stopped" in capfd.readouterr().err
-    assert not pool_of(loader).banned          # nobody's fault
+    assert not pool_of(loader).banned  # nobody's fault
 
 
 PATCHED = """
@@ -113,15 +118,16 @@ def _workers_that(monkeypatch, what):
     monkeypatch.setattr(spawn, "_CODE", PATCHED.format(what=what))
 
 
-@pytest.mark.parametrize("what, reason", [("if b'MARK' in data: os.abort()", "crash"),
-                                          ("if b'MARK' in data: time.sleep(60)", "time-out")])
+@pytest.mark.parametrize(
+    "what, reason", [("if b'MARK' in data: os.abort()", "crash"), ("if b'MARK' in data: time.sleep(60)", "time-out")]
+)
 def test_a_picture_that_ends_workers_is_named_and_left_out(tree, monkeypatch, tmp_path, capfd, what, reason):
     """I6: a crash twice, or one endless decode, and the run goes on without the file."""
     own = make_tree(tmp_path, count=24)
     path = own / "train" / "c1" / "picture 1.jpg"
     path.write_bytes(path.read_bytes() + b"MARK\xff\xd9")
     _workers_that(monkeypatch, what)
-    loader = EvalBatches(parts(own)[0], own / "train", PRESETS["webvision"].scaled(32), batch=5, workers=2, timeout=2.)
+    loader = EvalBatches(parts(own)[0], own / "train", PRESETS["webvision"].scaled(32), batch=5, workers=2, timeout=2.0)
     batches, _ = take(loader, 99)
     status = np.concatenate([batch.status for batch in batches])
     assert [REASONS[code] for code in status] == ["ok", reason] + ["ok"] * 22
@@ -189,7 +195,7 @@ def test_no_socket_no_name_and_nothing_inherited(pooled):
             opened = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
             assert not any(target.startswith("socket") for target in opened)
             assert len({target for target in opened if "memfd" in target}) == 1
-            assert sum(target == os.devnull for target in opened) == 1          # its own stdin
+            assert sum(target == os.devnull for target in opened) == 1  # its own stdin
     assert set(os.listdir("/dev/shm")) <= named
 
 
@@ -209,8 +215,14 @@ for number, batch in enumerate(loader):
 
 
 def _script(tree, then, **options):
-    return subprocess.Popen([sys.executable, "-c", SCRIPT.format(tree=str(tree), then=then)], cwd=ROOT, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.format(tree=str(tree), then=then)],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
 
 
 @pytest.mark.parametrize("state", ["waiting", "busy", "stopped"])
@@ -279,7 +291,8 @@ worker.main()
 
 
 def test_jobs_longer_than_a_pipe_are_sent_as_the_worker_reads(tmp_path, monkeypatch):
-    """Names of 240 bytes, 2048 to a batch: eight times what a pipe holds. Its rest does not wait for the next look around."""
+    """Names of 240 bytes, 2048 to a batch: eight times what a pipe holds. Its rest does not wait for the next look
+    around."""
     own = make_tree(tmp_path, count=9)
     lines = []
     for number, line in enumerate((own / "meta" / "train.txt").read_text().splitlines()):
@@ -287,7 +300,11 @@ def test_jobs_longer_than_a_pipe_are_sent_as_the_worker_reads(tmp_path, monkeypa
         (own / "train" / name).rename(own / "train" / f"{number:0240}")
         lines.append(f"{number:0240} {label}\n")
     (own / "meta" / "train.txt").write_text("".join(lines))
-    for name, value in (("_TICK_S", 20.), ("AHEAD", 1), ("LEASES", 1)):       # few jobs: dealing one out writes a little too
+    for name, value in (
+        ("_TICK_S", 20.0),
+        ("AHEAD", 1),
+        ("LEASES", 1),
+    ):  # few jobs: dealing one out writes a little too
         monkeypatch.setattr(pool_module, name, value)
     monkeypatch.setattr(spawn, "_CODE", SLOW_READER)
     loader = TrainBatches(*parts(own), own / "train", SMALL, batch=2048, workers=1)

@@ -1,4 +1,5 @@
 """Memory or descriptors run out: that is said of the machine (exit code 7), and no sound picture is called damaged."""
+
 import ctypes
 import errno
 import os
@@ -8,15 +9,15 @@ import sys
 
 import cv2
 import pytest
+
 from tests.support.data_set import ROOT
 from tests.support.loader_fixtures import files_are_read_singly, make_tree, parts, picture
-
 from webvision.data.loader import kernel
+from webvision.data.loader.batches import EvalBatches, TrainBatches
 from webvision.data.native import library
 from webvision.data.pictures import images
-from webvision.data.views.augment import Augmentation
-from webvision.data.loader.batches import EvalBatches, TrainBatches
 from webvision.data.pictures.images import ImageError
+from webvision.data.views.augment import Augmentation
 from webvision.data.views.presets import PRESETS
 from webvision.errors import ResourceError
 
@@ -41,8 +42,10 @@ def saved(kind, **options):
     return out.getvalue()
 
 again = [Image.fromarray(image[::-1].copy())]
-data = {"baseline": lambda: jpeg(image), "progressive": lambda: jpeg(image, progressive=True), "png": lambda: saved("PNG"),
-        "webp": lambda: saved("WEBP", method=0), "animated webp": lambda: saved("WEBP", method=0, save_all=True, append_images=again),
+data = {"baseline": lambda: jpeg(image), "progressive": lambda: jpeg(image, progressive=True),
+        "png": lambda: saved("PNG"),
+        "webp": lambda: saved("WEBP", method=0),
+        "animated webp": lambda: saved("WEBP", method=0, save_all=True, append_images=again),
         "gif": lambda: saved("GIF")}[sys.argv[2]]()
 with open("a.jpg", "wb") as file:
     file.write(data)
@@ -55,7 +58,8 @@ def build():
         raise images.ImageError(images.REASONS[slot.status[0]], "in a batch")
 
 header = images.inspect(data)
-ways = {"whole": lambda: images.read_image(data), "window": lambda: images.read_window(data, header, (300, 200, 2000, 1500)),
+ways = {"whole": lambda: images.read_image(data),
+        "window": lambda: images.read_window(data, header, (300, 200, 2000, 1500)),
         "batch": build}
 for way in ways.values():
     way()
@@ -80,13 +84,31 @@ for (name, what), count in found.items():
 """
 
 
-@pytest.mark.parametrize("kind, decoder", [(kind, decoder) for kind in PICTURES for decoder in ("", "simplejpeg", "opencv")
-                                           if not decoder or kind in ("baseline", "progressive")])
+@pytest.mark.parametrize(
+    "kind, decoder",
+    [
+        (kind, decoder)
+        for kind in PICTURES
+        for decoder in ("", "simplejpeg", "opencv")
+        if not decoder or kind in ("baseline", "progressive")
+    ],
+)
 def test_a_sound_picture_is_read_or_memory_ran_out(tmp_path, kind, decoder):
     # What is given back is the system's at once, or a limit on addresses would not bind.
-    environment = {**os.environ, "WEBVISION_DECODER": decoder, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
-    done = subprocess.run([sys.executable, "-c", STARVE, tmp_path, kind], cwd=ROOT, env={**environment, "PYTHONPATH": ROOT},
-                          capture_output=True, text=True, check=False)
+    environment = {
+        **os.environ,
+        "WEBVISION_DECODER": decoder,
+        "MALLOC_MMAP_THRESHOLD_": "65536",
+        "MALLOC_TRIM_THRESHOLD_": "0",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", STARVE, tmp_path, kind],
+        cwd=ROOT,
+        env={**environment, "PYTHONPATH": ROOT},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     found = {tuple(line.split("|")[:2]) for line in done.stdout.splitlines()}
     assert {what for _, what in found} == {"ok", "OutOfMemoryError"}, found
@@ -101,6 +123,7 @@ def test_a_decoder_that_wants_more_than_the_picture_is_worth_was_given_damaged_d
         error = cv2.error("(-4:Insufficient memory) Failed to allocate 2147483648 bytes")
         error.code = -4
         raise error
+
     monkeypatch.setattr(cv2, "imdecode", greedy)
     with pytest.raises(ImageError, match="Insufficient memory") as caught:
         images.read_image(data)
@@ -110,8 +133,10 @@ def test_a_decoder_that_wants_more_than_the_picture_is_worth_was_given_damaged_d
 @pytest.mark.skipif(not kernel.usable(Augmentation()), reason="no compiled decoder, or no AVX2, here")
 def test_a_batch_for_which_the_compiled_code_has_no_memory_is_not_built_another_way(tmp_path, monkeypatch):
     make_tree(tmp_path, count=10)
-    for wv_batch in (lambda *arguments: 1,                                              # at the start
-                     lambda *arguments: ctypes.memset(arguments[9], 2, 1) and 0):       # at the batch's first picture
+    for wv_batch in (
+        lambda *arguments: 1,  # at the start
+        lambda *arguments: ctypes.memset(arguments[9], 2, 1) and 0,
+    ):  # at the batch's first picture
         monkeypatch.setattr(library.loaded(), "wv_batch", wv_batch)
         with pytest.raises(MemoryError):
             next(iter(TrainBatches(*parts(tmp_path), tmp_path / "train", Augmentation(image_size=32), batch=4)))
@@ -128,8 +153,10 @@ def test_no_descriptor_left_ends_training_and_evaluation(tmp_path, monkeypatch):
     files_are_read_singly(monkeypatch)
     index, order = parts(tmp_path)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for batches in (TrainBatches(index, order, tmp_path / "train", Augmentation(image_size=32), batch=4),
-                    EvalBatches(index, tmp_path / "train", PRESETS["webvision"].scaled(32), batch=4)):
+    for batches in (
+        TrainBatches(index, order, tmp_path / "train", Augmentation(image_size=32), batch=4),
+        EvalBatches(index, tmp_path / "train", PRESETS["webvision"].scaled(32), batch=4),
+    ):
         rest = iter(batches)
         next(rest)
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))

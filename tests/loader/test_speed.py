@@ -1,4 +1,5 @@
 """speed: the figures add up, and the advice follows from them."""
+
 import json
 import os
 import subprocess
@@ -7,11 +8,13 @@ import sys
 import pytest
 
 from tests.support.loader_fixtures import CLASSES, make_tree
-from webvision.devices import cpu_cores
 from webvision.data.loader.speed import Timing, bottleneck, enough_workers, explain
+from webvision.devices import cpu_cores
 
 SCRIPT = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "utils", "speed.py")
-FAST = Timing(read_disk_wall=100., read=15., decode=200., augment=85., hand_over=5., workers=8, together_wall=40., damaged=0)
+FAST = Timing(
+    read_disk_wall=100.0, read=15.0, decode=200.0, augment=85.0, hand_over=5.0, workers=8, together_wall=40.0, damaged=0
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,18 +25,24 @@ def data(tmp_path_factory):
 
 
 def command(*options):
-    return subprocess.run([sys.executable, SCRIPT, *map(str, options)], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [sys.executable, SCRIPT, *map(str, options)], capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_every_part_is_measured(data):
-    done = command("--data", data, "--workers", 2, "--batch", 16, "--size", 64, "--pictures", 64, "--rate", 1e5, "--json")
+    done = command(
+        "--data", data, "--workers", 2, "--batch", 16, "--size", 64, "--pictures", 64, "--rate", 1e5, "--json"
+    )
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     for part in ("read_disk_wall", "read", "decode", "hand_over", "together_wall", "worker", "rate"):
         assert figures[part] > 0, part
     assert figures["worker"] == pytest.approx(figures["read"] + figures["decode"] + figures["augment"])
     assert figures["damaged"] >= 1
-    assert figures["enough_workers"] == pytest.approx(1.25e5 * figures["together_wall"] * min(2, cpu_cores()) / 1e6, abs=1)
+    assert figures["enough_workers"] == pytest.approx(
+        1.25e5 * figures["together_wall"] * min(2, cpu_cores()) / 1e6, abs=1
+    )
 
 
 def test_the_table_is_for_people(data):
@@ -44,31 +53,40 @@ def test_the_table_is_for_people(data):
 
 
 def test_the_bottleneck_is_named():
-    said = " ".join(explain(FAST, 10000., 64))
-    assert "most of it decoding (67%)" in said and "The step is the bottleneck, not the loader: 8 workers feed 25000" in said
-    said = " ".join(explain(FAST, 24000., 64))
+    said = " ".join(explain(FAST, 10000.0, 64))
+    assert (
+        "most of it decoding (67%)" in said
+        and "The step is the bottleneck, not the loader: 8 workers feed 25000" in said
+    )
+    said = " ".join(explain(FAST, 24000.0, 64))
     assert "The loader is the bottleneck" in said and "10 would be enough." in said
-    said = " ".join(explain(FAST, 100000., 16))
+    said = " ".join(explain(FAST, 100000.0, 16))
     assert "more than the 16 cores" in said and "shrink.py" in said and "--workers 40, on as many cores" in said
-    assert "storage is slow" in " ".join(explain(FAST._replace(read_disk_wall=9000.), None, 4))
+    assert "storage is slow" in " ".join(explain(FAST._replace(read_disk_wall=9000.0), None, 4))
     assert "check.py --decode" in " ".join(explain(FAST._replace(damaged=3), None, 4))
 
 
 def test_a_training_process_that_cannot_pass_pictures_on_is_not_told_to_have_more_workers():
-    busy = FAST._replace(hand_over=90.)
-    assert bottleneck(busy, 10000.) == "hand-over" and bottleneck(FAST, 10000.) == "step" and bottleneck(FAST, 24000.) == "loader"
-    assert "The hand-over is the bottleneck" in " ".join(explain(busy, 10000., 64))
+    busy = FAST._replace(hand_over=90.0)
+    assert (
+        bottleneck(busy, 10000.0) == "hand-over"
+        and bottleneck(FAST, 10000.0) == "step"
+        and bottleneck(FAST, 24000.0) == "loader"
+    )
+    assert "The hand-over is the bottleneck" in " ".join(explain(busy, 10000.0, 64))
 
 
 def test_workers_that_hold_each_other_up_are_counted_at_the_pace_they_had_together():
-    crowded = FAST._replace(workers=2, together_wall=440.)          # 300 us alone, 880 us each of two
-    assert enough_workers(crowded, 5000., 2) == 6
-    assert "2 at once, each takes 880 us" in " ".join(explain(crowded, 5000., 2))
-    assert enough_workers(FAST._replace(workers=8, together_wall=150.), 5000., 2) == 2, "eight on two cores are as good as two"
-    assert "at once" not in " ".join(explain(FAST, 5000., 64))
+    crowded = FAST._replace(workers=2, together_wall=440.0)  # 300 us alone, 880 us each of two
+    assert enough_workers(crowded, 5000.0, 2) == 6
+    assert "2 at once, each takes 880 us" in " ".join(explain(crowded, 5000.0, 2))
+    assert enough_workers(FAST._replace(workers=8, together_wall=150.0), 5000.0, 2) == 2, (
+        "eight on two cores are as good as two"
+    )
+    assert "at once" not in " ".join(explain(FAST, 5000.0, 64))
 
 
-@pytest.mark.parametrize("rate", [10., 3000., 19999., 20001., 1e6])
+@pytest.mark.parametrize("rate", [10.0, 3000.0, 19999.0, 20001.0, 1e6])
 def test_workers_that_are_too_few_are_never_called_enough(rate):
     said = " ".join(explain(FAST, rate, 64))
     assert ("The loader is the bottleneck" in said) == (enough_workers(FAST, rate, 64) > FAST.workers)

@@ -1,4 +1,6 @@
-"""Workers started where it is hard: in forks, with descriptors or memory missing, with nobody reading what is logged."""
+"""Workers started where it is hard: in forks, with descriptors or memory missing, with nobody reading what is
+logged."""
+
 import os
 import signal
 import subprocess
@@ -9,8 +11,8 @@ import pytest
 from tests.support.data_set import ROOT
 from tests.support.loader_fixtures import make_tree, parts, take
 from webvision.data.loader import spawn, worker_link
-from webvision.data.views.augment import Augmentation
 from webvision.data.loader.batches import TrainBatches
+from webvision.data.views.augment import Augmentation
 from webvision.errors import ResourceError
 
 EXEC = 'exec "$0" "$@"'
@@ -22,7 +24,8 @@ from webvision.data.views.augment import Augmentation
 from webvision.data.loader.batches import TrainBatches
 tree = Path({tree!r})
 def make(workers=2, batch=8, **options):
-    return TrainBatches(*parts(tree), tree / "train", Augmentation(image_size=32), batch=batch, workers=workers, **options)
+    return TrainBatches(*parts(tree), tree / "train", Augmentation(image_size=32), batch=batch, workers=workers,
+                        **options)
 expected = take(make(0), 4)[1]
 """
 
@@ -79,8 +82,10 @@ os._exit(0)                     # the interpreter itself fails at its end if it 
 """
 
 
-@pytest.mark.parametrize("before, shell", [("ends = os.pipe(); os.dup2(ends[1], 2); [os.close(end) for end in ends]", EXEC),
-                                           ("", EXEC + " 2>&-")])
+@pytest.mark.parametrize(
+    "before, shell",
+    [("ends = os.pipe(); os.dup2(ends[1], 2); [os.close(end) for end in ends]", EXEC), ("", EXEC + " 2>&-")],
+)
 def test_a_worker_is_replaced_though_nobody_can_be_told(tree, before, shell):
     """stderr is a pipe whose reader has gone, or closed; and stdout is not the place to write to instead."""
     assert run(tree, before + REPLACED, shell) == (0, "")
@@ -145,11 +150,17 @@ def test_a_thread_that_cannot_be_started_is_not_waited_for(tree):
     assert run(tree, LIMITED.format(options={}, before=NO_THREAD, words="no more threads") + AGAIN) == (0, "")
 
 
-@pytest.mark.parametrize("error", ["MemoryError()", "OSError(errno.ENOMEM, 'none')", "RuntimeError(\"can't start new thread\")"])
+@pytest.mark.parametrize(
+    "error", ["MemoryError()", "OSError(errno.ENOMEM, 'none')", 'RuntimeError("can\'t start new thread")']
+)
 def test_a_worker_without_memory_says_so(tree, monkeypatch, error):
-    monkeypatch.setattr(spawn, "_CODE", "import errno, sys; sys.path.insert(0, sys.argv.pop(1))\n"
-                        "from webvision.data.loader import worker\n"
-                        f"def work(*arguments):\n    raise {error}\nworker._work = work; worker.main()")
+    monkeypatch.setattr(
+        spawn,
+        "_CODE",
+        "import errno, sys; sys.path.insert(0, sys.argv.pop(1))\n"
+        "from webvision.data.loader import worker\n"
+        f"def work(*arguments):\n    raise {error}\nworker._work = work; worker.main()",
+    )
     loader = TrainBatches(*parts(tree), tree / "train", Augmentation(image_size=32), batch=8, workers=1)
     with pytest.raises(ResourceError, match="out of memory"):
         next(iter(loader))
@@ -170,7 +181,10 @@ def test_a_worker_that_cannot_be_replaced_leaves_a_loader_that_can_be_closed_or_
         with pytest.raises(ResourceError, match="no more processes"):
             take(loader, 20)
     others = [os.open(os.devnull, os.O_RDONLY) for _ in range(6)]
-    assert take(loader, 20)[1] == take(TrainBatches(*parts(tree), tree / "train", Augmentation(image_size=32), batch=8), 20)[1]
+    assert (
+        take(loader, 20)[1]
+        == take(TrainBatches(*parts(tree), tree / "train", Augmentation(image_size=32), batch=8), 20)[1]
+    )
     loader.close()
     for fd in others:
         os.close(fd)
@@ -191,7 +205,7 @@ def test_a_worker_is_ended_once(tree):
 
 def test_what_cannot_be_told_to_a_worker_is_an_error_and_not_a_wait(tree):
     """Starts are asked of another thread, which must answer whatever it is asked."""
-    loader = TrainBatches(*parts(tree), tree / "train", Augmentation(image_size=32), batch=8, workers=1, timeout=5.)
+    loader = TrainBatches(*parts(tree), tree / "train", Augmentation(image_size=32), batch=8, workers=1, timeout=5.0)
     loader._source._spec["root"] = object()
     with pytest.raises(TypeError, match="JSON"):
         next(iter(loader))

@@ -1,4 +1,5 @@
 """The networks against upstream's: variables by name and shape, logits by number."""
+
 import csv
 import json
 import os
@@ -38,8 +39,10 @@ def test_variables_equal_those_of_the_released_checkpoints(name):
         image = tfv1.placeholder(tf.float32, [None, 224, 224, 3])
         Network(mode, depth, 5000).logits(image, data_format="NHWC")
         trainable = {v.op.name for v in tfv1.trainable_variables()}
-        ours = {v.op.name: ("x".join(map(str, v.shape.as_list())), str(int(v.op.name in trainable)))
-                for v in tfv1.global_variables()}
+        ours = {
+            v.op.name: ("x".join(map(str, v.shape.as_list())), str(int(v.op.name in trainable)))
+            for v in tfv1.global_variables()
+        }
     assert ours == released_variables()[name]
 
 
@@ -65,13 +68,16 @@ def logits_of(mode, depth, image, data_format):
 
 
 with open(os.path.join(DATA, "upstream_logits.json"), encoding="utf-8") as file:
-    UPSTREAM_LOGITS = json.load(file)          # of upstream's own network code, on these weights and this picture
+    UPSTREAM_LOGITS = json.load(file)  # of upstream's own network code, on these weights and this picture
 
 
-@pytest.mark.parametrize("name, data_format", [(name, "NHWC") for name in UPSTREAM_LOGITS]
-                         + [("preact-d18", "NCHW"), ("se-d50", "NCHW")])
+@pytest.mark.parametrize(
+    "name, data_format", [(name, "NHWC") for name in UPSTREAM_LOGITS] + [("preact-d18", "NCHW"), ("se-d50", "NCHW")]
+)
 def test_logits_equal_those_of_upstreams_code(name, data_format):
-    image = np.random.Generator(np.random.PCG64(9)).standard_normal((2, 97, 97, 3)).astype("f")    # 97: odd sizes at every stage
+    image = (
+        np.random.Generator(np.random.PCG64(9)).standard_normal((2, 97, 97, 3)).astype("f")
+    )  # 97: odd sizes at every stage
     mode, depth = split_name(name)
     ours = logits_of(mode, depth, image, data_format)
     upstream = np.array(UPSTREAM_LOGITS[name])

@@ -1,4 +1,5 @@
 """Loading weights: all or nothing, by name and shape, and no format that can carry code."""
+
 import io
 import os
 import pickle
@@ -28,7 +29,9 @@ def write_npz(path, values):
 
 def load(path, **options):
     with tf.Graph().as_default():
-        variables = [tfv1.get_variable(name, shape, initializer=tf.zeros_initializer()) for name, shape in SHAPES.items()]
+        variables = [
+            tfv1.get_variable(name, shape, initializer=tf.zeros_initializer()) for name, shape in SHAPES.items()
+        ]
         with tfv1.Session() as session:
             session.run(tfv1.global_variables_initializer())
             fit = load_into(session, variables, open_weights(path), **options)
@@ -39,12 +42,20 @@ def save_tensorflow(folder, values):
     with tf.Graph().as_default(), tfv1.Session() as session:
         variables = [tfv1.get_variable(name, initializer=value) for name, value in values.items()]
         session.run(tfv1.global_variables_initializer())
-        return tfv1.train.Saver(variables).save(session, os.path.join(folder, "model"), global_step=7, write_meta_graph=False)
+        return tfv1.train.Saver(variables).save(
+            session, os.path.join(folder, "model"), global_step=7, write_meta_graph=False
+        )
 
 
 def test_both_formats_load_every_variable(tmp_path):
-    with_bookkeeping = arrays(**{"global_step": np.int64(7), "linear/W/Momentum": np.zeros((4, 3), "f"),
-                                 "EMA/cost": np.float32(1), "learning_rate": np.float32(.1)})
+    with_bookkeeping = arrays(
+        **{
+            "global_step": np.int64(7),
+            "linear/W/Momentum": np.zeros((4, 3), "f"),
+            "EMA/cost": np.float32(1),
+            "learning_rate": np.float32(0.1),
+        }
+    )
     prefix = save_tensorflow(tmp_path, with_bookkeeping)
     npz = write_npz(tmp_path / "weights.npz", {name + ":0": value for name, value in with_bookkeeping.items()})
     for path in (prefix, prefix + ".index", prefix + ".data-00000-of-00001", tmp_path, npz):
@@ -54,13 +65,19 @@ def test_both_formats_load_every_variable(tmp_path):
             np.testing.assert_array_equal(values[name], value)
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"linear/b": None}, ["3 loaded, 1 missing", "missing linear/b"]),
-    ({"conv9/W": np.ones((1,), "f")}, ["4 loaded, 0 missing, 1 unexpected", "unexpected conv9/W"]),
-    ({"conv0/W": np.ones((2, 2, 4, 3), "f")}, ["1 mismatched", "(2, 2, 4, 3) in the file and (2, 2, 3, 4) in the network"]),
-    ({"linear/W": np.ones((4, 9), "f"), "linear/b": np.ones((9,), "f")}, ["2 mismatched", "--finetune"]),
-    ({"linear/b": np.array([1, np.nan, 1], "f")}, ["1 variables hold NaN", "linear/b"]),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"linear/b": None}, ["3 loaded, 1 missing", "missing linear/b"]),
+        ({"conv9/W": np.ones((1,), "f")}, ["4 loaded, 0 missing, 1 unexpected", "unexpected conv9/W"]),
+        (
+            {"conv0/W": np.ones((2, 2, 4, 3), "f")},
+            ["1 mismatched", "(2, 2, 4, 3) in the file and (2, 2, 3, 4) in the network"],
+        ),
+        ({"linear/W": np.ones((4, 9), "f"), "linear/b": np.ones((9,), "f")}, ["2 mismatched", "--finetune"]),
+        ({"linear/b": np.array([1, np.nan, 1], "f")}, ["1 variables hold NaN", "linear/b"]),
+    ],
+)
 def test_what_does_not_fit_is_refused_and_counted(tmp_path, change, words):
     values = {name: value for name, value in arrays(**change).items() if value is not None}
     with pytest.raises(CheckpointError) as refusal:
@@ -103,18 +120,24 @@ def zip_with(name):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("content, words", [
-    (pickle.dumps({"conv0/W": Trap()}), "pickle"),
-    (object_npz(), "Python objects"),
-    (npz_with_header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }"), "more than its bytes hold"),
-    (zip_with("archive/data.pkl"), "archive/data.pkl"),
-    (b"\x89HDF\r\n\x1a\n" + b"\0" * 50, "HDF5"),
-    (b"\n\x06\x08\x01" + b"\0" * 50, "saved graph"),
-    (b"\x93NUMPY\x01\x00", "single NumPy array"),
-    (b"", "empty"),
-    (b"PK\x03\x04" + b"\0" * 30, "damaged"),
-    (b"<html>not found</html>", "not known"),
-])
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (pickle.dumps({"conv0/W": Trap()}), "pickle"),
+        (object_npz(), "Python objects"),
+        (
+            npz_with_header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }"),
+            "more than its bytes hold",
+        ),
+        (zip_with("archive/data.pkl"), "archive/data.pkl"),
+        (b"\x89HDF\r\n\x1a\n" + b"\0" * 50, "HDF5"),
+        (b"\n\x06\x08\x01" + b"\0" * 50, "saved graph"),
+        (b"\x93NUMPY\x01\x00", "single NumPy array"),
+        (b"", "empty"),
+        (b"PK\x03\x04" + b"\0" * 30, "damaged"),
+        (b"<html>not found</html>", "not known"),
+    ],
+)
 def test_other_formats_are_refused_by_content(tmp_path, content, words):
     path = tmp_path / "model-1"
     path.write_bytes(content)
@@ -140,13 +163,15 @@ def test_a_damaged_tensorflow_checkpoint_is_refused(tmp_path, damage):
     data = prefix + ".data-00000-of-00001"
     content = bytearray(open(data, "rb").read())
     if damage == "truncate":
-        content = content[:len(content) // 2]
+        content = content[: len(content) // 2]
     elif damage == "flip":
         content[len(content) // 2] ^= 0x40
     else:
         other = tmp_path / "other"
         other.mkdir()
-        content = open(save_tensorflow(other, arrays(**{"conv0/W": np.full((2, 2, 3, 4), 9, "f")})) + ".data-00000-of-00001", "rb").read()
+        content = open(
+            save_tensorflow(other, arrays(**{"conv0/W": np.full((2, 2, 3, 4), 9, "f")})) + ".data-00000-of-00001", "rb"
+        ).read()
     with open(data, "wb") as file:
         file.write(content)
     with pytest.raises(CheckpointError, match="damaged|not a readable"):
@@ -159,10 +184,12 @@ def test_a_missing_checkpoint_names_its_neighbours(tmp_path):
         open_weights(tmp_path / "model-8")
 
 
-def test_a_checkpoint_that_is_pruned_while_it_is_read_is_read_or_refused_whole(tmp_path):        # C6
+def test_a_checkpoint_that_is_pruned_while_it_is_read_is_read_or_refused_whole(tmp_path):  # C6
     prefix = save_tensorflow(tmp_path, arrays())
     with tf.Graph().as_default():
-        variables = [tfv1.get_variable(name, shape, initializer=tf.zeros_initializer()) for name, shape in SHAPES.items()]
+        variables = [
+            tfv1.get_variable(name, shape, initializer=tf.zeros_initializer()) for name, shape in SHAPES.items()
+        ]
         with tfv1.Session() as session:
             session.run(tfv1.global_variables_initializer())
             weights = open_weights(prefix)

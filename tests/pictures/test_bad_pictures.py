@@ -1,4 +1,5 @@
 """I1-I8 and L4: whatever is wrong with a file, check, training and evaluation say the same of it."""
+
 import errno
 import io
 import os
@@ -8,16 +9,16 @@ import zlib
 
 import numpy as np
 import pytest
-from tests.support.loader_fixtures import files_are_read_singly, jpeg, picture
 from PIL import Image
 
-from webvision.data.pictures import images
-from webvision.data.views.augment import Augmentation
+from tests.support.loader_fixtures import files_are_read_singly, jpeg, picture
 from webvision.data.lists.balance import parse_balance, targets
-from webvision.data.loader.batches import EvalBatches, TrainBatches
-from webvision.data.pictures.images import REASONS, ImageError, ImagePolicy
 from webvision.data.lists.index import open_index
 from webvision.data.lists.order import EpochOrder
+from webvision.data.loader.batches import EvalBatches, TrainBatches
+from webvision.data.pictures import images
+from webvision.data.pictures.images import REASONS, ImageError, ImagePolicy
+from webvision.data.views.augment import Augmentation
 from webvision.data.views.presets import PRESETS
 from webvision.errors import IncompleteError, ResourceError
 from webvision.prep.check.scan import RECORD, ScanOptions, examine
@@ -37,28 +38,42 @@ def pil():
 
 
 def png(chunks):
-    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-                                           for kind, body in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
 
 
 def png_claiming(width, height):
-    return png([(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(b"\0" * 100)), (b"IEND", b"")])
+    return png(
+        [
+            (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+            (b"IDAT", zlib.compress(b"\0" * 100)),
+            (b"IEND", b""),
+        ]
+    )
 
 
 def animated_png(frames):
     """A PNG of 60 x 50 with so many frames; of the first only is anything decoded."""
     pixels = zlib.compress(bytes(50 * (1 + 3 * 60)))
     control = struct.Struct(">IIIIIHHBB")
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 60, 50, 8, 2, 0, 0, 0)), (b"acTL", struct.pack(">II", frames, 0)),
-              (b"fcTL", control.pack(0, 60, 50, 0, 0, 1, 10, 0, 0)), (b"IDAT", pixels)]
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 60, 50, 8, 2, 0, 0, 0)),
+        (b"acTL", struct.pack(">II", frames, 0)),
+        (b"fcTL", control.pack(0, 60, 50, 0, 0, 1, 10, 0, 0)),
+        (b"IDAT", pixels),
+    ]
     for number in range(1, 2 * frames - 1, 2):
-        chunks += [(b"fcTL", control.pack(number, 60, 50, 0, 0, 1, 10, 0, 0)), (b"fdAT", struct.pack(">I", number + 1) + pixels)]
+        chunks += [
+            (b"fcTL", control.pack(number, 60, 50, 0, 0, 1, 10, 0, 0)),
+            (b"fdAT", struct.pack(">I", number + 1) + pixels),
+        ]
     return png([*chunks, (b"IEND", b"")])
 
 
 def flipped():
     data = bytearray(WHOLE)
-    data[len(data) // 2:len(data) // 2 + 8] = b"\xff\xd0\xff\xd5\xff\xd9\x12\x34"
+    data[len(data) // 2 : len(data) // 2 + 8] = b"\xff\xd0\xff\xd5\xff\xd9\x12\x34"
     return bytes(data)
 
 
@@ -85,7 +100,7 @@ FILES = {
     ("I1", "dangling.jpg"): (lambda path: os.symlink("nowhere.jpg", path), "missing"),
     ("I1", "loop.jpg"): (lambda path: os.symlink("loop.jpg", path), "missing"),
     ("I1", "absent.jpg"): (lambda path: None, "missing"),
-    ("I2", "half.jpg"): (WHOLE[:len(WHOLE) // 2], "truncated"),
+    ("I2", "half.jpg"): (WHOLE[: len(WHOLE) // 2], "truncated"),
     ("I2", "two bytes short.jpg"): (WHOLE[:-2], "truncated"),
     ("I2", "flipped.jpg"): (flipped(), "corrupt"),
     ("I2", "header only.jpg"): (WHOLE[:120], "header"),
@@ -159,7 +174,9 @@ def verdicts(batches):
 def judged(data):
     """Each road's verdict on every row."""
     index = open_index(data / "meta" / "train.txt", 2)
-    records = b"".join(examine(os.fsencode(data / "train"), path, ScanOptions("decode")) for path in index.paths(range(len(index))))
+    records = b"".join(
+        examine(os.fsencode(data / "train"), path, ScanOptions("decode")) for path in index.paths(range(len(index)))
+    )
     roads = {"check": {row: REASONS[code] for row, code in enumerate(np.frombuffer(records, RECORD)["reason"])}}
     for workers in (0, 2):
         for kind, make in (("train", train_batches), ("eval", eval_batches)):
@@ -189,6 +206,7 @@ def test_i1_no_permission(data, monkeypatch):
         if os.fsencode(path).endswith(b"n1/4.jpg"):
             raise PermissionError(errno.EACCES, "Permission denied")
         return real(path, *rest, **options)
+
     monkeypatch.setattr(os, "open", refuse)
     row = len(FILES) + 4
     assert verdicts(train_batches(data))[row] == verdicts(eval_batches(data))[row] == "permission"
@@ -226,15 +244,18 @@ def test_l4_a_link_put_in_place_of_a_looked_at_file_is_not_followed(tmp_path, mo
         os.unlink(tmp_path / "a.jpg")
         os.symlink("/etc/hostname", tmp_path / "a.jpg")
         return real(path, *rest, **options)
+
     monkeypatch.setattr(os, "open", swap)
     with pytest.raises(ImageError) as caught:
         images.read_bytes(tmp_path / "a.jpg", inside=images.data_folders(os.fsencode(tmp_path)))
     assert caught.value.reason == "missing"
 
 
-# ---- I6 (a decoder that crashes or does not end): tests/loader/test_ring.py for training and evaluation, tests/prep/test_check.py for check
+# ---- I6 (a decoder that crashes or does not end): tests/loader/test_ring.py for training and evaluation,
+# tests/prep/test_check.py for check
 
 # ---- I7
+
 
 def test_i7_a_folder_that_is_gone_stops_training_and_is_told_in_evaluation(data, tmp_path):
     index = open_index(data / "meta" / "train.txt", 2)
@@ -249,6 +270,7 @@ def test_i7_a_folder_that_is_gone_stops_training_and_is_told_in_evaluation(data,
 
 # ---- I8
 
+
 def failing_reads(monkeypatch, number, fails):
     """Reads fail with `number` while fails(count of reads so far) says so."""
     files_are_read_singly(monkeypatch)
@@ -259,13 +281,14 @@ def failing_reads(monkeypatch, number, fails):
         if fails(len(reads)):
             raise OSError(number, os.strerror(number))
         return real(*arguments)
+
     monkeypatch.setattr(images, "_read", read)
     return reads
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
 def test_i8_a_passing_error_is_tried_once_more(data, monkeypatch, number):
-    reads = failing_reads(monkeypatch, number, lambda count: count % 2)          # every first attempt
+    reads = failing_reads(monkeypatch, number, lambda count: count % 2)  # every first attempt
     expected = [verdict for _, verdict in FILES.values()] + ["ok"] * 20
     assert list(verdicts(eval_batches(data)).values()) == expected and len(reads) > 40
 

@@ -1,4 +1,5 @@
 """Window decode against the whole picture, and the paths against one another."""
+
 import ctypes
 import itertools
 import os
@@ -16,9 +17,21 @@ from webvision.data.native import build, library
 from webvision.data.pictures import decode
 from webvision.data.pictures.headers import read_header
 
-needs_library = pytest.mark.skipif(library.loaded() is None, reason="the compiled decoder is not there: " + decode.describe())
-KINDS = [("444", False, 0), ("422", False, 0), ("420", False, 0), ("440", False, 0), ("411", False, 0), ("420", True, 0),
-         ("444", True, 0), ("420", False, 3), ("422", False, 1), ("422", True, 2)]
+needs_library = pytest.mark.skipif(
+    library.loaded() is None, reason="the compiled decoder is not there: " + decode.describe()
+)
+KINDS = [
+    ("444", False, 0),
+    ("422", False, 0),
+    ("420", False, 0),
+    ("440", False, 0),
+    ("411", False, 0),
+    ("420", True, 0),
+    ("444", True, 0),
+    ("420", False, 3),
+    ("422", False, 1),
+    ("422", True, 2),
+]
 
 
 def windows(draw, width, height, count):
@@ -39,12 +52,15 @@ def test_a_window_equals_the_whole_pictures_window(sampling, progressive, restar
         assert (decode.decode(data, header, scale=scale, path="window") == whole).all()
         for x, y, wide, high in windows(draw, whole.shape[1], whole.shape[0], 25):
             window = decode.decode(data, header, window=(x, y, wide, high), scale=scale, path="window")
-            assert (window == whole[y:y + high, x:x + wide]).all(), (x, y, wide, high)
+            assert (window == whole[y : y + high, x : x + wide]).all(), (x, y, wide, high)
 
 
 FACTORS = ("1x1", "2x1", "1x2", "2x2", "4x1", "1x4", "4x2", "2x4", "3x1", "1x3")
-SAMPLINGS = [",".join(parts) for parts in itertools.product(FACTORS, FACTORS, ("1x1", "2x1", "4x1"))
-             if sum(int(part[0]) * int(part[2]) for part in parts) <= 10]       # the format allows ten blocks
+SAMPLINGS = [
+    ",".join(parts)
+    for parts in itertools.product(FACTORS, FACTORS, ("1x1", "2x1", "4x1"))
+    if sum(int(part[0]) * int(part[2]) for part in parts) <= 10
+]  # the format allows ten blocks
 
 
 @needs_library
@@ -54,17 +70,19 @@ def test_a_window_of_any_sampling_equals_the_whole_pictures_window(scale):
     draw = np.random.Generator(np.random.Philox(key=6))
     decoded = 0
     for number, sampling in enumerate(SAMPLINGS):
-        data = sampled_jpeg(number, *(int(side) for side in draw.integers(30, 160, 2)), sampling, progressive=number % 3 == 0)
+        data = sampled_jpeg(
+            number, *(int(side) for side in draw.integers(30, 160, 2)), sampling, progressive=number % 3 == 0
+        )
         header = read_header(data)
         try:
             whole = decode.decode(data, header, scale=scale, path="window")
         except decode.DecodeError as error:
-            assert "Fractional sampling" in str(error)      # 3:2, which libjpeg-turbo does not do
+            assert "Fractional sampling" in str(error)  # 3:2, which libjpeg-turbo does not do
             continue
         decoded += 1
         for x, y, wide, high in windows(draw, whole.shape[1], whole.shape[0], 8):
             window = decode.decode(data, header, window=(x, y, wide, high), scale=scale, path="window")
-            assert (window == whole[y:y + high, x:x + wide]).all(), (sampling, whole.shape, (x, y, wide, high))
+            assert (window == whole[y : y + high, x : x + wide]).all(), (sampling, whole.shape, (x, y, wide, high))
     assert decoded > 120
 
 
@@ -140,15 +158,26 @@ def test_hostile_bytes_under_the_address_sanitizer(tmp_path):
     """Mutated files through the C code, built with -fsanitize=address,undefined: no report, no crash."""
     sanitized = tmp_path / "asan.so"
     flags = ["-O1", "-g", "-shared", "-fPIC", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
-    built = subprocess.run(["cc", *flags, *build._SOURCES, "-o", sanitized, "-ljpeg", "-lm"], capture_output=True, check=False)
-    runtime = subprocess.run(["cc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout.strip()
+    built = subprocess.run(
+        ["cc", *flags, *build._SOURCES, "-o", sanitized, "-ljpeg", "-lm"], capture_output=True, check=False
+    )
+    runtime = subprocess.run(
+        ["cc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     if built.returncode or not os.path.exists(runtime):
         pytest.skip("this compiler has no address sanitizer")
     environment = {**os.environ, "LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0"}
-    done = subprocess.run([sys.executable, "-c", HOSTILE, str(sanitized), str(tmp_path)], cwd=ROOT, env=environment, capture_output=True,
-                          text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", HOSTILE, str(sanitized), str(tmp_path)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0 and "ERROR" not in done.stderr, done.stderr[-3000:]
-    assert int(done.stdout) > 100       # files that still decoded: the mutations were not all caught by the header
+    assert int(done.stdout) > 100  # files that still decoded: the mutations were not all caught by the header
 
 
 HOSTILE = """

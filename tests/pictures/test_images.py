@@ -1,4 +1,6 @@
-"""read_image: what is let in, how it is shown, and why the rest is refused. I1-I5, I8; Pillow writes and reads the odd files."""
+"""read_image: what is let in, how it is shown, and why the rest is refused. I1-I5, I8; Pillow writes and reads the odd
+files."""
+
 import errno
 import io
 import os
@@ -60,13 +62,22 @@ def test_grey_palette_alpha_and_sixteen_bits():
         assert (read_image(saved(palette, kind)) == as_bgr(palette)).all()
     seen_through = pil().convert("RGBA")
     seen_through.putalpha(Image.fromarray(np.tile(np.arange(60, dtype=np.uint8), (44, 1))))
-    assert (read_image(saved(seen_through, "PNG")) == SHOWN).all()          # dropped, not blended
+    assert (read_image(saved(seen_through, "PNG")) == SHOWN).all()  # dropped, not blended
     deep = cv2.imencode(".png", SHOWN.astype(np.uint16) * 257)[1].tobytes()
     assert (read_image(deep) == SHOWN).all()
 
 
-UNCOMMON = ("4x2,1x1,1x1", "3x1,1x1,1x1", "3x2,1x1,1x1", "1x3,1x1,1x1", "1x4,1x1,1x1", "2x4,1x1,1x1", "1x1,2x1,1x1", "2x2,2x1,1x2",
-            "4x1,2x1,1x1")
+UNCOMMON = (
+    "4x2,1x1,1x1",
+    "3x1,1x1,1x1",
+    "3x2,1x1,1x1",
+    "1x3,1x1,1x1",
+    "1x4,1x1,1x1",
+    "2x4,1x1,1x1",
+    "1x1,2x1,1x1",
+    "2x2,2x1,1x2",
+    "4x1,2x1,1x1",
+)
 
 
 @pytest.mark.parametrize("progressive", [False, True])
@@ -119,7 +130,7 @@ def test_exif_orientation_is_applied_in_every_format(kind, orientation):
     assert header.shown_size == expected.shape[1::-1]
     for x, y, width, height in ((3, 5, 20, 11), (0, 0, *header.shown_size), (30, 2, 1, 7)):
         window = images.read_window(data, header, (x, y, width, height))
-        assert (window == image[y:y + height, x:x + width]).all()
+        assert (window == image[y : y + height, x : x + width]).all()
     if kind == "JPEG":
         assert image.shape == cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape
 
@@ -127,14 +138,15 @@ def test_exif_orientation_is_applied_in_every_format(kind, orientation):
 def png_of_size(width, height):
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 100)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(body)) + kind + body
-                                           + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
 
 
 def jpeg_of_size(width, height):
     data = bytearray(jpeg(SHOWN))
     start = data.index(b"\xff\xc0")
-    data[start + 5:start + 9] = struct.pack(">HH", height, width)
+    data[start + 5 : start + 9] = struct.pack(">HH", height, width)
     return bytes(data)
 
 
@@ -146,7 +158,10 @@ def test_bombs_are_refused_by_their_header():
     assert reason_of(jpeg_of_size(65535, 1)) == "side-ratio"
     assert reason_of(png_of_size(0, 5)) == "header"
     assert reason_of(b"GIF89a" + struct.pack("<HH", 65535, 65535) + b"\0" * 30 + b";") == "too-many-pixels"
-    assert reason_of(b"BM" + b"\0" * 12 + struct.pack("<IiiHHI", 40, 1 << 30, 1 << 30, 1, 24, 0) + b"\0" * 40) == "too-many-pixels"
+    assert (
+        reason_of(b"BM" + b"\0" * 12 + struct.pack("<IiiHHI", 40, 1 << 30, 1 << 30, 1, 24, 0) + b"\0" * 40)
+        == "too-many-pixels"
+    )
     webp = b"RIFF" + struct.pack("<I", 50) + b"WEBPVP8X" + struct.pack("<I", 10) + b"\0" * 4 + b"\xff" * 6 + b"\0" * 30
     assert reason_of(webp) == "too-many-pixels"
     assert reason_of(saved(pil(), "PNG"), ImagePolicy(max_pixels=100)) == "too-many-pixels"
@@ -155,8 +170,13 @@ def test_bombs_are_refused_by_their_header():
 def test_what_is_no_picture():
     """I1, I3."""
     assert reason_of(b"") == "empty"
-    for data in (b"<html><body>404</body></html>", b"<svg xmlns='http://www.w3.org/2000/svg'/>", os.urandom(100),
-                 saved(pil(), "TIFF"), b"\0" * 5000):
+    for data in (
+        b"<html><body>404</body></html>",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        os.urandom(100),
+        saved(pil(), "TIFF"),
+        b"\0" * 5000,
+    ):
         assert reason_of(data) == "format"
     assert reason_of(b"\xff\xd8\xff\xe0\0\x10JFIF") == "header"
     assert reason_of(jpeg(SHOWN)[:120]) == "header"
@@ -175,7 +195,7 @@ def test_truncation_is_noticed_at_any_length(kind):
 
 def test_a_cut_file_is_let_in_on_request():
     data = jpeg(picture(2, 90, 120))
-    image = read_image(data[:len(data) // 2], ImagePolicy(accept_truncated=True))
+    image = read_image(data[: len(data) // 2], ImagePolicy(accept_truncated=True))
     assert image.shape == (120, 90, 3) and np.abs(image[:8].astype(int) - read_image(data)[:8]).max() <= 1
 
 
@@ -183,7 +203,7 @@ def test_a_cut_png_cannot_ask_for_gigabytes(tmp_path):
     """Found by `make fuzz`: OpenCV allocated the two gigabytes that a damaged chunk of a 60 x 44 picture claimed."""
     data = saved(pil(), "PNG")
     at = data.index(b"IDAT") - 4
-    cut = data[:at] + struct.pack(">I", 0x7FFFFFF0) + data[at + 4:]
+    cut = data[:at] + struct.pack(">I", 0x7FFFFFF0) + data[at + 4 :]
     assert reason_of(cut, ImagePolicy(accept_truncated=True)) == "corrupt" == reason_of(cut)
 
 
@@ -199,7 +219,7 @@ def test_a_thumbnail_does_not_hide_a_missing_end():
 def test_damage_inside_the_data_is_noticed():
     data = bytearray(jpeg(picture(2, 200, 160)))
     start = data.index(b"\xff\xda") + 300
-    data[start:start + 8] = b"\xff\xd0\xff\xd5\xff\xd9\x12\x34"
+    data[start : start + 8] = b"\xff\xd0\xff\xd5\xff\xd9\x12\x34"
     assert reason_of(bytes(data)) == "corrupt"
     png = bytearray(saved(pil(), "PNG"))
     png[len(png) // 2] ^= 0x10
@@ -217,8 +237,16 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "long").write_bytes(jpeg(SHOWN))
-    expected = {"fifo": "not-a-file", ".": "not-a-file", "/dev/zero": "not-a-file", "dangling": "missing", "loop": "missing",
-                "absent": "missing", "x" * 300: "missing", "zero\0": "missing"}
+    expected = {
+        "fifo": "not-a-file",
+        ".": "not-a-file",
+        "/dev/zero": "not-a-file",
+        "dangling": "missing",
+        "loop": "missing",
+        "absent": "missing",
+        "x" * 300: "missing",
+        "zero\0": "missing",
+    }
     for name, reason in expected.items():
         with pytest.raises(ImageError) as caught:
             read_image_file(os.path.join(tmp_path, name))
@@ -253,9 +281,17 @@ def test_a_passing_error_of_the_storage_is_tried_once_more(tmp_path, monkeypatch
     assert caught.value.reason == "io"
 
 
-CORPUS = [jpeg(SHOWN), jpeg(SHOWN, progressive=True), jpeg(SHOWN, restart=2, sampling="422"), saved(pil(), "PNG"),
-          saved(pil(), "GIF"), saved(pil(), "WEBP"), saved(pil(), "BMP"), saved(pil().convert("CMYK"), "JPEG"),
-          saved(pil().quantize(16), "PNG")]
+CORPUS = [
+    jpeg(SHOWN),
+    jpeg(SHOWN, progressive=True),
+    jpeg(SHOWN, restart=2, sampling="422"),
+    saved(pil(), "PNG"),
+    saved(pil(), "GIF"),
+    saved(pil(), "WEBP"),
+    saved(pil(), "BMP"),
+    saved(pil().convert("CMYK"), "JPEG"),
+    saved(pil().quantize(16), "PNG"),
+]
 
 
 @settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -271,9 +307,9 @@ def test_mutated_files_give_a_picture_or_a_reason(data):
         elif how == 1:
             body[at] ^= 1 << data.draw(st.integers(0, 7))
         elif how == 2 and len(body) > 20:
-            del body[at:at + data.draw(st.integers(1, 40))]
+            del body[at : at + data.draw(st.integers(1, 40))]
         else:
-            body[at:at] = body[max(0, at - data.draw(st.integers(1, 40))):at]
+            body[at:at] = body[max(0, at - data.draw(st.integers(1, 40))) : at]
         if not body:
             body = bytearray(b"\xff")
     for policy in (ImagePolicy(max_pixels=1 << 20), ImagePolicy(max_pixels=1 << 20, accept_truncated=True)):
@@ -288,5 +324,6 @@ def test_mutated_files_give_a_picture_or_a_reason(data):
 
 
 def test_reading_needs_no_tensorflow():
-    code = "import sys, webvision.data.pictures.images, webvision.data.loader.batches; sys.exit('tensorflow' in sys.modules)"
+    modules = "webvision.data.pictures.images, webvision.data.loader.batches"
+    code = f"import sys, {modules}; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -1,4 +1,5 @@
 """Arranging loses nothing, overwrites nothing, can be killed and run again, and writes the lists upstream would."""
+
 import json
 import os
 import random
@@ -10,8 +11,8 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.prep_fixtures import ROOT, ROWS, SYNSETS, count_lines, make_raw, picture_of, run_and_die, write_file
 
+from tests.support.prep_fixtures import ROOT, ROWS, SYNSETS, count_lines, make_raw, picture_of, run_and_die, write_file
 from webvision.errors import DataError, IncompleteError, ResourceError, UsageError
 from webvision.prep.arrange import arrange as module
 from webvision.prep.arrange import placing
@@ -28,15 +29,20 @@ def lists_of(data):
 
 
 def upstream_rule(raw):
-    """The published script's lists, re-stated: first word of each synset line; class/base name label of each existing file."""
+    """The published script's lists, re-stated: first word of each synset line; class/base name label of each existing
+    file."""
     synsets = [line.split()[0] for line in (raw / "info/synsets.txt").open()]
     train = []
     for line in (raw / "info/train_filelist_all.txt").open():
         source, label = line.split()
         if (raw / source).exists():
             train.append(f"{synsets[int(label)]}/{source.split('/')[-1]} {label}\n")
-    return {"synsets": "".join(f"{s}\n" for s in synsets).encode(), "train": "".join(train).encode(),
-            "val": (raw / "info/val_filelist.txt").read_bytes(), "test": (raw / "info/test_filelist.txt").read_bytes()}
+    return {
+        "synsets": "".join(f"{s}\n" for s in synsets).encode(),
+        "train": "".join(train).encode(),
+        "val": (raw / "info/val_filelist.txt").read_bytes(),
+        "test": (raw / "info/test_filelist.txt").read_bytes(),
+    }
 
 
 def test_lists_equal_upstreams_and_every_file_is_where_its_row_says(tmp_path):
@@ -50,10 +56,26 @@ def test_lists_equal_upstreams_and_every_file_is_where_its_row_says(tmp_path):
 
 
 @settings(max_examples=60, deadline=None, database=None, derandomize=True)
-@given(st.lists(st.tuples(st.sampled_from(["google/q1", "google/q2", "flickr/q1"]), st.sampled_from("abcdefgh"), st.integers(0, 4),
-                          st.sampled_from(["there", "there", "there", "gone"])), min_size=1, max_size=25, unique_by=lambda row: row[:2]))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["google/q1", "google/q2", "flickr/q1"]),
+            st.sampled_from("abcdefgh"),
+            st.integers(0, 4),
+            st.sampled_from(["there", "there", "there", "gone"]),
+        ),
+        min_size=1,
+        max_size=25,
+        unique_by=lambda row: row[:2],
+    )
+)
 def test_whatever_the_list_nothing_is_lost_and_upstreams_bytes_come_where_upstream_works(tmp_path_factory, drawn):
-    raw = make_raw(tmp_path_factory.mktemp("any"), rows=[(f"{folder}/{name}.jpg", label) for folder, name, label, _ in drawn], val=1, test=1)
+    raw = make_raw(
+        tmp_path_factory.mktemp("any"),
+        rows=[(f"{folder}/{name}.jpg", label) for folder, name, label, _ in drawn],
+        val=1,
+        test=1,
+    )
     there = [f"{folder}/{name}.jpg" for folder, name, _, state in drawn if state == "there"]
     for folder, name, _, state in drawn:
         if state == "gone":
@@ -63,11 +85,13 @@ def test_whatever_the_list_nothing_is_lost_and_upstreams_bytes_come_where_upstre
     lines = (raw / "meta/train.txt").read_text().splitlines()
     assert [(raw / "train" / line.rsplit(" ", 1)[0]).read_text() for line in lines] == there
     places = [(name, label) for _, name, label, _ in drawn]
-    if len(set(places)) == len(places):     # no two pictures of a class share a base name
+    if len(set(places)) == len(places):  # no two pictures of a class share a base name
         assert lists_of(raw) == expected
 
 
-@pytest.mark.parametrize("line", ["google/q00001/x.jpg 3   ", "  google/q00001/x.jpg 3", "google/q00001/x.jpg\t3", "google/q00001/x.jpg 3\r"])
+@pytest.mark.parametrize(
+    "line", ["google/q00001/x.jpg 3   ", "  google/q00001/x.jpg 3", "google/q00001/x.jpg\t3", "google/q00001/x.jpg 3\r"]
+)
 def test_lists_equal_upstreams_where_it_forgives_blanks(tmp_path, line):
     raw = make_raw(tmp_path / "raw")
     write_file(raw / "info/train_filelist_all.txt", line + "\n")
@@ -107,6 +131,7 @@ def test_a_slow_file_system_is_used_by_threads_to_the_same_end(tmp_path, monkeyp
 
 # P1
 
+
 @pytest.mark.parametrize("method", ["move", "link", "copy"])
 def test_p1_run_twice_changes_nothing(tmp_path, method):
     raw = make_raw(tmp_path / "raw")
@@ -126,7 +151,7 @@ def test_p1_killed_anywhere_and_run_again_ends_the_same(tmp_path, method, kills=
         return raw
 
     def work(raw):
-        return lambda: quiet(raw, raw / "data", method=method, max_missing=.5)
+        return lambda: quiet(raw, raw / "data", method=method, max_missing=0.5)
 
     lines = count_lines(work(fresh("undisturbed")))
     expected = picture_of(tmp_path / "undisturbed")
@@ -141,9 +166,15 @@ def test_p1_killed_anywhere_and_run_again_ends_the_same(tmp_path, method, kills=
 
 # P2
 
+
 def test_p2_equal_base_names_all_survive(tmp_path):
-    names = ["google/q00001/x.jpg", "flickr/q00001/x.jpg", "google/q00002/x.jpg", "flickr/q00001/y.jpg",
-             "google/q00001/flickr_q00001_x.jpg"]        # the name that the second one's prefix would make
+    names = [
+        "google/q00001/x.jpg",
+        "flickr/q00001/x.jpg",
+        "google/q00002/x.jpg",
+        "flickr/q00001/y.jpg",
+        "google/q00001/flickr_q00001_x.jpg",
+    ]  # the name that the second one's prefix would make
     raw = make_raw(tmp_path / "raw", rows=[(name, 0) for name in names] + [("google/q00003/x.jpg", 1)])
     report = quiet(raw)
     lines = (raw / "meta/train.txt").read_text().splitlines()
@@ -171,6 +202,7 @@ def test_p2_unpacked_again_after_arranging_is_the_same_set(tmp_path):
 
 # P3
 
+
 def test_p3_class_folders_exist_and_half_the_files_are_moved(tmp_path):
     quiet(make_raw(tmp_path / "whole"))
     raw = make_raw(tmp_path / "raw")
@@ -184,6 +216,7 @@ def test_p3_class_folders_exist_and_half_the_files_are_moved(tmp_path):
 
 # P4
 
+
 def test_p4_census_names_missing_empty_extra_and_odd(tmp_path):
     raw = make_raw(tmp_path / "raw")
     (raw / ROWS[0][0]).unlink()
@@ -191,10 +224,13 @@ def test_p4_census_names_missing_empty_extra_and_odd(tmp_path):
     write_file(raw / "google/q00001/unlisted.jpg", "x")
     os.mkfifo(raw / "google/q00001/pipe")
     os.symlink("/etc/passwd", raw / "flickr/link.jpg")
-    report = quiet(raw, max_missing=.2)
+    report = quiet(raw, max_missing=0.2)
     train = report["train"]
     assert (train["listed"], train["kept"]) == (len(ROWS), len(ROWS) - 1)
-    assert train["missing"] == {"count": 1, "names": [ROWS[0][0]]} and train["empty"] == {"count": 1, "names": [ROWS[1][0]]}
+    assert train["missing"] == {"count": 1, "names": [ROWS[0][0]]} and train["empty"] == {
+        "count": 1,
+        "names": [ROWS[1][0]],
+    }
     assert train["extra"] == {"count": 1, "names": ["source/google/q00001/unlisted.jpg"]}
     assert train["not_regular"]["names"] == ["flickr/link.jpg", "google/q00001/pipe"]
     assert json.loads((raw / "meta/arrange.json").read_text()) == report
@@ -209,13 +245,13 @@ def test_p4_too_much_missing_stops_before_anything_moves(tmp_path):
         quiet(raw)
     assert (raw / ROWS[0][0]).exists() and not (raw / "meta/train.txt").exists()
     assert json.loads((raw / "meta/arrange.json").read_text())["complete"] is False
-    quiet(raw, max_missing=.0417)
+    quiet(raw, max_missing=0.0417)
 
 
 def test_p4_an_evaluation_row_is_never_dropped(tmp_path):
     raw = make_raw(tmp_path / "raw")
     (raw / "val_images_resized/val000002.jpg").unlink()
-    assert quiet(raw, max_missing=.5)["val"]["missing"]["names"] == ["val000002.jpg"]
+    assert quiet(raw, max_missing=0.5)["val"]["missing"]["names"] == ["val000002.jpg"]
     assert len((raw / "meta/val.txt").read_text().splitlines()) == 3
 
 
@@ -228,10 +264,20 @@ def test_duplicate_rows_count_once_and_conflicts_are_named(tmp_path):
 
 # P5
 
-@pytest.mark.parametrize("text, line, reason", [
-    ("n1 a\n\nn2 b\n", 2, "blank line"), ("n1 a\nn2 b\nn1 c\n", 3, "already on line 1"), ("n1 a\n../x b\n", 2, "can't name a folder"),
-    ("/etc b\n", 1, "can't name a folder"), ("n1 a\r\n", 1, "CR LF"), ("\ufeffn1 a\n", 1, "byte order mark"),
-    (" n1 a\n", 1, "starts with a blank"), ("n1\x1b[31m a\n", 1, "can't name a folder")])
+
+@pytest.mark.parametrize(
+    "text, line, reason",
+    [
+        ("n1 a\n\nn2 b\n", 2, "blank line"),
+        ("n1 a\nn2 b\nn1 c\n", 3, "already on line 1"),
+        ("n1 a\n../x b\n", 2, "can't name a folder"),
+        ("/etc b\n", 1, "can't name a folder"),
+        ("n1 a\r\n", 1, "CR LF"),
+        ("\ufeffn1 a\n", 1, "byte order mark"),
+        (" n1 a\n", 1, "starts with a blank"),
+        ("n1\x1b[31m a\n", 1, "can't name a folder"),
+    ],
+)
 def test_p5_wrong_synsets_are_refused_with_their_line(tmp_path, text, line, reason):
     raw = make_raw(tmp_path / "raw")
     write_file(raw / "info/synsets.txt", text)
@@ -249,22 +295,45 @@ def test_p5_more_labels_than_synsets_is_an_error_and_fewer_a_remark(tmp_path):
     assert os.listdir(more / "train/n99999999") == []
 
 
-@pytest.mark.parametrize("line, reason", [
-    (b"a/b.jpg", "no label"), (b"a/b.jpg -1", "not a whole number"), (b"a/b.jpg 1e3", "not a whole number"), (b"a/b.jpg 0.5", "not a whole"),
-    (b"a/b.jpg n01440764", "not a whole number"), (b"a/b.jpg 5", "outside 0..4"), (b"a/b.jpg 99999999999", "not a whole number"),
-    (b"a/b.jpg 1 2", "two labels"), (b"", "blank line"), (b"../b.jpg 1", "leads out"), (b"a/../../b.jpg 1", "leads out"),
-    (b"/etc/passwd 1", "below the set"), (b"a//b.jpg 1", "below the set"), (b"a\0b.jpg 1", "NUL"), (b"\xef\xbb\xbfa/b.jpg 1", "byte order"),
-    (b"a/" + b"x" * 5000 + b" 1", "bytes"), (b"# comment", "whole number")])
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        (b"a/b.jpg", "no label"),
+        (b"a/b.jpg -1", "not a whole number"),
+        (b"a/b.jpg 1e3", "not a whole number"),
+        (b"a/b.jpg 0.5", "not a whole"),
+        (b"a/b.jpg n01440764", "not a whole number"),
+        (b"a/b.jpg 5", "outside 0..4"),
+        (b"a/b.jpg 99999999999", "not a whole number"),
+        (b"a/b.jpg 1 2", "two labels"),
+        (b"", "blank line"),
+        (b"../b.jpg 1", "leads out"),
+        (b"a/../../b.jpg 1", "leads out"),
+        (b"/etc/passwd 1", "below the set"),
+        (b"a//b.jpg 1", "below the set"),
+        (b"a\0b.jpg 1", "NUL"),
+        (b"\xef\xbb\xbfa/b.jpg 1", "byte order"),
+        (b"a/" + b"x" * 5000 + b" 1", "bytes"),
+        (b"# comment", "whole number"),
+    ],
+)
 def test_wrong_list_lines_are_refused_with_their_line(tmp_path, line, reason):
     raw = make_raw(tmp_path / "raw")
     good = b"google/q00001/g1000.jpg 3\n"
-    write_file(raw / "info/train_filelist_all.txt", line + b"\n" if reason == "no label" else good + line + b"\n" + good)
+    write_file(
+        raw / "info/train_filelist_all.txt", line + b"\n" if reason == "no label" else good + line + b"\n" + good
+    )
     with pytest.raises(DataError, match=rf"train_filelist_all\.txt:[12]: .*{reason}"):
         quiet(raw)
 
 
 def test_names_with_blanks_and_wild_bytes_survive(tmp_path):
-    names = [b"google/q1/my holiday photo.jpg", b"google/q1/\xff\xfe.jpg", "google/q1/\u00e9.jpg".encode(), b"google/q1/[a]*?.jpg"]
+    names = [
+        b"google/q1/my holiday photo.jpg",
+        b"google/q1/\xff\xfe.jpg",
+        "google/q1/\u00e9.jpg".encode(),
+        b"google/q1/[a]*?.jpg",
+    ]
     raw = make_raw(tmp_path / "raw")
     write_file(raw / "info/train_filelist_all.txt", b"".join(name + b" 2\n" for name in names))
     for name in names:
@@ -281,9 +350,15 @@ def test_slow_and_fast_road_read_a_line_alike():
 
 
 @settings(max_examples=500, deadline=None, database=None, derandomize=True)
-@given(st.one_of(st.binary(max_size=60), st.from_regex(rb"[ga/._ \t-]{0,8}[a-z/. ]{1,8}\.jpg[ \t]?[-0-9 e.]{0,5}", fullmatch=True)))
+@given(
+    st.one_of(
+        st.binary(max_size=60),
+        st.from_regex(rb"[ga/._ \t-]{0,8}[a-z/. ]{1,8}\.jpg[ \t]?[-0-9 e.]{0,5}", fullmatch=True),
+    )
+)
 def test_fuzz_any_line_is_read_as_upstream_reads_it_or_refused(line):
-    """Nothing but ValueError; a name that is taken stays below its folder; where upstream's split works, the same parts."""
+    """Nothing but ValueError; a name that is taken stays below its folder; where upstream's split works, the same
+    parts."""
     line = line.replace(b"\n", b"")
     try:
         name, label = parse_line(line, 50)
@@ -316,6 +391,7 @@ def test_a_full_disk_in_copying_says_what_to_do(tmp_path):
 
 # P6
 
+
 def test_p6_one_row_one_class(tmp_path):
     raw = make_raw(tmp_path / "raw", rows=[("google/q1/a.jpg", 0)], synsets=["n1"], val=0, test=0)
     assert quiet(raw)["train"]["kept"] == 1 and (raw / "meta/train.txt").read_text() == "n1/a.jpg 0\n"
@@ -331,9 +407,11 @@ def test_p6_no_rows_is_a_clear_error(tmp_path, name):
 
 # P7
 
+
 @pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs a second file system")
 def test_p7_other_file_system_needs_copy(tmp_path):
     import tempfile
+
     with tempfile.TemporaryDirectory(dir="/dev/shm") as shm:
         if os.stat(shm).st_dev == os.stat(tmp_path).st_dev:
             pytest.skip("one file system only")
@@ -348,10 +426,14 @@ def test_p7_other_file_system_needs_copy(tmp_path):
 
 def test_p7_read_only_source(tmp_path):
     raw = make_raw(tmp_path / "raw")
+
     def run(*flags):
-        script = (f"mount --bind {raw} {raw} && mount -o remount,ro,bind {raw} && "
-                  f"{sys.executable} {ROOT}/utils/preprocess.py --raw {raw} " + " ".join(flags))
+        script = (
+            f"mount --bind {raw} {raw} && mount -o remount,ro,bind {raw} && "
+            f"{sys.executable} {ROOT}/utils/preprocess.py --raw {raw} " + " ".join(flags)
+        )
         return subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True)
+
     if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
         pytest.skip("not allowed to make a mount namespace")
     result = run()
@@ -368,8 +450,10 @@ def test_a_file_system_without_the_no_replace_flag(tmp_path, monkeypatch):
         @staticmethod
         def renameat2(*arguments):
             import ctypes
+
             ctypes.set_errno(22)
             return -1
+
     monkeypatch.setattr(placing, "_libc", Libc)
     one, other = os.fsencode(write_file(tmp_path / "a", "1")), os.fsencode(write_file(tmp_path / "b", "2"))
     with pytest.raises(FileExistsError):
@@ -380,11 +464,12 @@ def test_a_file_system_without_the_no_replace_flag(tmp_path, monkeypatch):
 
 # P8
 
+
 def test_p8_the_test_set_is_unlabelled(tmp_path):
     raw = make_raw(tmp_path / "raw")
     assert quiet(raw)["test"]["labelled"] is False
     assert (raw / "meta/test.txt").read_text() == "test000001.jpg\ntest000002.jpg\n"
-    padded = make_raw(tmp_path / "padded")           # upstream's script appends ' 0' to every line
+    padded = make_raw(tmp_path / "padded")  # upstream's script appends ' 0' to every line
     write_file(padded / "info/test_filelist.txt", "test000001.jpg 0\ntest000002.jpg 0\n")
     quiet(padded)
     assert (padded / "meta/test.txt").read_bytes() == (raw / "meta/test.txt").read_bytes()
@@ -398,6 +483,7 @@ def test_p8_labels_on_some_lines_only(tmp_path):
 
 
 # the rest of the layout
+
 
 def test_eval_lists_beside_the_folders_as_the_original_script_leaves_them(tmp_path):
     raw = make_raw(tmp_path / "raw", lists_at=".")
@@ -448,6 +534,7 @@ def test_command_without_arguments_works_where_upstream_did(tmp_path):
 def test_second_preparation_in_one_folder_is_refused(tmp_path):
     from webvision.errors import LockedError
     from webvision.files import directory_lock
+
     raw = make_raw(tmp_path / "raw")
     with directory_lock(raw, "test"), pytest.raises(LockedError, match=str(os.getpid())):
         quiet(raw)
@@ -455,11 +542,11 @@ def test_second_preparation_in_one_folder_is_refused(tmp_path):
 
 def test_memory_is_an_index_not_the_rows(tmp_path):
     """A row costs 14 bytes beside the mapped file; 200,000 rows in under 2 s even on a busy machine."""
-    path = write_file(tmp_path / "list", "".join(f"google/q{i // 640:05d}/{i:014d}.jpg {i % 5000}\n" for i in range(200_000)))
+    path = write_file(
+        tmp_path / "list", "".join(f"google/q{i // 640:05d}/{i:014d}.jpg {i % 5000}\n" for i in range(200_000))
+    )
     start = time.process_time()
     rows = RawList(path, 5000)
     assert time.process_time() - start < 2
     held = sum(len(part) * part.itemsize for part in (rows._starts, rows._lengths)) + rows.labels.nbytes
     assert held == 14 * 200_000 and rows.name(199_999) == b"google/q00312/00000000199999.jpg"
-
-

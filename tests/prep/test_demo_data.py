@@ -1,4 +1,5 @@
 """The demo's set has the shape and the troubles it promises, in the promised amounts."""
+
 import collections
 import json
 import os
@@ -15,7 +16,6 @@ from webvision.errors import DataError, UsageError
 from webvision.prep.demo import data_set
 
 
-
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "raw"
@@ -29,8 +29,12 @@ def rows_of(raw, name):
 
 def test_lists_and_files_are_the_same_set(raw):
     rows = rows_of(raw, "train_filelist_all.txt")
-    on_disk = {os.path.relpath(os.path.join(folder, name), raw)
-               for source in ("google", "flickr") for folder, _, names in os.walk(raw / source) for name in names}
+    on_disk = {
+        os.path.relpath(os.path.join(folder, name), raw)
+        for source in ("google", "flickr")
+        for folder, _, names in os.walk(raw / source)
+        for name in names
+    }
     assert sorted(name for name, _ in rows) == sorted(on_disk)
     assert rows == rows_of(raw, "train_filelist_google.txt") + rows_of(raw, "train_filelist_flickr.txt")
     assert sorted(os.listdir(raw / "val_images_resized")) == [name for name, _ in rows_of(raw, "val_filelist.txt")]
@@ -47,7 +51,7 @@ def test_imbalance_is_20_to_1_and_val_is_balanced(raw):
 def test_wrong_labels_are_known_and_outside_the_lists(raw):
     truth = json.loads((raw / "info/true_labels.json").read_text())
     labels = {name: int(label) for name, label in rows_of(raw, "train_filelist_all.txt")}
-    assert .06 < len(truth["wrong"]) / len(labels) < .1
+    assert 0.06 < len(truth["wrong"]) / len(labels) < 0.1
     assert all(labels[name] != shown for name, shown in truth["wrong"].items())
     assert sorted(truth["test"]) == (raw / "info/test_filelist.txt").read_text().split()
 
@@ -63,7 +67,7 @@ def test_odd_files_are_what_they_say(raw):
     assert all(Image.open(path).mode == "L" for path in kinds["grey"])
     for path in kinds["exif"]:
         shown = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-        image = Image.open(path)                       # Pillow does not turn; the tag is what makes cv2 do it
+        image = Image.open(path)  # Pillow does not turn; the tag is what makes cv2 do it
         orientation = image.getexif()[0x0112]
         assert orientation in (3, 6, 8)
         assert shown.shape[:2] == (image.size[::-1] if orientation == 3 else image.size)
@@ -71,13 +75,15 @@ def test_odd_files_are_what_they_say(raw):
 
 
 def test_base_names_clash_within_classes(raw):
-    names = collections.Counter((os.path.basename(name), label) for name, label in rows_of(raw, "train_filelist_all.txt"))
+    names = collections.Counter(
+        (os.path.basename(name), label) for name, label in rows_of(raw, "train_filelist_all.txt")
+    )
     assert sum(count == 2 for count in names.values()) == data_set.CLASHES and max(names.values()) == 2
 
 
 def test_bytes_follow_from_the_seed(raw):
     train, val, test = data_set.plan(1)
-    for picture in train[::97] + val[::41] + test[::29]:       # alone and in another order than draw() took them
+    for picture in train[::97] + val[::41] + test[::29]:  # alone and in another order than draw() took them
         assert data_set.encode(picture) == (raw / picture.path).read_bytes()
     other = data_set.plan(2)[0]
     assert data_set.encode(other[0]) != data_set.encode(train[0])
@@ -112,4 +118,6 @@ def test_the_command_names_its_errors(tmp_path):
     (tmp_path / "x").write_text("")
     command = [sys.executable, os.path.join(ROOT, "utils/demo_data.py"), "--out"]
     result = subprocess.run([*command, tmp_path], capture_output=True, text=True)
-    assert result.returncode == 2 and "choose a new or empty folder" in result.stderr and "Traceback" not in result.stderr
+    assert (
+        result.returncode == 2 and "choose a new or empty folder" in result.stderr and "Traceback" not in result.stderr
+    )

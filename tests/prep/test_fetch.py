@@ -1,4 +1,6 @@
-"""Fetching: every way a server can fail (D1-D9, D12) ends in the file's own bytes, or in an error that says which and why."""
+"""Fetching: every way a server can fail (D1-D9, D12) ends in the file's own bytes, or in an error that says which and
+why."""
+
 import hashlib
 import json
 import os
@@ -7,8 +9,8 @@ import threading
 import time
 
 import pytest
-from tests.support.prep_server import Site, make_tar
 
+from tests.support.prep_server import Site, make_tar
 from webvision.errors import DataError, NetworkError
 from webvision.prep.download import acquire, fetch, http, partfile, proof
 from webvision.prep.download.catalogue import Archive
@@ -28,14 +30,18 @@ def site():
 class Download:
     """What one run of the program does for one archive, with short waits; `remarks` is what it said."""
 
-    def __init__(self, tmp_path, *sites, name="a.tar", max_wait=20., limits=None, keep=True):
+    def __init__(self, tmp_path, *sites, name="a.tar", max_wait=20.0, limits=None, keep=True):
         self.target, self.remarks = tmp_path / "target", []
         self.state = self.target / "archives"
         self.state.mkdir(parents=True, exist_ok=True)
         self.archive = Archive(name, tuple(f"{one.url}/{name}" for one in sites))
         limits = limits or http.Limits(connect=2, read=2, rate_window=4)
-        self.transfer = fetch.Transfer(http.Client(limits, environment_proxies={}), fetch.Patience(max_wait), remark=self.remarks.append,
-                                       first_wait=.01)
+        self.transfer = fetch.Transfer(
+            http.Client(limits, environment_proxies={}),
+            fetch.Patience(max_wait),
+            remark=self.remarks.append,
+            first_wait=0.01,
+        )
         manifest = proof.Manifest(str(self.state / "manifest.json"))
         self.job = acquire.Job(str(self.target), str(self.state), self.transfer, manifest, keep=keep)
 
@@ -46,7 +52,9 @@ class Download:
         assert (self.state / self.archive.name).read_bytes() == data
         for name, content in pictures.items():
             assert (self.target / name).read_bytes() == content
-        assert sorted(os.listdir(self.state)) == sorted(["manifest.json", self.archive.name, self.archive.name + ".done.json"])
+        assert sorted(os.listdir(self.state)) == sorted(
+            ["manifest.json", self.archive.name, self.archive.name + ".done.json"]
+        )
 
 
 def test_a_good_server_needs_one_request(site, tmp_path):
@@ -59,6 +67,7 @@ def test_a_good_server_needs_one_request(site, tmp_path):
 
 
 # D1
+
 
 @pytest.mark.parametrize("status", [503, 500, 429, 502, 504, 408])
 def test_d1_a_server_in_trouble_is_asked_again(site, tmp_path, status):
@@ -84,25 +93,28 @@ def test_d1_waits_double_with_jitter_up_to_a_cap(site, tmp_path, monkeypatch):
     download = Download(tmp_path, site)
     waits = []
     monkeypatch.setattr(download.transfer.patience, "sleep", waits.append)
-    waiting = fetch._Fetch([], partfile.Part(str(tmp_path / "x")), download.transfer._replace(first_wait=1.), looks_right=None)
+    waiting = fetch._Fetch(
+        [], partfile.Part(str(tmp_path / "x")), download.transfer._replace(first_wait=1.0), looks_right=None
+    )
     for waiting.failures in range(1, 12):
         waiting._wait(http.TransferError("x"))
     download.transfer.patience.max_wait = 10_000
     waiting.failures = 12
     waiting._wait(http.TransferError("x"))
-    assert all(2 ** i / 2 <= waits[i] <= 2 ** i for i in range(4)) and 30 <= waits[-1] <= 60
+    assert all(2**i / 2 <= waits[i] <= 2**i for i in range(4)) and 30 <= waits[-1] <= 60
     assert len({round(wait / 2 ** min(i, 4), 6) for i, wait in enumerate(waits[:5])}) > 1
 
 
 def test_d1_gives_up_in_the_end_and_says_the_command_can_be_repeated(site, tmp_path):
     site.script["a.tar"] = [{"status": 503}] * 1000
     with pytest.raises(NetworkError, match="503.*nothing came for 1 s.*same command again"):
-        Download(tmp_path, site, max_wait=1.).run()
+        Download(tmp_path, site, max_wait=1.0).run()
     del site.script["a.tar"]
     Download(tmp_path, site).run()
 
 
 # D2, D3
+
 
 def test_d2_a_cut_is_resumed_where_it_was(site, tmp_path):
     site.script["a.tar"] = [{"cut": 200_000}, {"cut": 100_000}]
@@ -136,6 +148,7 @@ def test_d3_a_server_that_always_cuts_and_never_resumes_is_given_up(site, tmp_pa
 
 
 # D4
+
 
 def test_d4_no_length_and_an_early_close_is_noticed_by_the_missing_end_mark(site, tmp_path):
     site.script["a.tar"] = [{"length": False, "cut": 150_000}]
@@ -182,6 +195,7 @@ def test_d4_a_list_without_a_stated_size_must_end_a_line(site, tmp_path):
 
 # D5
 
+
 def test_d5_a_web_page_is_refused(site, tmp_path):
     site.script["a.tar"] = [{"body": HTML, "etag": ""}] * 2
     download = Download(tmp_path, site)
@@ -209,7 +223,7 @@ def test_d5_redirects_are_followed_bounded_and_never_to_a_weaker_scheme(site, tm
     Download(tmp_path, site).run()
     site.script["a.tar"] = [{"status": 301, "location": "/a.tar"}] * 1000
     with pytest.raises(NetworkError, match="more than 5 redirects"):
-        Download(tmp_path / "loop", site, max_wait=.5).run()
+        Download(tmp_path / "loop", site, max_wait=0.5).run()
     site.script["a.tar"] = [{"status": 302, "location": "file:///etc/passwd"}] * 9
     with pytest.raises(DataError, match="unprotected address; refused"):
         Download(tmp_path / "file", site).run()
@@ -220,6 +234,7 @@ def test_d5_https_never_falls_back_to_http(monkeypatch):
 
     class Answer:
         status, headers, reason = 302, {"Location": "http://example.org/a.tar"}, "Found"
+
         def close(self):
             pass
 
@@ -237,6 +252,7 @@ def test_d5_a_missing_file_is_an_error_at_once(site, tmp_path):
 
 # D6, D7
 
+
 def test_d6_an_outage_is_waited_out(tmp_path):
     with Site({"a.tar": TAR}) as first:
         port = first.port
@@ -245,7 +261,7 @@ def test_d6_an_outage_is_waited_out(tmp_path):
         runner = threading.Thread(target=download.run)
         runner.start()
         while not first.gets("a.tar"):
-            time.sleep(.01)
+            time.sleep(0.01)
         first.server.server_close()
     time.sleep(1)
     with Site({"a.tar": TAR}, port=port) as second:
@@ -257,7 +273,7 @@ def test_d6_an_outage_is_waited_out(tmp_path):
 
 def test_d6_an_endless_outage_is_a_network_error_and_keeps_the_part(site, tmp_path):
     site.script["a.tar"] = [{"cut": 200_000}] + [{"status": 503}] * 1000
-    download = Download(tmp_path, site, max_wait=1.)
+    download = Download(tmp_path, site, max_wait=1.0)
     with pytest.raises(NetworkError, match="is kept"):
         download.run()
     assert (download.state / "a.tar.part").stat().st_size == 200_000
@@ -278,31 +294,32 @@ def test_d6_an_outage_is_told_once_not_at_every_attempt(site, tmp_path):
 def test_d7_a_silent_server_is_dropped(site, tmp_path):
     site.script["a.tar"] = [{"sleep": 2}, {"cut": 200_000, "hang": 2}]
     start = time.monotonic()
-    download = Download(tmp_path, site, limits=http.Limits(connect=.4, read=.4))
+    download = Download(tmp_path, site, limits=http.Limits(connect=0.4, read=0.4))
     download.run()
     download.check()
     assert time.monotonic() - start < 3.5 and "bytes=" in site.gets("a.tar")[-1]
 
 
 def test_d7_a_dripping_server_is_dropped(site, tmp_path):
-    site.script["a.tar"] = [{"drip": (1, .05)}]
+    site.script["a.tar"] = [{"drip": (1, 0.05)}]
     start = time.monotonic()
-    download = Download(tmp_path, site, limits=http.Limits(connect=2, read=2, min_rate=1000, rate_window=.5))
+    download = Download(tmp_path, site, limits=http.Limits(connect=2, read=2, min_rate=1000, rate_window=0.5))
     download.run()
     download.check()
     assert time.monotonic() - start < 3
 
 
 def test_d7_a_drip_is_no_sign_of_life():
-    patience = fetch.Patience(.2)
-    deadline = time.monotonic() + .3
+    patience = fetch.Patience(0.2)
+    deadline = time.monotonic() + 0.3
     while time.monotonic() < deadline:
         patience.good_sign(1)
-        time.sleep(.02)
+        time.sleep(0.02)
     assert patience.left() <= 0
 
 
 # D8
+
 
 def test_d8_a_file_that_changed_between_parts_is_fetched_anew(site, tmp_path):
     site.script["a.tar"] = [{"body": OTHER_TAR, "cut": 200_000}]
@@ -322,11 +339,14 @@ def test_d8_a_change_behind_equal_validators_is_seen_at_the_joint(site, tmp_path
 
 # D9
 
-@pytest.mark.parametrize("damage", ["shorter", "zeros at the end", "state lost", "state torn", "part only", "after a reboot"])
+
+@pytest.mark.parametrize(
+    "damage", ["shorter", "zeros at the end", "state lost", "state torn", "part only", "after a reboot"]
+)
 def test_d9_what_a_power_cut_leaves_is_never_built_upon(site, tmp_path, damage):
     site.script["a.tar"] = [{"cut": 250_000}, {"status": 503}, {"status": 503}] + [{"status": 503}] * 1000
     with pytest.raises(NetworkError):
-        Download(tmp_path, site, max_wait=.3).run()
+        Download(tmp_path, site, max_wait=0.3).run()
     site.script["a.tar"] = []
     download = Download(tmp_path, site)
     part, state = download.state / "a.tar.part", download.state / "a.tar.part.state.json"
@@ -347,12 +367,13 @@ def test_d9_what_a_power_cut_leaves_is_never_built_upon(site, tmp_path, damage):
         state.write_text(json.dumps({**facts, "boot": "another", "synced": 90_000}))
         with open(part, "r+b") as file:
             file.seek(95_000)
-            file.write(bytes(1000))         # inside what was not on the disk yet
+            file.write(bytes(1000))  # inside what was not on the disk yet
     download.run()
     download.check()
 
 
 # D12
+
 
 def test_d12_a_checksum_seen_once_is_held_against_every_later_copy(site, tmp_path):
     first = Download(tmp_path, site)
@@ -372,7 +393,7 @@ def test_d12_a_checksum_seen_once_is_held_against_every_later_copy(site, tmp_pat
     site.files["a.tar"] = TAR
     good = Download(tmp_path, site)
     good.run()
-    good.check()                            # the quarantine is gone
+    good.check()  # the quarantine is gone
 
 
 def test_d12_one_bad_copy_is_fetched_again(site, tmp_path):
@@ -387,7 +408,9 @@ def test_d12_one_bad_copy_is_fetched_again(site, tmp_path):
 
 def test_d12_two_manifests_that_disagree(tmp_path):
     for name, digest in (("one.json", "aa"), ("two.json", "bb")):
-        (tmp_path / name).write_text(json.dumps({"format": "webvision-manifest", "version": 1, "archives": {"a.tar": {"sha256": digest}}}))
+        (tmp_path / name).write_text(
+            json.dumps({"format": "webvision-manifest", "version": 1, "archives": {"a.tar": {"sha256": digest}}})
+        )
     with pytest.raises(DataError, match="different checksums for a.tar"):
         proof.Manifest(str(tmp_path / "one.json"), [str(tmp_path / "two.json")])
     (tmp_path / "one.json").write_text("{}")
@@ -396,6 +419,7 @@ def test_d12_two_manifests_that_disagree(tmp_path):
 
 
 # mirrors, proxies, secrets
+
 
 def test_another_mirror_is_tried(tmp_path):
     with Site({}) as empty, Site({"a.tar": HTML}) as portal, Site({"a.tar": TAR}) as good:
@@ -416,7 +440,7 @@ def test_a_begun_file_stays_with_its_mirror(tmp_path):
 def test_z9_no_password_or_token_in_any_message():
     for text in ("https://me:secret@host/x?token=secret y", "proxy http://u:secret@p:3128 refused", "http://secret@h/"):
         assert "secret" not in http.redact(text)
-    client = http.Client(http.Limits(connect=.2), environment_proxies={"http": "http://me:secret@127.0.0.1:9"})
+    client = http.Client(http.Limits(connect=0.2), environment_proxies={"http": "http://me:secret@127.0.0.1:9"})
     with pytest.raises(http.TransferError) as caught:
         client.open("http://you:secret@example.invalid/a.tar?key=secret", {})
     assert "secret" not in str(caught.value)

@@ -1,4 +1,5 @@
 """shrink: smaller pictures, the same lists; killed anywhere and run again, the same folder."""
+
 import hashlib
 import os
 import shutil
@@ -14,10 +15,9 @@ import pytest
 from tests.support.data_set import ROOT
 from tests.support.loader_fixtures import CLASSES, jpeg, make_tree, picture
 from webvision.data.pictures.images import ImagePolicy, inspect, read_image_file
-from webvision.prep.shrink import shrink_set
 from webvision.errors import LockedError, UsageError
 from webvision.files import directory_lock
-
+from webvision.prep.shrink import shrink_set
 
 
 @pytest.fixture
@@ -31,12 +31,22 @@ def data(tmp_path):
 
 
 def run(data, out, **options):
-    return shrink_set(data, out, **{"splits": ["train", "val"], "short_side": 60, "quality": 90, "jobs": 2, "max_bad": .05, **options})
+    return shrink_set(
+        data,
+        out,
+        **{"splits": ["train", "val"], "short_side": 60, "quality": 90, "jobs": 2, "max_bad": 0.05, **options},
+    )
 
 
 def content(folder):
-    return {os.path.relpath(os.path.join(base, name), folder): hashlib.sha256(open(os.path.join(base, name), "rb").read()).hexdigest()
-            for base, _, names in os.walk(folder) for name in names if name != ".lock" and not name.endswith(".index")}
+    return {
+        os.path.relpath(os.path.join(base, name), folder): hashlib.sha256(
+            open(os.path.join(base, name), "rb").read()
+        ).hexdigest()
+        for base, _, names in os.walk(folder)
+        for name in names
+        if name != ".lock" and not name.endswith(".index")
+    }
 
 
 def test_pictures_shrink_and_lists_stay_true(data, tmp_path):
@@ -44,7 +54,7 @@ def test_pictures_shrink_and_lists_stay_true(data, tmp_path):
     out = tmp_path / "out"
     report = run(data, out).text
     assert "30 listed" in report and "1 missing" in report and "1 copied, damaged" in report
-    assert content(data) == before                              # only read, but for the index beside the list
+    assert content(data) == before  # only read, but for the index beside the list
     assert (out / "meta" / "train.txt").read_bytes() == (data / "meta" / "train.txt").read_bytes()
     large = read_image_file(out / "train" / "c0" / "picture 0.jpg")
     assert large.shape == (60, 90, 3)
@@ -53,7 +63,7 @@ def test_pictures_shrink_and_lists_stay_true(data, tmp_path):
     header = inspect((out / "train" / "c1" / "picture 1.jpg").read_bytes())
     assert header.format == "jpeg" and header.plain and (header.width, header.height) == (60, 100)
     small = "train/c0/picture 26.jpg" if (data / "train/c0/picture 26.jpg").exists() else "train/c4/picture 17.jpg"
-    assert (out / small).read_bytes() == (data / small).read_bytes()    # 50 x 50: copied
+    assert (out / small).read_bytes() == (data / small).read_bytes()  # 50 x 50: copied
     assert not (out / ".shrink").exists()
 
 
@@ -66,8 +76,20 @@ def test_run_again_writes_nothing(data, tmp_path):
 
 def test_killed_anywhere_and_run_again_gives_the_same(data, tmp_path):
     run(data, tmp_path / "whole")
-    command = [sys.executable, os.path.join(ROOT, "utils", "shrink.py"), "--data", data, "--out", tmp_path / "out",
-               "--short-side", "60", "--jobs", "2", "--max-bad", "5%"]
+    command = [
+        sys.executable,
+        os.path.join(ROOT, "utils", "shrink.py"),
+        "--data",
+        data,
+        "--out",
+        tmp_path / "out",
+        "--short-side",
+        "60",
+        "--jobs",
+        "2",
+        "--max-bad",
+        "5%",
+    ]
     draws = np.random.default_rng(0)
     for _ in range(4):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -104,8 +126,16 @@ def test_pictures_that_are_left_out_are_counted_by_reason_and_end_in_no_lists(da
 
 
 def test_the_command_says_what_to_do_when_pictures_are_left_out(data, tmp_path):
-    command = [sys.executable, os.path.join(ROOT, "utils", "shrink.py"), "--data", farm_of(data, tmp_path / "farm"), "--out",
-               tmp_path / "out", "--short-side", "60"]
+    command = [
+        sys.executable,
+        os.path.join(ROOT, "utils", "shrink.py"),
+        "--data",
+        farm_of(data, tmp_path / "farm"),
+        "--out",
+        tmp_path / "out",
+        "--short-side",
+        "60",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 4 and "29 links out of the data folder" in done.stdout
     assert "more than 1 %" in done.stderr and "--allow-outside" in done.stderr and "Traceback" not in done.stderr
@@ -125,7 +155,7 @@ def test_an_empty_file_is_copied_once(data, tmp_path):
     (data / "train" / "c1" / "picture 3.jpg").write_bytes(b"")
     assert "2 copied, damaged" in run(data, tmp_path / "out").text
     assert "29 there from before, 1 missing" in run(data, tmp_path / "out").text
-    (tmp_path / "out" / "train" / "c0" / "picture 0.jpg").write_bytes(b"")         # as a power cut leaves it
+    (tmp_path / "out" / "train" / "c0" / "picture 0.jpg").write_bytes(b"")  # as a power cut leaves it
     assert "1 rewritten, 28 there from before" in run(data, tmp_path / "out").text
 
 
@@ -144,15 +174,22 @@ def test_refusals(data, tmp_path):
     with directory_lock(tmp_path / "out"), pytest.raises(LockedError):
         run(data, tmp_path / "out")
     run(data, tmp_path / "out")
-    with pytest.raises(UsageError, match="short side 60"):          # half of the pictures would be of another size
+    with pytest.raises(UsageError, match="short side 60"):  # half of the pictures would be of another size
         run(data, tmp_path / "out", short_side=50)
 
 
 def test_help_is_quick_and_usage_errors_exit_2(tmp_path):
     script = os.path.join(ROOT, "utils", "shrink.py")
     began = time.monotonic()
-    assert "short side" in subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=True).stdout
+    assert (
+        "short side"
+        in subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=True).stdout
+    )
     assert time.monotonic() - began < 2
     for wrong in (["--quality", "0"], ["--short-side", "5"], ["--jobs", "0"], ["--max-bad", "2"]):
-        assert subprocess.run([sys.executable, script, "--data", "a", "--out", "b", *wrong], capture_output=True,
-                              check=False).returncode == 2
+        assert (
+            subprocess.run(
+                [sys.executable, script, "--data", "a", "--out", "b", *wrong], capture_output=True, check=False
+            ).returncode
+            == 2
+        )

@@ -1,4 +1,6 @@
-"""Unpacking: only regular files, only below the target, whole or absent, and no archive lost before its content is safe."""
+"""Unpacking: only regular files, only below the target, whole or absent, and no archive lost before its content is
+safe."""
+
 import gzip
 import io
 import os
@@ -9,10 +11,10 @@ import tarfile
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from tests.prep.test_fetch import Download
 from tests.support.prep_fixtures import count_lines, picture_of, run_and_die
 from tests.support.prep_server import Site, make_tar
-from tests.prep.test_fetch import Download
-
 from webvision.errors import DataError, WebvisionError
 from webvision.prep.download import tarstream, unpack
 from webvision.prep.download.catalogue import Archive
@@ -37,8 +39,11 @@ def unpack_bytes(tmp_path, data, *, name="a.tar", skip_odd=False, **settings):
 
 
 def content(folder):
-    return {os.path.relpath(os.path.join(parent, name), folder): open(os.path.join(parent, name), "rb").read()
-            for parent, _, names in os.walk(folder) for name in names}
+    return {
+        os.path.relpath(os.path.join(parent, name), folder): open(os.path.join(parent, name), "rb").read()
+        for parent, _, names in os.walk(folder)
+        for name in names
+    }
 
 
 def special(name, kind, link=""):
@@ -57,7 +62,11 @@ def test_all_three_formats_give_the_bytes_that_went_in(tmp_path, form):
 def test_gzip_nested_and_into(tmp_path):
     inner = {"n01.tar": make_tar({"n01_1.JPEG": b"1", "n01_2.JPEG": b"22"}), "n02.tar": make_tar({"n02_1.JPEG": b"3"})}
     unpack_bytes(tmp_path, gzip.compress(make_tar(inner)), name="t.tar.gz", into="train", nested=True)
-    assert content(tmp_path / "target") == {"train/n01/n01_1.JPEG": b"1", "train/n01/n01_2.JPEG": b"22", "train/n02/n02_1.JPEG": b"3"}
+    assert content(tmp_path / "target") == {
+        "train/n01/n01_1.JPEG": b"1",
+        "train/n01/n01_2.JPEG": b"22",
+        "train/n02/n02_1.JPEG": b"3",
+    }
 
 
 def test_files_are_plain_and_readable_whatever_the_header_says(tmp_path):
@@ -70,11 +79,23 @@ def test_files_are_plain_and_readable_whatever_the_header_says(tmp_path):
 
 # X1
 
-@pytest.mark.parametrize("name, data, reason", [
-    ("cut in a member", make_tar(FILES)[:9000], "cut off"), ("no end mark", make_tar({"a": b"x"})[:1024], "without an end mark"),
-    ("garbage header", make_tar({"a": b"x" * 512})[:1024] + b"\x77" * 2048, "no tar header at byte 1,024, after 1 members"),
-    ("gzip", gzip.compress(make_tar(FILES)), "no tar header"), ("zero bytes", b"", "cut off"), ("zeros", bytes(10240), "no member"),
-    ("one zero block", make_tar({"a": b""})[:512] + bytes(512) + make_tar({"b": b""}), "lone block")])
+
+@pytest.mark.parametrize(
+    "name, data, reason",
+    [
+        ("cut in a member", make_tar(FILES)[:9000], "cut off"),
+        ("no end mark", make_tar({"a": b"x"})[:1024], "without an end mark"),
+        (
+            "garbage header",
+            make_tar({"a": b"x" * 512})[:1024] + b"\x77" * 2048,
+            "no tar header at byte 1,024, after 1 members",
+        ),
+        ("gzip", gzip.compress(make_tar(FILES)), "no tar header"),
+        ("zero bytes", b"", "cut off"),
+        ("zeros", bytes(10240), "no member"),
+        ("one zero block", make_tar({"a": b""})[:512] + bytes(512) + make_tar({"b": b""}), "lone block"),
+    ],
+)
 def test_x1_damage_is_found_before_anything_is_unpacked(tmp_path, name, data, reason):
     with pytest.raises(tarstream.TarError, match=reason):
         unpack_bytes(tmp_path, data)
@@ -83,14 +104,14 @@ def test_x1_damage_is_found_before_anything_is_unpacked(tmp_path, name, data, re
 
 def test_x1_good_members_are_kept_and_the_archive_stays(tmp_path):
     tar = make_tar(FILES)
-    with Site({"a.tar": tar[:len(tar) // 2]}) as site:
+    with Site({"a.tar": tar[: len(tar) // 2]}) as site:
         download = Download(tmp_path, site)
         with pytest.raises(DataError, match="cut off.*fetched again with the same outcome.*quarantine"):
             download.run()
         saved = content(download.target)
         members = {name: data for name, data in saved.items() if not name.startswith("archives")}
         assert members.items() <= FILES.items() and 5 < len(members) < len(FILES)
-        assert saved["archives/a.tar.quarantine"] == tar[:len(tar) // 2] and "archives/a.tar.done.json" not in saved
+        assert saved["archives/a.tar.quarantine"] == tar[: len(tar) // 2] and "archives/a.tar.done.json" not in saved
         site.files["a.tar"] = tar
         again = Download(tmp_path, site)
         again.run()
@@ -118,15 +139,25 @@ def test_x1_damaged_gzip(tmp_path):
 
 # X2
 
-@pytest.mark.parametrize("name", ["/etc/cron.d/x", "../x", "a/../../x", "..", "a//b", "a/" * 40 + "b", "x" * 256, "d/" * 600 + "x"])
+
+@pytest.mark.parametrize(
+    "name", ["/etc/cron.d/x", "../x", "a/../../x", "..", "a//b", "a/" * 40 + "b", "x" * 256, "d/" * 600 + "x"]
+)
 def test_x2_x3_names_that_lead_elsewhere_refuse_the_archive(tmp_path, name):
     with pytest.raises(DataError, match="this archive is refused whole"):
         unpack_bytes(tmp_path, make_tar({"good.jpg": b"x", name: b"evil"}, form=tarfile.PAX_FORMAT))
     assert content(tmp_path / "target") == {} and not (tmp_path / "x").exists()
 
 
-ODD = [special("s", tarfile.SYMTYPE, "/etc/passwd"), special("h", tarfile.LNKTYPE, "good.jpg"), special("c", tarfile.CHRTYPE),
-       special("b", tarfile.BLKTYPE), special("p", tarfile.FIFOTYPE), special("S", b"S"), special("z", b"Z")]
+ODD = [
+    special("s", tarfile.SYMTYPE, "/etc/passwd"),
+    special("h", tarfile.LNKTYPE, "good.jpg"),
+    special("c", tarfile.CHRTYPE),
+    special("b", tarfile.BLKTYPE),
+    special("p", tarfile.FIFOTYPE),
+    special("S", b"S"),
+    special("z", b"Z"),
+]
 
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd[0].name)
@@ -144,7 +175,7 @@ def test_x2_writing_through_a_link_is_impossible(tmp_path):
     data = make_tar([special("google", tarfile.SYMTYPE, "../secret"), ("google/x.jpg", b"x")])
     unpack_bytes(tmp_path, data, skip_odd=True)
     assert os.listdir(tmp_path / "secret") == []
-    os.symlink(tmp_path / "secret", tmp_path / "target/flickr")        # one that was there before
+    os.symlink(tmp_path / "secret", tmp_path / "target/flickr")  # one that was there before
     with pytest.raises(DataError, match="flickr: is not a folder"):
         unpack_bytes(tmp_path, make_tar({"flickr/x.jpg": b"x"}))
     os.symlink(tmp_path / "secret/y", tmp_path / "target/y.jpg")
@@ -155,6 +186,7 @@ def test_x2_writing_through_a_link_is_impossible(tmp_path):
 
 # X3
 
+
 def header_of(name, size_field, kind=b"0"):
     """A header block by hand, with whatever stands in the size field."""
     block = bytearray(tarfile.TarInfo(name).tobuf(tarfile.USTAR_FORMAT))
@@ -163,7 +195,9 @@ def header_of(name, size_field, kind=b"0"):
     return bytes(block)
 
 
-@pytest.mark.parametrize("field", [b"\x80" + (10 * 2 ** 30).to_bytes(11, "big"), b"77777777777\0", b"\xff" * 12, b"\x80" + b"\xff" * 11])
+@pytest.mark.parametrize(
+    "field", [b"\x80" + (10 * 2**30).to_bytes(11, "big"), b"77777777777\0", b"\xff" * 12, b"\x80" + b"\xff" * 11]
+)
 def test_x3_a_member_bomb_is_refused_by_its_header(tmp_path, field):
     with pytest.raises(tarstream.TarError, match="claims|no tar header"):
         unpack_bytes(tmp_path, header_of("bomb", field) + bytes(2048))
@@ -199,7 +233,7 @@ def test_x3_names_that_differ_in_case_stay_two_files_or_an_error(tmp_path):
     try:
         unpack_bytes(tmp_path, make_tar(files))
     except DataError:
-        return                              # a file system that can't tell them apart: refused, nothing overwritten
+        return  # a file system that can't tell them apart: refused, nothing overwritten
     assert content(tmp_path / "target") == files
 
 
@@ -211,6 +245,7 @@ def test_x3_sparse_pax_member(tmp_path):
 
 
 # X4
+
 
 def test_x4_killed_while_unpacking_and_run_again(tmp_path, kills=12):
     """Only the interrupted archive is unpacked again, and the result has neither a torn file nor a left-over."""
@@ -253,25 +288,34 @@ def test_x4_a_file_torn_by_a_power_cut_is_written_again(tmp_path):
 
 # fuzz
 
+
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True)
 @given(st.data())
 def test_fuzz_damaged_tars_end_in_our_error_and_never_outside_the_target(tmp_path_factory, data):
     """Flipped, spliced and re-checksummed headers: no crash, no hang, nothing beside target/ and state/."""
     form = data.draw(st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
-    names = data.draw(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=130), min_size=1, max_size=4))
+    names = data.draw(
+        st.lists(
+            st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=130),
+            min_size=1,
+            max_size=4,
+        )
+    )
     members = [(name, b"x" * data.draw(st.integers(0, 700))) for name in names]
     try:
         tar = bytearray(make_tar(members, form=form))
     except ValueError:
-        return                              # the standard library can't write such a name in this format
+        return  # the standard library can't write such a name in this format
     for _ in range(data.draw(st.integers(0, 6))):
         block = data.draw(st.integers(0, min(len(tar), 4096) // 512 - 1)) * 512
-        place = block + data.draw(st.sampled_from([*range(0, 12), 99, *range(124, 136), 156, *range(257, 265), 345, 346, 400]))
-        tar[place] = data.draw(st.sampled_from([0, 0x2e, 0x2f, 0x30, 0x31, 0x35, 0x37, 0x4c, 0x78, 0x80, 0xff]))
-        if data.draw(st.booleans()):        # a lie with a right checksum goes further
-            tar[block + 148:block + 156] = b" " * 8
-            tar[block + 148:block + 156] = b"%06o\0 " % sum(tar[block:block + 512])
-    tar = tar[:data.draw(st.sampled_from([len(tar), 700, 1024, 1536]))]
+        place = block + data.draw(
+            st.sampled_from([*range(0, 12), 99, *range(124, 136), 156, *range(257, 265), 345, 346, 400])
+        )
+        tar[place] = data.draw(st.sampled_from([0, 0x2E, 0x2F, 0x30, 0x31, 0x35, 0x37, 0x4C, 0x78, 0x80, 0xFF]))
+        if data.draw(st.booleans()):  # a lie with a right checksum goes further
+            tar[block + 148 : block + 156] = b" " * 8
+            tar[block + 148 : block + 156] = b"%06o\0 " % sum(tar[block : block + 512])
+    tar = tar[: data.draw(st.sampled_from([len(tar), 700, 1024, 1536]))]
     folder = tmp_path_factory.mktemp("fuzz")
     try:
         unpack_bytes(folder, bytes(tar), skip_odd=data.draw(st.booleans()))

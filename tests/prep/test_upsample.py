@@ -1,4 +1,5 @@
 """`utils/upsample.py`: the balanced list in a file equals the order of training, and is whole or absent."""
+
 import collections
 import os
 import random
@@ -26,7 +27,7 @@ def data(tmp_path):
     lines = [b"n%d/a picture %d.jpg %d" % (c, i, c) for c, count in enumerate(COUNTS) for i in range(count)]
     lines[3] = b"n0/caf\xe9.jpg 0"
     random.Random(0).shuffle(lines)
-    (tmp_path / "meta" / "train.txt").write_bytes(b"\n".join(lines))        # and no newline at the end
+    (tmp_path / "meta" / "train.txt").write_bytes(b"\n".join(lines))  # and no newline at the end
     return tmp_path
 
 
@@ -57,8 +58,14 @@ def test_equal_arguments_give_equal_bytes_and_another_seed_does_not(data):
     assert outs[0].read_bytes() == outs[1].read_bytes() != outs[2].read_bytes()
 
 
-@pytest.mark.parametrize("arguments, text", [
-    (["--balance", "double"], "unknown balance 'double'"), (["--seed", "-1"], "count from 0"), (["--synsets", "x"], "belongs to --list")])
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        (["--balance", "double"], "unknown balance 'double'"),
+        (["--seed", "-1"], "count from 0"),
+        (["--synsets", "x"], "belongs to --list"),
+    ],
+)
 def test_wrong_flags_exit_2(data, arguments, text):
     done = upsample("--data", data, "--out", data / "x", *arguments)
     assert done.returncode == 2 and text in done.stderr and not (data / "x").exists()
@@ -81,7 +88,7 @@ def test_a_wrong_list_exits_3_with_its_line(data):
     assert "Traceback" not in done.stderr
 
 
-def test_a_killed_run_leaves_the_old_file_and_the_next_run_no_leftovers(data):        # B2
+def test_a_killed_run_leaves_the_old_file_and_the_next_run_no_leftovers(data):  # B2
     (data / "meta" / "train.txt").write_text("".join(f"{i}.jpg {int(i < 3)}\n" for i in range(300_000)))
     out = data / "out" / "balanced.txt"
     out.parent.mkdir()
@@ -89,7 +96,7 @@ def test_a_killed_run_leaves_the_old_file_and_the_next_run_no_leftovers(data):  
     arguments = ["--data", str(data), "--out", str(out)]
     open_index(data / "meta" / "train.txt", 4)
     seen = set()
-    for delay in (.2, .25, .3, .35, .4):
+    for delay in (0.2, 0.25, 0.3, 0.35, 0.4):
         process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL)
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
@@ -101,7 +108,10 @@ def test_a_killed_run_leaves_the_old_file_and_the_next_run_no_leftovers(data):  
 
 
 def test_help_is_fast_and_needs_no_numpy():
-    code = f"import sys, runpy; sys.argv = ['upsample.py', '--help']\ntry: runpy.run_path({COMMAND[1]!r}, run_name='__main__')\n" \
-           "finally: print('numpy' in sys.modules, file=sys.stderr)"
+    code = (
+        f"import sys, runpy; sys.argv = ['upsample.py', '--help']\ntry: runpy.run_path({COMMAND[1]!r}, "
+        "run_name='__main__')\n"
+        "finally: print('numpy' in sys.modules, file=sys.stderr)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "--balance" in done.stdout and done.stderr.strip() == "False"

@@ -1,4 +1,5 @@
 """utils/eval_score.py: upstream's numbers to the last digit, averages of runs, paired comparison, tie rules."""
+
 import json
 import math
 import os
@@ -23,14 +24,23 @@ def run(folder, *args, code=0):
 def write(path, labels, scores, k=5, all_scores=True, names=None):
     classes = scores.shape[1]
     top = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    header = {"list": {"path": "meta/val.txt", "rows": len(scores)}, "classes": {"count": classes, "names": [f"n{c:03d}" for c in range(classes)]}, "k": min(k, classes)}
+    header = {
+        "list": {"path": "meta/val.txt", "rows": len(scores)},
+        "classes": {"count": classes, "names": [f"n{c:03d}" for c in range(classes)]},
+        "k": min(k, classes),
+    }
     with PredictionWriter(path, header) as writer:
-        writer.write(names or [f"v{i}.jpg" for i in range(len(scores))], labels, top, np.take_along_axis(scores, top, 1),
-                     all_scores=scores if all_scores else None)
+        writer.write(
+            names or [f"v{i}.jpg" for i in range(len(scores))],
+            labels,
+            top,
+            np.take_along_axis(scores, top, 1),
+            all_scores=scores if all_scores else None,
+        )
     return top
 
 
-def probabilities(seed, labels, classes, strength=2.):
+def probabilities(seed, labels, classes, strength=2.0):
     rng = np.random.default_rng(seed)
     logits = rng.standard_normal((len(labels), classes)) + strength * np.eye(classes)[labels]
     return (np.exp(logits) / np.exp(logits).sum(1, keepdims=True)).astype(np.float32)
@@ -50,12 +60,12 @@ def upstream_numbers(labels, top, classes):
     """Errors as upstream's loops form them, for any class count."""
     plain, balanced = [], []
     for hit in (lambda y, row: y == row[0], lambda y, row: y in row):
-        missed, seen = [0.] * classes, [0.] * classes
+        missed, seen = [0.0] * classes, [0.0] * classes
         for y, row in zip(labels, top):
             missed[y] += not hit(y, row)
             seen[y] += 1
         plain.append(sum(missed) / len(labels))
-        mean = 0.
+        mean = 0.0
         for wrong, count in zip(missed, seen):
             mean += wrong / count
         balanced.append(mean / classes)
@@ -88,11 +98,14 @@ def test_json_holds_every_figure(folder):
 
 
 def test_di_engines_figures_are_means_over_images(folder):
-    """Its own were means over batches of unequal size. The loss needs the label's probability, so the scores of all classes."""
+    """Its own were means over batches of unequal size. The loss needs the label's probability, so the scores of all
+    classes."""
     predictions = open_predictions(folder / "train_log/predictions.json")
     arrays, scores = predictions.arrays(), predictions.all_scores()
     own = [float(scores[row, label]) for row, label in enumerate(arrays.labels)]
-    hits = [np.count_nonzero([label in top[:k] for label, top in zip(arrays.labels, arrays.top.tolist())]) for k in (1, 5)]
+    hits = [
+        np.count_nonzero([label in top[:k] for label, top in zip(arrays.labels, arrays.top.tolist())]) for k in (1, 5)
+    ]
     expected = {"acc1": hits[0] / 3, "acc5": hits[1] / 3, "loss": -sum(map(math.log, own)) / 300}
     assert json.loads(run(folder, "--json"))["di_engine"] == pytest.approx(expected)
     assert f"acc1 {expected['acc1']:.4f}  acc5 {expected['acc5']:.4f}  loss {expected['loss']:.4f}" in run(folder)
@@ -100,7 +113,7 @@ def test_di_engines_figures_are_means_over_images(folder):
 
 def test_the_table_of_classes_is_tab_separated(folder):
     lines = run(folder, "--per-class").splitlines()
-    table = lines[lines.index("class\tname\timages\ttop1_error\ttop5_error\tprecision\trecall\tf1"):]
+    table = lines[lines.index("class\tname\timages\ttop1_error\ttop5_error\tprecision\trecall\tf1") :]
     assert len(table) == 13 and table[1].startswith("0\tn000\t")
 
 
@@ -113,7 +126,10 @@ def test_the_mean_of_two_runs_is_the_mean_of_their_probabilities(folder):
     np.testing.assert_array_equal(result.all_scores(), mean)
     np.testing.assert_array_equal(result.arrays().top[:, 0], mean.argmax(1))
     np.testing.assert_array_equal(result.arrays().labels, labels)
-    single = min(json.loads(run(folder, name, "--json"))["errors"]["top1"]["error"] for name in ("b.json", "train_log/predictions.json"))
+    single = min(
+        json.loads(run(folder, name, "--json"))["errors"]["top1"]["error"]
+        for name in ("b.json", "train_log/predictions.json")
+    )
     assert json.loads(run(folder, "e.json", "--json"))["errors"]["top1"]["error"] < single
 
 
@@ -125,10 +141,19 @@ def test_shards_are_merged_and_scored(tmp_path):
     top = np.argsort(-scores, axis=1)[:, :5]
     for start, stop in ((5, 12), (0, 5)):
         part = slice(start, stop)
-        with PredictionWriter(tmp_path / f"{start}.json", {**header, "shard": {"start": start, "stop": stop}}) as writer:
-            writer.write([f"v{i}.jpg" for i in range(start, stop)], labels[part], top[part], np.take_along_axis(scores, top, 1)[part])
+        with PredictionWriter(
+            tmp_path / f"{start}.json", {**header, "shard": {"start": start, "stop": stop}}
+        ) as writer:
+            writer.write(
+                [f"v{i}.jpg" for i in range(start, stop)],
+                labels[part],
+                top[part],
+                np.take_along_axis(scores, top, 1)[part],
+            )
     text = run(tmp_path, "--merge", "5.json", "0.json", "--out", "merged.json")
-    assert (tmp_path / "merged.json").read_bytes() == (tmp_path / "whole.json").read_bytes() and text == run(tmp_path, "whole.json").replace("whole", "merged")
+    assert (tmp_path / "merged.json").read_bytes() == (tmp_path / "whole.json").read_bytes() and text == run(
+        tmp_path, "whole.json"
+    ).replace("whole", "merged")
     assert "end at row 5 of 12" in run(tmp_path, "--merge", "0.json", "--out", "m.json", code=3)
 
 
@@ -140,20 +165,26 @@ def test_averaging_refuses_what_has_no_mean(folder):
     assert "are not probabilities" in run(folder, "--average", "b.json", "logits.json", code=3)
     assert "--scores all" in run(folder, "--average", "b.json", "top.json", code=2)
     assert "row 1: not the images of b.json" in run(folder, "--average", "b.json", "names.json", code=3)
-    assert "one of the files to average" in run(folder, "--average", "b.json", "train_log/predictions.json", "--out", "b.json", code=2)
+    assert "one of the files to average" in run(
+        folder, "--average", "b.json", "train_log/predictions.json", "--out", "b.json", code=2
+    )
 
 
 def test_two_runs_are_compared_image_by_image(folder):
     found = json.loads(run(folder, "--compare", "train_log/predictions.json", "b.json", "--json"))
     a, b = (open_predictions(folder / name).arrays() for name in ("train_log/predictions.json", "b.json"))
     wrong_a, wrong_b = a.top[:, 0] != a.labels, b.top[:, 0] != b.labels
-    assert found["top1"]["only_a_wrong"] == np.sum(wrong_a & ~wrong_b) and found["top1"]["only_b_wrong"] == np.sum(~wrong_a & wrong_b)
+    assert found["top1"]["only_a_wrong"] == np.sum(wrong_a & ~wrong_b) and found["top1"]["only_b_wrong"] == np.sum(
+        ~wrong_a & wrong_b
+    )
     assert found["top1"]["difference"] == pytest.approx(wrong_a.mean() - wrong_b.mean())
     text = run(folder, "--compare", "train_log/predictions.json", "b.json")
     assert "McNemar p" in text and "balanced top5" in text
 
 
-@pytest.mark.parametrize("rule, error", [("lowest", 11 / 12), ("highest", 11 / 12), ("optimistic", 0), ("pessimistic", 1)])
+@pytest.mark.parametrize(
+    "rule, error", [("lowest", 11 / 12), ("highest", 11 / 12), ("optimistic", 0), ("pessimistic", 1)]
+)
 def test_tie_rules_reproduce_other_programs_on_constant_scores(tmp_path, rule, error):
     write(tmp_path / "p.json", np.arange(12), np.full((12, 12), 1 / 12, np.float32))
     card = json.loads(run(tmp_path, "p.json", "--json", "--tie-rule", rule))
@@ -172,7 +203,11 @@ def test_a_tie_rule_needs_all_scores_and_a_large_k_needs_the_ids(tmp_path):
 def test_fewer_classes_than_k_and_absent_classes_have_defined_errors(tmp_path):
     write(tmp_path / "p.json", np.array([0, 0, 2]), np.eye(3, dtype=np.float32)[[0, 1, 2]])
     card = json.loads(run(tmp_path, "p.json", "--json"))
-    assert card["errors"]["top5"]["error"] == 0 and card["errors"]["top1"]["balanced_error"] == .25 and card["classes_without_images"] == 1
+    assert (
+        card["errors"]["top5"]["error"] == 0
+        and card["errors"]["top1"]["balanced_error"] == 0.25
+        and card["classes_without_images"] == 1
+    )
 
 
 def test_an_empty_set_has_figures_of_null(tmp_path):
@@ -193,7 +228,7 @@ def test_an_unlabelled_list_has_no_error_rates(tmp_path):
 def test_names_do_not_reach_the_terminal_raw(tmp_path):
     header = {"classes": {"count": 2, "names": ["\x1b[31mred", "=cmd()"]}, "k": 2}
     with PredictionWriter(tmp_path / "p.json", header) as writer:
-        writer.write(["a"], [0], np.array([[1, 0]]), np.array([[.6, .4]]))
+        writer.write(["a"], [0], np.array([[1, 0]]), np.array([[0.6, 0.4]]))
     table = run(tmp_path, "p.json", "--per-class")
     assert "\x1b" not in table and "\t'=cmd()\t" in table
 

@@ -1,9 +1,11 @@
 """Metrics against scikit-learn, against hand-made cases, and against slow loops that say what they mean."""
+
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn import calibration as sk_calibration
 from sklearn import metrics as sk
 
@@ -19,6 +21,7 @@ def random_case(seed, n=400, classes=12, integers=False):
 
 
 # --- ties and ranks -------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("integers", [False, True], ids=["distinct", "many ties"])
 @pytest.mark.parametrize("rule", ["lowest", "highest"])
@@ -38,8 +41,12 @@ def test_ranks_and_topk_follow_a_stable_sort(rule, integers):
 def test_constant_scores_tell_the_tie_rules_apart():
     labels, scores = np.array([0, 500, 999]), np.zeros((3, 1000), np.float32)
     assert ranking.label_ranks(labels, scores).tolist() == [0, 500, 999]
-    assert ranking.label_ranks(labels, scores, "highest").tolist() == [999, 499, 0]         # sotabench: label 999 right, 0 wrong
-    assert ranking.label_ranks(labels, scores, "optimistic").tolist() == [0, 0, 0]          # in_top_k: no error at all
+    assert ranking.label_ranks(labels, scores, "highest").tolist() == [
+        999,
+        499,
+        0,
+    ]  # sotabench: label 999 right, 0 wrong
+    assert ranking.label_ranks(labels, scores, "optimistic").tolist() == [0, 0, 0]  # in_top_k: no error at all
     assert ranking.label_ranks(labels, scores, "pessimistic").tolist() == [999, 999, 999]
 
 
@@ -63,7 +70,7 @@ def test_nan_is_an_error_that_names_the_row(rule):
 
 
 def test_infinite_scores_have_an_order():
-    scores = np.array([[-np.inf, np.inf, 0.]])
+    scores = np.array([[-np.inf, np.inf, 0.0]])
     assert ranking.label_ranks([0], scores) == [2] and ranking.topk_from_scores(scores, 3)[0].tolist() == [[1, 2, 0]]
 
 
@@ -81,16 +88,17 @@ def test_a_label_outside_the_classes_is_an_error():
 
 # --- error rates ----------------------------------------------------------------------------------------------------
 
+
 def test_balanced_error_weighs_rare_classes_equally():
     labels = np.array([0] * 9 + [1])
-    wrong = metrics.topk_wrong(labels, np.zeros((10, 1), int), 1)            # the only image of class 1 is wrong
+    wrong = metrics.topk_wrong(labels, np.zeros((10, 1), int), 1)  # the only image of class 1 is wrong
     assert metrics.error_rate(wrong) == 0.1 and metrics.balanced_error(labels, wrong, num_classes=2) == 0.5
 
 
 def test_absent_classes_have_no_error_and_do_not_enter_the_mean():
     labels, wrong = np.array([0, 0, 3]), np.array([True, False, False])
-    np.testing.assert_array_equal(metrics.class_errors(labels, wrong, 5), [.5, np.nan, np.nan, 0, np.nan])
-    assert metrics.balanced_error(labels, wrong, 5) == .25
+    np.testing.assert_array_equal(metrics.class_errors(labels, wrong, 5), [0.5, np.nan, np.nan, 0, np.nan])
+    assert metrics.balanced_error(labels, wrong, 5) == 0.25
 
 
 def test_balanced_error_equals_scikit_learns_balanced_accuracy():
@@ -111,7 +119,7 @@ def test_error_rates_equal_a_loop(seed, classes, k):
     assert rates[f"top{k}"] == 1 - sum(hits) / 60 or rates[f"top{k}"] == pytest.approx(1 - sum(hits) / 60, abs=1e-15)
     by_class = [[not h for h, y in zip(hits, labels) if y == c] for c in range(classes)]
     means = [sum(b) / len(b) for b in by_class if b]
-    assert rates[f"balanced_top{k}"] == sum(means) / len(means)              # to the last digit
+    assert rates[f"balanced_top{k}"] == sum(means) / len(means)  # to the last digit
 
 
 def test_top5_of_fewer_classes_is_always_right_and_of_unknown_ids_is_refused():
@@ -127,6 +135,7 @@ def test_no_images_have_no_error():
 
 
 # --- precision, recall, F1, confusion ---------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("seed, classes, used", [(5, 12, 12), (6, 40, 5), (7, 2, 2), (8, 1, 1)])
 def test_precision_recall_f1_equal_scikit_learn(seed, classes, used):
@@ -161,15 +170,18 @@ def test_log_loss_equals_scikit_learn():
     labels, scores = random_case(10)
     probabilities = np.exp(scores.astype(np.float64))
     probabilities /= probabilities.sum(1, keepdims=True)
-    assert metrics.log_loss(labels, probabilities) == pytest.approx(sk.log_loss(labels, probabilities, labels=np.arange(12)), rel=1e-12)
+    assert metrics.log_loss(labels, probabilities) == pytest.approx(
+        sk.log_loss(labels, probabilities, labels=np.arange(12)), rel=1e-12
+    )
     assert math.isnan(metrics.log_loss(np.zeros(0, int), np.zeros((0, 3))))
 
 
 # --- calibration ------------------------------------------------------------------------------------------------------
 
+
 def test_reliability_equals_scikit_learns_curve():
     rng = np.random.default_rng(11)
-    confidence = np.concatenate([rng.random(500), [0, 1, .2, .4]])
+    confidence = np.concatenate([rng.random(500), [0, 1, 0.2, 0.4]])
     wrong = rng.random(504) > confidence
     ours = calibration.reliability(confidence, wrong, bins=10)
     accuracy, mean = sk_calibration.calibration_curve(~wrong, confidence, n_bins=10)
@@ -180,7 +192,7 @@ def test_reliability_equals_scikit_learns_curve():
 
 
 def test_calibration_of_a_model_that_is_always_sure_is_its_error():
-    assert calibration.reliability([1., 1, 1, 1], [True, False, False, False]).ece == .25
+    assert calibration.reliability([1.0, 1, 1, 1], [True, False, False, False]).ece == 0.25
     assert math.isnan(calibration.reliability([], []).ece)
     with pytest.raises(DataError, match="not probabilities"):
         calibration.reliability([3.5], [False])
@@ -188,24 +200,27 @@ def test_calibration_of_a_model_that_is_always_sure_is_its_error():
 
 # --- intervals and comparison -----------------------------------------------------------------------------------------
 
+
 def test_the_interval_covers_the_true_error_as_often_as_it_says():
     rng = np.random.default_rng(12)
     covered = balanced = 0
     for trial in range(300):
         labels = rng.permutation(np.repeat(np.arange(10), [200, 100, 50, 40, 30, 30, 30, 30, 30, 60]))
-        wrong = rng.random(600) < .3
+        wrong = rng.random(600) < 0.3
         low, high = intervals.error_interval(wrong, resamples=400, seed=trial)
-        covered += low <= .3 <= high
+        covered += low <= 0.3 <= high
         low, high = intervals.balanced_interval(labels, wrong, 12, resamples=400, seed=trial)
-        balanced += low <= .3 <= high
-    assert .90 <= covered / 300 <= .99 and .90 <= balanced / 300 <= .99
+        balanced += low <= 0.3 <= high
+    assert 0.90 <= covered / 300 <= 0.99 and 0.90 <= balanced / 300 <= 0.99
 
 
 def test_the_interval_equals_a_bootstrap_that_draws_the_images():
     rng = np.random.default_rng(13)
-    wrong = rng.random(500) < .4
+    wrong = rng.random(500) < 0.4
     drawn = [wrong[rng.integers(0, 500, 500)].mean() for _ in range(4000)]
-    np.testing.assert_allclose(intervals.error_interval(wrong, resamples=4000), np.quantile(drawn, [.025, .975]), atol=.006)
+    np.testing.assert_allclose(
+        intervals.error_interval(wrong, resamples=4000), np.quantile(drawn, [0.025, 0.975]), atol=0.006
+    )
 
 
 def test_intervals_repeat_and_know_the_empty_and_the_perfect_set():
@@ -218,13 +233,13 @@ def test_intervals_repeat_and_know_the_empty_and_the_perfect_set():
 def test_comparison_is_paired():
     labels = np.repeat(np.arange(4), 250)
     rng = np.random.default_rng(14)
-    a = rng.random(1000) < .4
+    a = rng.random(1000) < 0.4
     b = a.copy()
-    b[np.flatnonzero(a)[:25]] = False                       # B repairs 25 images and breaks none
+    b[np.flatnonzero(a)[:25]] = False  # B repairs 25 images and breaks none
     result = intervals.compare(labels, a, b, 4)
-    assert (result.only_a_wrong, result.only_b_wrong) == (25, 0) and result.difference == pytest.approx(.025)
-    assert result.p_value == pytest.approx(2 * .5**25) and 0 < result.interval.low < .025 < result.interval.high
-    assert result.balanced_difference == pytest.approx(.025) and result.balanced_interval.low > 0
+    assert (result.only_a_wrong, result.only_b_wrong) == (25, 0) and result.difference == pytest.approx(0.025)
+    assert result.p_value == pytest.approx(2 * 0.5**25) and 0 < result.interval.low < 0.025 < result.interval.high
+    assert result.balanced_difference == pytest.approx(0.025) and result.balanced_interval.low > 0
     same = intervals.compare(labels, a, a, 4)
     assert same.p_value == 1 and same.interval == (0, 0)
     assert math.isnan(intervals.compare([], [], [], 4).difference)
@@ -232,5 +247,6 @@ def test_comparison_is_paired():
 
 def test_mcnemar_equals_the_binomial_test():
     from scipy.stats import binomtest
+
     for a, b in ((0, 0), (3, 3), (1, 9), (40, 70), (900, 1000)):
         assert intervals.mcnemar(a, b) == pytest.approx(binomtest(a, a + b).pvalue if a + b else 1, rel=1e-9)

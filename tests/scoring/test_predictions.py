@@ -1,4 +1,6 @@
-"""Prediction files: one valid JSON document, streamed, whole or absent, and every fault of a row found with its number."""
+"""Prediction files: one valid JSON document, streamed, whole or absent, and every fault of a row found with its
+number."""
+
 import json
 import os
 import signal
@@ -10,20 +12,25 @@ import pytest
 
 from tests.support.data_set import ROOT
 from webvision.errors import DataError, IncompleteError
-from webvision.scoring.predictions.shards import merge_shards
 from webvision.scoring.predictions.file import PredictionWriter, matrix_path, open_predictions
+from webvision.scoring.predictions.shards import merge_shards
 from webvision.scoring.predictions.upstream_lists import is_upstream_list, read_label_list, read_top_list
 
 NAMES = ["a.jpg", "with space.jpg", "\u00e4/\u65e5.png", "raw\udce9byte.jpg", 'quote"\\\n\t<b>.jpg', "f.jpg", "g.jpg"]
 
 
 def header(rows=len(NAMES), classes=9, k=5, **more):
-    return {"list": {"path": "meta/val.txt", "sha256": "ab" * 32, "rows": rows}, "classes": {"count": classes}, "k": k, **more}
+    return {
+        "list": {"path": "meta/val.txt", "sha256": "ab" * 32, "rows": rows},
+        "classes": {"count": classes},
+        "k": k,
+        **more,
+    }
 
 
 def batch(rows=len(NAMES), classes=9, k=5, seed=0):
     rng = np.random.default_rng(seed)
-    scores = rng.dirichlet(np.ones(classes) * .3, size=rows).astype(np.float32)
+    scores = rng.dirichlet(np.ones(classes) * 0.3, size=rows).astype(np.float32)
     top = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return rng.integers(0, classes, rows), top, np.take_along_axis(scores, top, 1), scores
 
@@ -33,8 +40,14 @@ def write(path, names=NAMES, head=None, step=3, with_matrix=False, labelled=True
     with PredictionWriter(path, head or header(len(names))) as writer:
         for start in range(0, len(names), step):
             part = slice(start, start + step)
-            writer.write(names[part], labels[part] if labelled else None, top[part], scores[part],
-                         problems[part] if problems else None, all_scores=matrix[part] if with_matrix else None)
+            writer.write(
+                names[part],
+                labels[part] if labelled else None,
+                top[part],
+                scores[part],
+                problems[part] if problems else None,
+                all_scores=matrix[part] if with_matrix else None,
+            )
     return labels, top, scores, matrix
 
 
@@ -64,13 +77,15 @@ def test_the_file_is_one_json_document_with_a_prediction_a_line(tmp_path):
 def test_the_bytes_do_not_depend_on_the_batch_size(tmp_path):
     for step in (1, 2, 7):
         write(tmp_path / f"{step}.json", step=step)
-    assert (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes() == (tmp_path / "7.json").read_bytes()
+    assert (
+        (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes() == (tmp_path / "7.json").read_bytes()
+    )
 
 
 def test_scores_are_the_shortest_text_of_their_float32(tmp_path):
     path = tmp_path / "p.json"
     with PredictionWriter(path, {}) as writer:
-        writer.write(["a"], None, np.array([[0, 1, 2, 3]]), np.array([[1, .1, 1e-8, 0]], np.float32))
+        writer.write(["a"], None, np.array([[0, 1, 2, 3]]), np.array([[1, 0.1, 1e-8, 0]], np.float32))
     assert '"label":null' in path.read_text() and '"scores":[1.0,0.1,1e-08,0.0]' in path.read_text()
 
 
@@ -166,12 +181,18 @@ ROW_FAULTS = {
     "label missing once": (lambda r: r[2].update(label=None), "row 3: no label, unlike the rows before"),
     "score NaN": (lambda r: r[2].update(scores=[float("nan")] * 5), "row 3: .*NaN is not a JSON number|JSON: NaN"),
     "score text": (lambda r: r[2].update(scores=["0.5"] * 5), "row 3: score str '0.5' is not a finite number"),
-    "scores ascend": (lambda r: r[2].update(scores=[.1, .2, .3, .4, .5]), "row 3: scores are not in descending order"),
-    "scores short": (lambda r: r[2].update(scores=[.1]), "row 3: 1 scores for 5 class ids"),
+    "scores ascend": (
+        lambda r: r[2].update(scores=[0.1, 0.2, 0.3, 0.4, 0.5]),
+        "row 3: scores are not in descending order",
+    ),
+    "scores short": (lambda r: r[2].update(scores=[0.1]), "row 3: 1 scores for 5 class ids"),
     "row is a list": (lambda r: r.__setitem__(2, [1, 2]), "row 3: a prediction is an object, not a list"),
     "row missing": (lambda r: r.pop(2), "row 6: the file ends here, but the list has 7 images"),
     "row doubled": (lambda r: r.insert(2, r[1]), "row 3: name 'with space.jpg' stands in row 2 too"),
-    "name exchanged": (lambda r: r[2].update(name="other.jpg"), "rows 1 to 7: the names are not those that were written"),
+    "name exchanged": (
+        lambda r: r[2].update(name="other.jpg"),
+        "rows 1 to 7: the names are not those that were written",
+    ),
     "rows exchanged": (lambda r: r.reverse(), "rows 1 to 7: the names are not those that were written"),
 }
 
@@ -200,23 +221,43 @@ def test_no_changed_byte_loses_or_renames_a_row_unseen(tmp_path, byte):
     write(path)
     whole = path.read_bytes()
     for position in range(len(whole)):
-        path.write_bytes(whole[:position] + byte + whole[position + 1:])
+        path.write_bytes(whole[:position] + byte + whole[position + 1 :])
         try:
             assert open_predictions(path).arrays().names == NAMES
         except DataError:
             pass
 
 
-@pytest.mark.parametrize("text, words", [
-    (b'{"format":"webvision-predictions","version":1,"header":{"k":%d},"predictions":[]}' % 10**30, "k is int 1000000"),
-    (b'{"format":"webvision-predictions","version":1,"header":{"classes":{"count":1e3}},"predictions":[]}', "classes.count is float 1000.0"),
-    (b'{"format":"webvision-predictions","version":1,"header":{"shard":{"start":3,"stop":2}},"predictions":[]}', "shard.stop is int 2"),
-    (b"", "not valid JSON"), (b"\x00\x01", "not valid JSON"), (b"{}", "not a prediction file"), (b"[[1,2,3,4,5]]", "plain JSON list"),
-    (b"[" * 200_000, "nested too deeply"), (b"9" * 10_000, "not valid JSON"), (b'{"format":"webvision-predictions","version":2}', "version int 2"),
-    (b'{"format":"webvision-predictions","version":1,"header":{"k":0},"predictions":[]}', "k is int 0"),
-    (b'{"format":"webvision-predictions","version":1,"header":{"list":[]},"predictions":[]}', "list is a list"),
-    (b'{"format":"webvision-predictions","version":1,"header":{},"predictions":[\n' + b"x" * (1 << 25), "longer than"),
-])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        (
+            b'{"format":"webvision-predictions","version":1,"header":{"k":%d},"predictions":[]}' % 10**30,
+            "k is int 1000000",
+        ),
+        (
+            b'{"format":"webvision-predictions","version":1,"header":{"classes":{"count":1e3}},"predictions":[]}',
+            "classes.count is float 1000.0",
+        ),
+        (
+            b'{"format":"webvision-predictions","version":1,"header":{"shard":{"start":3,"stop":2}},"predictions":[]}',
+            "shard.stop is int 2",
+        ),
+        (b"", "not valid JSON"),
+        (b"\x00\x01", "not valid JSON"),
+        (b"{}", "not a prediction file"),
+        (b"[[1,2,3,4,5]]", "plain JSON list"),
+        (b"[" * 200_000, "nested too deeply"),
+        (b"9" * 10_000, "not valid JSON"),
+        (b'{"format":"webvision-predictions","version":2}', "version int 2"),
+        (b'{"format":"webvision-predictions","version":1,"header":{"k":0},"predictions":[]}', "k is int 0"),
+        (b'{"format":"webvision-predictions","version":1,"header":{"list":[]},"predictions":[]}', "list is a list"),
+        (
+            b'{"format":"webvision-predictions","version":1,"header":{},"predictions":[\n' + b"x" * (1 << 25),
+            "longer than",
+        ),
+    ],
+)
 def test_something_else_is_refused_at_once(tmp_path, text, words):
     (tmp_path / "p.json").write_bytes(text)
     with pytest.raises(DataError, match=words):
@@ -287,7 +328,7 @@ def test_upstreams_pair_of_lists_is_read_and_checked(tmp_path):
 
 WRITE_FOR_EVER = """
 import sys, numpy as np
-from webvision.scoring.predictions import PredictionWriter
+from webvision.scoring.predictions.file import PredictionWriter
 with PredictionWriter(sys.argv[1], {}) as writer:
     for i in range(10**9):
         writer.write([f"{i}"], None, np.array([[0, 1]]), np.array([[.5, .25]], np.float32))
@@ -297,7 +338,9 @@ with PredictionWriter(sys.argv[1], {}) as writer:
 
 def test_a_kill_while_writing_leaves_the_old_file(tmp_path):
     (tmp_path / "p.json").write_text("old")
-    process = subprocess.Popen([sys.executable, "-c", WRITE_FOR_EVER, tmp_path / "p.json"], cwd=ROOT, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITE_FOR_EVER, tmp_path / "p.json"], cwd=ROOT, stdout=subprocess.PIPE
+    )
     process.stdout.readline()
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -307,8 +350,13 @@ def test_a_kill_while_writing_leaves_the_old_file(tmp_path):
 
 def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path):
     (tmp_path / "p.json").write_text("old")
-    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))\n"
-    result = subprocess.run([sys.executable, "-c", limit + WRITE_FOR_EVER, tmp_path / "p.json"], cwd=ROOT, capture_output=True, text=True)
+    limit = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", limit + WRITE_FOR_EVER, tmp_path / "p.json"], cwd=ROOT, capture_output=True, text=True
+    )
     assert result.returncode != 0 and "File too large" in result.stderr
     assert os.listdir(tmp_path) == ["p.json"] and (tmp_path / "p.json").read_text() == "old"
 
@@ -316,7 +364,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path):
 def test_memory_does_not_grow_with_the_rows(tmp_path):
     script = """
 import resource, sys, numpy as np
-from webvision.scoring.predictions import PredictionWriter, open_predictions
+from webvision.scoring.predictions.file import PredictionWriter, open_predictions
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 top = np.tile(np.arange(5), (500, 1)); scores = np.full((500, 5), .2, np.float32)
 with PredictionWriter(sys.argv[1], {}) as writer:
@@ -326,7 +374,7 @@ with PredictionWriter(sys.argv[1], {}) as writer:
 for _ in open_predictions(sys.argv[1]): pass
 print(peak() - before)
 """
-    grown = subprocess.run([sys.executable, "-c", script, tmp_path / "p.json"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert float(grown) < 6          # MB; the 30,000 rows are 3 MB of text, and 20 MB as Python objects
-
-
+    grown = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "p.json"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    assert float(grown) < 6  # MB; the 30,000 rows are 3 MB of text, and 20 MB as Python objects

@@ -1,7 +1,10 @@
-"""The report in a real browser: `make test-browser`. Speaks the WebDriver protocol itself, so it needs only chromium and chromedriver.
+"""The report in a real browser: `make test-browser`. Speaks the WebDriver protocol itself, so it needs only chromium
+and chromedriver.
 
-Not collected by `make test`, which must pass on machines without a browser; tests/scoring/test_report.py checks the same pages there.
+Not collected by `make test`, which must pass on machines without a browser; tests/scoring/test_report.py checks the
+same pages there.
 """
+
 import base64
 import json
 import os
@@ -13,24 +16,42 @@ import urllib.request
 import numpy as np
 import pytest
 
-from tests.support import report_fixtures
 from tests.scoring.test_report import hostile_report
-from webvision.scoring.report import report
+from tests.support import report_fixtures
 from webvision.scoring.predictions.file import PredictionWriter
+from webvision.scoring.report import report
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--window-size=1200,900"]
-SHOTS = os.environ.get("REPORT_SHOTS")        # a folder to leave pictures of the pages in, to be looked at
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1200,900",
+]
+SHOTS = os.environ.get("REPORT_SHOTS")  # a folder to leave pictures of the pages in, to be looked at
 
 
 class Browser:
     """One headless session; every answer of the driver is JSON."""
 
     def __init__(self, profile):
-        self._driver = subprocess.Popen([shutil.which("chromedriver"), "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        port = next(match[1] for line in self._driver.stdout if (match := re.search(r"started successfully on port (\d+)", line)))
+        self._driver = subprocess.Popen(
+            [shutil.which("chromedriver"), "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        port = next(
+            match[1]
+            for line in self._driver.stdout
+            if (match := re.search(r"started successfully on port (\d+)", line))
+        )
         self._base = f"http://127.0.0.1:{port}"
-        options = {"args": [*FLAGS, f"--user-data-dir={profile}"], "binary": shutil.which("chromium") or shutil.which("google-chrome")}
+        options = {
+            "args": [*FLAGS, f"--user-data-dir={profile}"],
+            "binary": shutil.which("chromium") or shutil.which("google-chrome"),
+        }
         capabilities = {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}
         self._base += "/session/" + self._send("POST", "/session", {"capabilities": capabilities})["sessionId"]
 
@@ -84,7 +105,9 @@ def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     report_fixtures.make_run(folder, val_images=200, train_images=400)
     paths = [folder / "run/predictions.json", folder / "run/b.json", folder / "run/train.json"]
-    (folder / "report.html").write_text(report.build_report(paths, report.Sources(str(folder / "DATA")))[0], encoding="utf-8")
+    (folder / "report.html").write_text(
+        report.build_report(paths, report.Sources(str(folder / "DATA")))[0], encoding="utf-8"
+    )
     (folder / "hostile.html").write_text(hostile_report(folder), encoding="utf-8")
     (folder / "large.html").write_text(large_report(folder), encoding="utf-8")
     return folder
@@ -92,14 +115,22 @@ def pages(tmp_path_factory):
 
 def large_report(folder, classes=5000, images=290_000):
     rng = np.random.default_rng(0)
-    header = {"classes": {"count": classes, "names": [f"n{c:08d} a class called number {c}" for c in range(classes)],
-                          "train_counts": rng.integers(300, 11_000, classes).tolist()}, "list": {"path": str(folder / "DATA/meta/val.txt")}}
+    header = {
+        "classes": {
+            "count": classes,
+            "names": [f"n{c:08d} a class called number {c}" for c in range(classes)],
+            "train_counts": rng.integers(300, 11_000, classes).tolist(),
+        },
+        "list": {"path": str(folder / "DATA/meta/val.txt")},
+    }
     with PredictionWriter(folder / "large.json", header) as writer:
         for start in range(0, images, 5000):
             labels = rng.integers(0, classes, 5000)
             top = (labels[:, None] + np.array([0, 1, 2, 3, 4]) * rng.integers(1, 99, (5000, 1))) % classes
-            top = np.where(rng.random((5000, 1)) < .45, top[:, ::-1], top)
-            names = [f"val{(start + i) % 200:06d}.jpg" if i == start else f"val{start + i:06d}.jpg" for i in range(5000)]
+            top = np.where(rng.random((5000, 1)) < 0.45, top[:, ::-1], top)
+            names = [
+                f"val{(start + i) % 200:06d}.jpg" if i == start else f"val{start + i:06d}.jpg" for i in range(5000)
+            ]
             writer.write(names, labels, top, -np.sort(-rng.dirichlet([6, 1, 1, 1, 1], 5000)))
     return report.build_report([folder / "large.json"], report.Sources(str(folder / "DATA")))[0]
 
@@ -123,7 +154,12 @@ def click(browser, selector):
 
 def test_it_opens_from_disk_without_a_complaint_and_without_the_network(opened):
     assert opened.complaints() == []
-    assert opened.run("return performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:')).map(e => e.name)") == []
+    assert (
+        opened.run(
+            "return performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:')).map(e => e.name)"
+        )
+        == []
+    )
     assert opened.run("return [...document.images].every(i => i.complete && i.naturalWidth > 0)")
     opened.shot("light")
 
@@ -145,10 +181,13 @@ def test_the_keyboard_alone_filters_and_sorts(opened):
     opened.press("/")
     assert opened.run("return document.activeElement.id") == "filter"
     opened.press(*"AN")
-    assert sorted(opened.run(COLUMN % 0)) == ["banana", "dandelion"] and opened.run("return document.querySelector('#count').textContent") == "2 of 12 classes"
+    assert (
+        sorted(opened.run(COLUMN % 0)) == ["banana", "dandelion"]
+        and opened.run("return document.querySelector('#count').textContent") == "2 of 12 classes"
+    )
     opened.press("Escape")
     assert len(opened.run(COLUMN % 0)) == 12
-    for _ in range(6):                                # the select, the table's scroll area, four headings
+    for _ in range(6):  # the select, the table's scroll area, four headings
         opened.press("Tab")
     assert opened.run("return document.activeElement.textContent") == "images"
     outline = opened.run("return getComputedStyle(document.activeElement).outlineStyle")
@@ -163,7 +202,10 @@ def test_everything_that_works_by_mouse_is_reached_by_tab(opened):
     for _ in range(60):
         opened.press("Tab")
         reached.add(opened.run("const e = document.activeElement; return e.id || e.textContent.trim().slice(0, 30)"))
-    wanted = opened.run("return [...document.querySelectorAll('button:not(:disabled), input, select, summary, a')].map(e => e.id || e.textContent.trim().slice(0, 30))")
+    wanted = opened.run(
+        "return [...document.querySelectorAll('button:not(:disabled), input, select, summary, a')].map(e => e.id || "
+        "e.textContent.trim().slice(0, 30))"
+    )
     assert set(wanted) <= reached
 
 
@@ -171,7 +213,10 @@ def test_the_group_menu_and_no_match(opened):
     opened.run("const g = document.querySelector('#group'); g.value = 'worst'; g.dispatchEvent(new Event('change'))")
     assert all(float(text.split()[0]) >= 50 for text in opened.run(COLUMN % 1))
     opened.run("const f = document.querySelector('#filter'); f.value = 'zzz'; f.dispatchEvent(new Event('input'))")
-    assert opened.run(COLUMN % 0) == [] and opened.run("return document.querySelector('#count').textContent") == "0 of 12 classes"
+    assert (
+        opened.run(COLUMN % 0) == []
+        and opened.run("return document.querySelector('#count').textContent") == "0 of 12 classes"
+    )
 
 
 def test_hostile_names_do_nothing(browser, pages):
@@ -212,7 +257,10 @@ def test_a_phone_shows_it_without_scrolling_sideways(opened, pages, page):
 
 def test_it_prints(opened):
     opened.devtools("Emulation.setEmulatedMedia", media="print")
-    assert opened.run("return ['nav', '#theme', '.controls'].every(s => getComputedStyle(document.querySelector(s)).display === 'none')")
+    assert opened.run(
+        "return ['nav', '#theme', '.controls'].every(s => getComputedStyle(document.querySelector(s)).display === "
+        "'none')"
+    )
     assert opened.run("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     document = base64.b64decode(opened.devtools("Page.printToPDF", printBackground=False)["data"])
     assert document.startswith(b"%PDF") and 2 <= len(re.findall(rb"/Type /Page\b", document)) < 30
@@ -237,11 +285,17 @@ def test_five_thousand_classes_are_interactive_within_a_second(browser, pages):
         times.append(browser.run("const t = performance.getEntriesByType('navigation')[0]; return t.loadEventEnd"))
     assert min(times) < 1000 and browser.complaints() == []
     timed = "const start = performance.now(); %s; document.body.offsetHeight; return performance.now() - start"
-    for action in ("document.querySelector('th[data-key=name] button').click()", "document.querySelector('th[data-key=top5] button').click()",
-                   "const f = document.querySelector('#filter'); f.value = 'number 12'; f.dispatchEvent(new Event('input'))"):
+    for action in (
+        "document.querySelector('th[data-key=name] button').click()",
+        "document.querySelector('th[data-key=top5] button').click()",
+        "const f = document.querySelector('#filter'); f.value = 'number 12'; f.dispatchEvent(new Event('input'))",
+    ):
         assert min(browser.run(timed % f"{{ {action} }}") for _ in range(3)) < 200
     browser.run("const f = document.querySelector('#filter'); f.value = ''; f.dispatchEvent(new Event('input'))")
-    assert len(browser.run(COLUMN % 0)) == 100 and browser.run("return document.querySelector('#page').textContent") == "page 1 of 50"
+    assert (
+        len(browser.run(COLUMN % 0)) == 100
+        and browser.run("return document.querySelector('#page').textContent") == "page 1 of 50"
+    )
     click(browser, "#next")
     assert browser.run("return document.querySelector('#page').textContent") == "page 2 of 50"
     click(browser, "#everything")

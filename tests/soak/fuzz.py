@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Mutate pictures, tar archives and lists for a while each: no crash, no hang, nothing outside the target, memory bounded.
+"""Mutate pictures, tar archives and lists for a while each: no crash, no hang, nothing outside the target, memory
+bounded.
 
-    make fuzz                      # a minute each; SECONDS=600 SEED=7 for more
+make fuzz                      # a minute each; SECONDS=600 SEED=7 for more
 """
+
 import argparse
 import collections
 import multiprocessing
@@ -20,9 +22,9 @@ from pathlib import Path
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT)
 
-CASE_SECONDS = 10               # more for one input is a hang
-GROWTH_KB = 600_000             # a picture of the cap of 2^22 pixels takes 12 MB, with copies and tables a few times that
-NUMBERS = (0, 1, 0x20, 0x2e, 0x2f, 0x30, 0x35, 0x37, 0x4c, 0x78, 0x7f, 0x80, 0xd8, 0xd9, 0xff)
+CASE_SECONDS = 10  # more for one input is a hang
+GROWTH_KB = 600_000  # a picture of the cap of 2^22 pixels takes 12 MB, with copies and tables a few times that
+NUMBERS = (0, 1, 0x20, 0x2E, 0x2F, 0x30, 0x35, 0x37, 0x4C, 0x78, 0x7F, 0x80, 0xD8, 0xD9, 0xFF)
 
 
 def mutated(data, rng):
@@ -32,19 +34,19 @@ def mutated(data, rng):
         at = rng.randrange(len(data) or 1)
         how = rng.randrange(6)
         if how == 0:
-            data[at:at + 1] = bytes([rng.choice(NUMBERS)])
+            data[at : at + 1] = bytes([rng.choice(NUMBERS)])
         elif how == 1 and data:
             data[at] ^= 1 << rng.randrange(8)
         elif how == 2:
-            del data[at:at + rng.randint(1, 40)]
+            del data[at : at + rng.randint(1, 40)]
         elif how == 3:
-            data[at:at] = data[max(0, at - rng.randint(1, 200)):at]
+            data[at:at] = data[max(0, at - rng.randint(1, 200)) : at]
         elif how == 4:
-            data[at:at + 4] = rng.randbytes(4)
+            data[at : at + 4] = rng.randbytes(4)
         else:
             other = rng.randrange(len(data) or 1)
-            data[at:at + 8], data[other:other + 8] = data[other:other + 8], data[at:at + 8]
-    return bytes(data[:rng.randint(0, len(data))] if rng.random() < .05 else data)
+            data[at : at + 8], data[other : other + 8] = data[other : other + 8], data[at : at + 8]
+    return bytes(data[: rng.randint(0, len(data))] if rng.random() < 0.05 else data)
 
 
 class Pictures:
@@ -53,8 +55,11 @@ class Pictures:
     def __init__(self, folder):
         from tests.pictures import test_images
         from webvision.data.pictures import images
+
         self.images, self.corpus = images, test_images.CORPUS
-        self.policies = [images.ImagePolicy(max_pixels=1 << 22, accept_truncated=tolerant) for tolerant in (False, True)]
+        self.policies = [
+            images.ImagePolicy(max_pixels=1 << 22, accept_truncated=tolerant) for tolerant in (False, True)
+        ]
 
     def one(self, rng):
         data = mutated(rng.choice(self.corpus), rng)
@@ -81,28 +86,35 @@ class Tars:
     def __init__(self, folder):
         from tests.prep import test_unpack
         from webvision.errors import WebvisionError
+
         self.tests, self.error, self.folder = test_unpack, WebvisionError, folder
         files = {"google/q1/a.jpg": b"x" * 700, "flickr/" + "long" * 30 + "/b.jpg": b"y", "n\u00e9.jpg": b""}
-        odd = [test_unpack.special("link", tarfile.SYMTYPE, "/etc/passwd"), test_unpack.special("hard", tarfile.LNKTYPE, "../x")]
-        self.corpus = [test_unpack.make_tar([*files.items(), *extra], form=form) for extra in ((), odd)
-                       for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)]
+        odd = [
+            test_unpack.special("link", tarfile.SYMTYPE, "/etc/passwd"),
+            test_unpack.special("hard", tarfile.LNKTYPE, "../x"),
+        ]
+        self.corpus = [
+            test_unpack.make_tar([*files.items(), *extra], form=form)
+            for extra in ((), odd)
+            for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
+        ]
         self.count = 0
 
     def one(self, rng):
         tar = bytearray(rng.choice(self.corpus))
         block = rng.randrange(max(1, len(tar) // 512 - 2)) * 512
-        tar[block:block + 512] = (mutated(tar[block:block + 512], rng) + bytes(512))[:512]
-        if rng.random() < .7:           # a lie with a right checksum goes further
-            tar[block + 148:block + 156] = b" " * 8
-            tar[block + 148:block + 156] = b"%06o\0 " % sum(tar[block:block + 512])
-        tar = bytes(tar[:rng.choice([len(tar), len(tar), 700, 1536])])
+        tar[block : block + 512] = (mutated(tar[block : block + 512], rng) + bytes(512))[:512]
+        if rng.random() < 0.7:  # a lie with a right checksum goes further
+            tar[block + 148 : block + 156] = b" " * 8
+            tar[block + 148 : block + 156] = b"%06o\0 " % sum(tar[block : block + 512])
+        tar = bytes(tar[: rng.choice([len(tar), len(tar), 700, 1536])])
         return tar, lambda: self.run(tar, rng)
 
     def run(self, tar, rng):
         self.count += 1
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         try:
-            self.tests.unpack_bytes(folder, tar, skip_odd=rng.random() < .5)
+            self.tests.unpack_bytes(folder, tar, skip_odd=rng.random() < 0.5)
             verdict = "unpacked"
         except self.error:
             verdict = "refused"
@@ -122,16 +134,23 @@ class Lists:
     def __init__(self, folder):
         from tests.lists import test_lists
         from webvision.errors import DataError
+
         self.tests, self.error, self.folder = test_lists, DataError, folder
-        self.corpus = [b"n0/a.jpg 1\nn1/my cat.jpg 2\nn0/b.jpg 0\n", b"test1.jpg\ntest 2.jpg\n", b"a 1\n" * 50 + b"n/../x 3\n",
-                       "caf\u00e9/\u4e2d.jpg 10\n".encode() * 3 + b"\xff\xfe.jpg 4", b"#c 1\r\nx\t2\n", b"/abs 1\n 2\n \n"]
+        self.corpus = [
+            b"n0/a.jpg 1\nn1/my cat.jpg 2\nn0/b.jpg 0\n",
+            b"test1.jpg\ntest 2.jpg\n",
+            b"a 1\n" * 50 + b"n/../x 3\n",
+            "caf\u00e9/\u4e2d.jpg 10\n".encode() * 3 + b"\xff\xfe.jpg 4",
+            b"#c 1\r\nx\t2\n",
+            b"/abs 1\n 2\n \n",
+        ]
 
     def one(self, rng):
         data = mutated(rng.choice(self.corpus), rng)
         return data, lambda: self.run(data, rng)
 
     def run(self, data, rng):
-        outside = rng.random() < .3
+        outside = rng.random() < 0.3
         try:
             path = self.tests.write(self.folder, data)
             entries = self.tests.both_readers(path, 11, allow_outside=outside)
@@ -145,16 +164,16 @@ class Lists:
 
 def fuzz(kind, seconds, seed, kept, results):
     """Runs in a process of its own. The input at work is always in the file `kept`."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)            # the decoders complain there
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the decoders complain there
     with tempfile.TemporaryDirectory() as folder:
         target, rng = kind(Path(folder)), random.Random(seed)
-        verdicts, slowest, start = collections.Counter(), 0., None
+        verdicts, slowest, start = collections.Counter(), 0.0, None
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             data, run = target.one(rng)
             with open(kept, "wb") as file:
                 file.write(data)
-            signal.alarm(CASE_SECONDS)                  # its default action ends the process: a decoder may not return to Python
+            signal.alarm(CASE_SECONDS)  # its default action ends the process: a decoder may not return to Python
             began = time.monotonic()
             try:
                 verdicts[run()] += 1
@@ -171,7 +190,7 @@ def fuzz(kind, seconds, seed, kept, results):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60., help="for each of the three [60]")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for each of the three [60]")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     failed = False
@@ -189,8 +208,11 @@ def main():
         os.unlink(kept)
         verdicts, slowest, grown = results.get()
         failed |= grown > GROWTH_KB
-        print(f"{kind.__name__}: {verdicts.total():,} inputs, slowest {slowest * 1000:.0f} ms, memory grew by {grown / 1000:.0f} MB: "
-              + ", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.most_common()), flush=True)
+        print(
+            f"{kind.__name__}: {verdicts.total():,} inputs, slowest {slowest * 1000:.0f} ms, memory grew by "
+            f"{grown / 1000:.0f} MB: " + ", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.most_common()),
+            flush=True,
+        )
     return failed
 
 

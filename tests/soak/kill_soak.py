@@ -1,4 +1,5 @@
-"""kill -9 at random over whole trainings and evaluations: every restart continues, and the end is what it would have been.
+"""kill -9 at random over whole trainings and evaluations: every restart continues, and the end is what it would have
+been.
 
     make soak-kill KILLS=300 SEED=1
 
@@ -6,6 +7,7 @@ One process imports TensorFlow and forks a child for each attempt, before any se
 process of its own, so that start-up is hit as well. Half of the kills come at a random moment, half at a random named
 point (WEBVISION_FAULT). Exit status 1 if anything was not as it must be.
 """
+
 import argparse
 import collections
 import json
@@ -22,16 +24,25 @@ from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from tests.support import tiny_run                      # noqa: E402
-from tests.support.data_set import write_data_set       # noqa: E402
+from tests.support import tiny_run
+from tests.support.data_set import write_data_set
 
 EPOCHS, STEPS_AN_EPOCH = 3, 4
 LAST = EPOCHS * STEPS_AN_EPOCH
-TRAIN_POINTS = {"start": 1, "step": LAST, "save": 4, "save-data": 4, "save-manifest": 4, "save-pointer": 4, "prune": 3,
-                "validate": 4, "epoch-end": 2}       # point: the latest passing that is hit
+TRAIN_POINTS = {
+    "start": 1,
+    "step": LAST,
+    "save": 4,
+    "save-data": 4,
+    "save-manifest": 4,
+    "save-pointer": 4,
+    "prune": 3,
+    "validate": 4,
+    "epoch-end": 2,
+}  # point: the latest passing that is hit
 EVAL_POINTS = {"predict": 3, "predictions": 1}
 OWN_PROCESS_EVERY = 15
-EVAL_KILLS = 5          # of one evaluation, which starts anew each time; a training's kills end when it has made its way
+EVAL_KILLS = 5  # of one evaluation, which starts anew each time; a training's kills end when it has made its way
 ORPHAN_SECONDS = 5
 
 
@@ -43,10 +54,10 @@ class Soak:
         self.data = write_data_set(folder / "data")
         self.kills, self.attempts, self.violations = collections.Counter(), 0, collections.Counter()
         self.seconds = {}
-        import webvision.inference.evaluate     # noqa: F401  (what every child needs, imported once)
-        import webvision.inference.predictor    # noqa: F401
-        import webvision.inference.summary      # noqa: F401
-        import webvision.training.fit           # noqa: F401
+        import webvision.inference.evaluate
+        import webvision.inference.predictor
+        import webvision.inference.summary
+        import webvision.training.fit  # noqa: F401
 
     def violation(self, kind, detail):
         self.violations[kind] += 1
@@ -54,13 +65,31 @@ class Soak:
 
     def train_args(self, out, **changed):
         flags = {"workers": 0, "save-every": 10, "keep": 2, **changed}
-        return [*tiny_run.ARGS, "--epochs", EPOCHS, "--data", self.data, "--out", out,
-                *(part for name, value in flags.items() for part in (f"--{name}", value))]
+        return [
+            *tiny_run.ARGS,
+            "--epochs",
+            EPOCHS,
+            "--data",
+            self.data,
+            "--out",
+            out,
+            *(part for name, value in flags.items() for part in (f"--{name}", value)),
+        ]
 
     def eval_args(self, out, **changed):
         flags = {"workers": 0, "batch": 3, **changed}
-        return ["--eval", "--data", self.data, "--load", self.reference / "run" / f"model-{LAST}", "--image-size", 32, "--out",
-                out / "predictions.json", *(part for name, value in flags.items() for part in (f"--{name}", value))]
+        return [
+            "--eval",
+            "--data",
+            self.data,
+            "--load",
+            self.reference / "run" / f"model-{LAST}",
+            "--image-size",
+            32,
+            "--out",
+            out / "predictions.json",
+            *(part for name, value in flags.items() for part in (f"--{name}", value)),
+        ]
 
     def attempt(self, args, *, fault="", after=None, own_process=False):
         """Run the command, killed at `fault` or `after` seconds; returns its exit status as subprocess gives it."""
@@ -70,14 +99,21 @@ class Soak:
         args = [str(arg) for arg in args]
         with open(log, "wb") as output:
             if own_process:
-                pid = subprocess.Popen([sys.executable, os.path.join("tests", "support", "tiny_run.py"), *args], cwd=tiny_run.ROOT,
-                                       stdout=output, stderr=output, env=environment).pid
+                pid = subprocess.Popen(
+                    [sys.executable, os.path.join("tests", "support", "tiny_run.py"), *args],
+                    cwd=tiny_run.ROOT,
+                    stdout=output,
+                    stderr=output,
+                    env=environment,
+                ).pid
             else:
                 pid = os.fork() or self.child(args, output.fileno(), environment)
         status = wait(pid, after)
         self.check_orphans(environment["WEBVISION_SOAK"])
         if status not in (0, -signal.SIGKILL):
-            self.violation(f"exit status {status}", f"{fault or after} {' '.join(args)}\n{log.read_text(errors='replace')[-3000:]}")
+            self.violation(
+                f"exit status {status}", f"{fault or after} {' '.join(args)}\n{log.read_text(errors='replace')[-3000:]}"
+            )
         return status
 
     def child(self, args, output, environment):
@@ -91,6 +127,7 @@ class Soak:
             os._exit(end.code or 0)
         except BaseException:
             import traceback
+
             traceback.print_exc()
         os._exit(1)
 
@@ -114,7 +151,10 @@ class Soak:
                 if self.attempt(args, own_process=own_process) != 0:
                     sys.exit("the undisturbed run failed")
                 self.seconds[kind, own_process] = time.monotonic() - began
-        print(f"undisturbed: {', '.join(f'{kind} {s:.1f} s' for (kind, own), s in self.seconds.items() if not own)}", flush=True)
+        print(
+            f"undisturbed: {', '.join(f'{kind} {s:.1f} s' for (kind, own), s in self.seconds.items() if not own)}",
+            flush=True,
+        )
 
     def disturbed(self, kind, points, args):
         """One attempt that is killed, or ends before that; whether it ended."""
@@ -133,8 +173,11 @@ class Soak:
     def train_until_done(self, out, kills):
         newest, run = 0, out / "run"
         while True:
-            args = self.train_args(out, workers=self.random.choice((0, 0, 1, 2)),
-                                   **{"save-every": self.random.choice((10, 0.0001, 0.0001))})
+            args = self.train_args(
+                out,
+                workers=self.random.choice((0, 0, 1, 2)),
+                **{"save-every": self.random.choice((10, 0.0001, 0.0001))},
+            )
             ended = self.disturbed("train", TRAIN_POINTS, args) if self.total() < kills else self.attempt(args) == 0
             steps = finished_steps(run)
             if steps and steps[-1] < newest or newest and not steps:
@@ -155,8 +198,14 @@ class Soak:
         if epochs != [(epoch, epoch * STEPS_AN_EPOCH) for epoch in range(1, EPOCHS + 1)]:
             self.violation("history", epochs)
         kept = {f"model-{step}" for step in finished_steps(run)}
-        left = [name for name in os.listdir(run) if name.endswith(".tmp") or "tempstate" in name
-                or name.startswith("model-") and name.split(".")[0] not in kept]
+        left = [
+            name
+            for name in os.listdir(run)
+            if name.endswith(".tmp")
+            or "tempstate" in name
+            or name.startswith("model-")
+            and name.split(".")[0] not in kept
+        ]
         if left:
             self.violation("leftover", left)
 
@@ -175,7 +224,7 @@ class Soak:
                 if left := [name for name in os.listdir(out) if name.endswith(".tmp")]:
                     self.violation("leftover", left)
                 return
-            path.unlink(missing_ok=True)        # killed while it printed its figures: the file was whole
+            path.unlink(missing_ok=True)  # killed while it printed its figures: the file was whole
 
     def total(self):
         return sum(count for how, count in self.kills.items() if how != "own process")
@@ -242,8 +291,11 @@ def main():
         runs = soak.run(args.kills)
     for how, count in sorted(soak.kills.items()):
         print(f"{count:5d} {how}")
-    print(f"{soak.total()} kills (seed {args.seed}) over {runs} trainings and evaluations in {time.monotonic() - began:.0f} s: "
-          f"{dict(soak.violations) or 'no violation'}")
+    print(
+        f"{soak.total()} kills (seed {args.seed}) over {runs} trainings and evaluations in "
+        f"{time.monotonic() - began:.0f} s: "
+        f"{dict(soak.violations) or 'no violation'}"
+    )
     sys.exit(1 if soak.violations else 0)
 
 

@@ -1,4 +1,6 @@
-"""20,000 steps: neither memory nor file descriptors may grow. Exit status 1 if they do. STEPS can be given as argument."""
+"""20,000 steps: neither memory nor file descriptors may grow. Exit status 1 if they do. STEPS can be given as
+argument."""
+
 import os
 import re
 import subprocess
@@ -11,13 +13,13 @@ import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from tests.support import tiny_run                      # noqa: E402
-from tests.support.data_set import write_data_set       # noqa: E402
-from webvision.watchdog import children                 # noqa: E402
+from tests.support import tiny_run
+from tests.support.data_set import write_data_set
+from webvision.watchdog import children
 
 EPOCHS = 20
-WARMUP = 0.2                    # of the run: the allocator's and TensorFlow's pools fill
-MOST_MB_PER_1000_STEPS = 1.
+WARMUP = 0.2  # of the run: the allocator's and TensorFlow's pools fill
+MOST_MB_PER_1000_STEPS = 1.0
 
 
 def measure(steps):
@@ -26,9 +28,30 @@ def measure(steps):
     with tempfile.TemporaryDirectory() as folder:
         data, log = write_data_set(Path(folder) / "data"), Path(folder) / "run" / "log.log"
         epoch = steps // EPOCHS
-        run = subprocess.Popen([sys.executable, "tests/support/tiny_run.py", *tiny_run.ARGS, "--data", data, "--out", folder, "--workers",
-                                "1", "--epochs", str(EPOCHS), "--epoch-size", str(6 * epoch), "--log-every", "50", "--keep", "2"],
-                               cwd=tiny_run.ROOT, stdout=subprocess.DEVNULL, env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"})
+        run = subprocess.Popen(
+            [
+                sys.executable,
+                "tests/support/tiny_run.py",
+                *tiny_run.ARGS,
+                "--data",
+                data,
+                "--out",
+                folder,
+                "--workers",
+                "1",
+                "--epochs",
+                str(EPOCHS),
+                "--epoch-size",
+                str(6 * epoch),
+                "--log-every",
+                "50",
+                "--keep",
+                "2",
+            ],
+            cwd=tiny_run.ROOT,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+        )
         while run.poll() is None:
             time.sleep(1)
             lines = re.findall(r"Epoch (\d+) \[(\d+)/", log.read_text()) if log.exists() else []
@@ -36,12 +59,14 @@ def measure(steps):
                 try:
                     own, workers = resident_mb(run.pid), [resident_mb(pid) for pid in children(run.pid)]
                     descriptors = len(os.listdir(f"/proc/{run.pid}/fd"))
-                except OSError:                 # it ended between the look and the count
+                except OSError:  # it ended between the look and the count
                     break
                 rows.append(((int(lines[-1][0]) - 1) * epoch + int(lines[-1][1]), own + sum(workers), descriptors))
         if run.wait() != 0:
             sys.exit(f"the run ended with {run.returncode}")
-    return np.array([row for row in rows if WARMUP * steps < row[0] < EPOCHS * epoch])       # after its last step it takes itself down
+    return np.array(
+        [row for row in rows if WARMUP * steps < row[0] < EPOCHS * epoch]
+    )  # after its last step it takes itself down
 
 
 def resident_mb(pid):
@@ -55,9 +80,13 @@ def main():
     rows = measure(steps)
     slope = np.polyfit(rows[:, 0], rows[:, 1], 1)[0] * 1000
     early, late = np.array_split(rows[:, 2], 2)
-    print(f"{steps} steps in {time.monotonic() - began:.0f} s, {len(rows)} samples after {WARMUP:.0%}: resident "
-          f"{rows[0, 1]:.0f} MB to {rows[-1, 1]:.0f} MB, {slope:+.3f} MB per 1,000 steps; open descriptors {rows[:, 2].min():.0f} "
-          f"to {rows[:, 2].max():.0f}", flush=True)
+    print(
+        f"{steps} steps in {time.monotonic() - began:.0f} s, {len(rows)} samples after {WARMUP:.0%}: resident "
+        f"{rows[0, 1]:.0f} MB to {rows[-1, 1]:.0f} MB, {slope:+.3f} MB per 1,000 steps; open descriptors "
+        f"{rows[:, 2].min():.0f} "
+        f"to {rows[:, 2].max():.0f}",
+        flush=True,
+    )
     sys.exit(1 if slope > MOST_MB_PER_1000_STEPS or np.median(late) > np.median(early) else 0)
 
 

@@ -5,6 +5,7 @@ system calls that a random moment hardly ever hits) or, every tenth time, the re
 runs it to its end. The folder must equal that of an undisturbed run, byte for byte, with nothing left over; and at
 no time may a picture be torn under its own name. Prints the number of kills and every violation by class.
 """
+
 import argparse
 import collections
 import contextlib
@@ -25,17 +26,28 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, ROOT)
 from tests.support.prep_fixtures import ROWS, count_lines, make_raw, picture_of, run_and_die  # noqa: E402
 from tests.support.prep_server import Site, make_tar  # noqa: E402
-
 from webvision.prep.arrange import arrange as arranging  # noqa: E402
-from webvision.prep.download import command as download, fetch  # noqa: E402
 from webvision.prep.arrange.arrange import arrange  # noqa: E402
+from webvision.prep.download import command as download  # noqa: E402
+from webvision.prep.download import fetch  # noqa: E402
 
-FAULTS = [{}, {}, {}, {"status": 503}, {"cut": 90_000}, {"cut": 30_000, "ranges": False}, {"ranges": False}, {"length": False},
-          {"chunked": True, "cut": 120_000}, {"shift": 3}]
+FAULTS = [
+    {},
+    {},
+    {},
+    {"status": 503},
+    {"cut": 90_000},
+    {"cut": 30_000, "ranges": False},
+    {"ranges": False},
+    {"length": False},
+    {"chunked": True, "cut": 120_000},
+    {"shift": 3},
+]
 
 
 class Preprocess:
     """Arranging a set with equal base names, a missing file and an extra one; a variant is a method."""
+
     variants = "move", "link", "copy"
 
     def __init__(self, folder, generator):
@@ -44,18 +56,27 @@ class Preprocess:
         arranging.CHUNK = 4
 
     def fresh(self, name):
-        arranging.SLOW_SECONDS = self.generator.choice([0, 1])       # by threads, or by one
+        arranging.SLOW_SECONDS = self.generator.choice([0, 1])  # by threads, or by one
         raw = make_raw(self.folder / name, rows=[*ROWS, ("flickr/q00001/g1000.jpg", 3), ("google/q00009/gone.jpg", 0)])
         (raw / "google/q00009/gone.jpg").unlink()
         (raw / "google/q00001/unlisted.jpg").write_bytes(b"unlisted")
         return raw
 
     def work(self, target):
-        arrange(str(target), str(target / "data"), method=self.variant, max_missing=.5, remark=lambda text: None)
+        arrange(str(target), str(target / "data"), method=self.variant, max_missing=0.5, remark=lambda text: None)
 
     def command(self, target):
-        return [sys.executable, os.path.join(ROOT, "utils/preprocess.py"), "--raw", str(target), "--data", str(target / "data"),
-                f"--{self.variant}", "--max-missing", "0.5"]
+        return [
+            sys.executable,
+            os.path.join(ROOT, "utils/preprocess.py"),
+            "--raw",
+            str(target),
+            "--data",
+            str(target / "data"),
+            f"--{self.variant}",
+            "--max-missing",
+            "0.5",
+        ]
 
     @staticmethod
     def damage(target, generator):
@@ -69,28 +90,56 @@ class Preprocess:
 
 class Download:
     """Download, unpack and arrange from a server with faults; after some kills the part files lose their last bytes."""
+
     variants = ("all",)
 
     def __init__(self, folder, generator):
         self.folder = folder
         raw = make_raw(folder / "served", test=0, rows=ROWS)
-        data = {str(path.relative_to(raw)): path.read_bytes() + b"+" * 12_000 * path.name.endswith(".jpg") for path in sorted(raw.rglob("*"))
-                if path.is_file()}
-        files = {"info.tar": {n: d for n, d in data.items() if n.startswith("info/")},
-                 "val_images_resized.tar": {n: d for n, d in data.items() if n.startswith("val_")},
-                 "train_00.tar": {n: d for n, d in data.items() if n.startswith("google/")},
-                 "train_01.tar": {n: d for n, d in data.items() if n.startswith("flickr/")}}
+        data = {
+            str(path.relative_to(raw)): path.read_bytes() + b"+" * 12_000 * path.name.endswith(".jpg")
+            for path in sorted(raw.rglob("*"))
+            if path.is_file()
+        }
+        files = {
+            "info.tar": {n: d for n, d in data.items() if n.startswith("info/")},
+            "val_images_resized.tar": {n: d for n, d in data.items() if n.startswith("val_")},
+            "train_00.tar": {n: d for n, d in data.items() if n.startswith("google/")},
+            "train_01.tar": {n: d for n, d in data.items() if n.startswith("flickr/")},
+        }
         files = {name: make_tar(members) for name, members in files.items()}
         files["val_filelist.txt"] = data["info/val_filelist.txt"]
         self.port = multiprocessing.Value("i", 0)
-        self.server = multiprocessing.get_context("fork").Process(target=self._serve, args=(files, generator.random()), daemon=True)
+        self.server = multiprocessing.get_context("fork").Process(
+            target=self._serve, args=(files, generator.random()), daemon=True
+        )
         self.server.start()
         while not self.port.value:
-            time.sleep(.01)
+            time.sleep(0.01)
         self.sets = folder / "sets.json"
-        self.sets.write_text(json.dumps({"mini": {"mirrors": [f"http://127.0.0.1:{self.port.value}"], "arrange": True, "parts": {
-            "all": ["info.tar", "val_filelist.txt", "val_images_resized.tar", "train_00.tar", "train_01.tar"]}}}))
-        fetch.Transfer.__new__.__defaults__ = (*fetch.Transfer.__new__.__defaults__[:-1], .005)       # wait milliseconds, not seconds
+        self.sets.write_text(
+            json.dumps(
+                {
+                    "mini": {
+                        "mirrors": [f"http://127.0.0.1:{self.port.value}"],
+                        "arrange": True,
+                        "parts": {
+                            "all": [
+                                "info.tar",
+                                "val_filelist.txt",
+                                "val_images_resized.tar",
+                                "train_00.tar",
+                                "train_01.tar",
+                            ]
+                        },
+                    }
+                }
+            )
+        )
+        fetch.Transfer.__new__.__defaults__ = (
+            *fetch.Transfer.__new__.__defaults__[:-1],
+            0.005,
+        )  # wait milliseconds, not seconds
         fetch.MAX_RESTARTS = 100
 
     def _serve(self, files, seed):
@@ -127,7 +176,7 @@ class Download:
     def damage(target, generator):
         """A power cut loses the last writes of a file that was growing."""
         for part in target.glob("archives/*.part"):
-            if generator.random() < .3:
+            if generator.random() < 0.3:
                 os.truncate(part, max(0, part.stat().st_size - generator.randint(1, 65_536)))
 
     @staticmethod
@@ -142,9 +191,11 @@ def picture(target):
 
 def kill_at_a_moment(command, generator, slowest):
     """Start the real command and kill it after a random time; True if it was still running."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "no_proxy": "*"})
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "no_proxy": "*"}
+    )
     try:
-        process.wait(generator.uniform(.05, slowest))
+        process.wait(generator.uniform(0.05, slowest))
         return False
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
@@ -166,8 +217,11 @@ def soak(case, generator, kills):
         target = case.fresh(f"trial{trial}")
         for _ in range(generator.randint(1, 4)):
             try:
-                killed += kill_at_a_moment(case.command(target), generator, 1.) if generator.random() < .1 else \
-                    run_and_die(lambda target=target: case.work(target), generator.randint(1, lines))
+                killed += (
+                    kill_at_a_moment(case.command(target), generator, 1.0)
+                    if generator.random() < 0.1
+                    else run_and_die(lambda target=target: case.work(target), generator.randint(1, lines))
+                )
             except AssertionError as error:
                 violations[f"a run between kills failed: {error}"] += 1
             for path in target.rglob("*.jpg"):
@@ -176,7 +230,7 @@ def soak(case, generator, kills):
             case.damage(target, generator)
         try:
             case.work(target)
-        except Exception as error:          # noqa: BLE001 - counted, shown, and the soak goes on
+        except Exception as error:
             violations[f"the run after the kills failed: {str(error)[:300]}"] += 1
         found = picture(target)
         for name in sorted(expected.keys() | found.keys()):
@@ -199,8 +253,10 @@ def main():
     with tempfile.TemporaryDirectory(prefix="prep-soak-") as folder:
         case = {"download": Download, "preprocess": Preprocess}[args.case](pathlib.Path(folder), generator)
         killed, trials, violations, lines = soak(case, generator, args.kills)
-    print(f"{args.case}: {killed} kills in {trials} trials over {lines} lines of a run, seed {args.seed}: "
-          f"{sum(violations.values())} violations")
+    print(
+        f"{args.case}: {killed} kills in {trials} trials over {lines} lines of a run, seed {args.seed}: "
+        f"{sum(violations.values())} violations"
+    )
     for what, count in violations.most_common():
         print(f"  {count} x {what}")
     return 1 if violations else 0

@@ -3,6 +3,7 @@
 
 Also kills single workers, and looks for orphans and leftovers. Exit status 1 if anything differs.
 """
+
 import argparse
 import collections
 import os
@@ -18,7 +19,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, ROOT)
 from tests.support import check_fixtures  # noqa: E402
 
-KILLS_A_TRIAL = 4         # before the check may end
+KILLS_A_TRIAL = 4  # before the check may end
 
 
 def tree(*folders):
@@ -59,11 +60,23 @@ class Soak:
         self.rng = random.Random(seed)
         self.data, self.out = os.path.join(folder, "data"), os.path.join(folder, "out")
         check_fixtures.make(self.data, per_class=1600)
-        self.command = [sys.executable, os.path.join(ROOT, "utils", "check.py"), "--data", self.data, "--near", "--fix", "--jobs", "2",
-                        "--max-bad", "1"]
+        self.command = [
+            sys.executable,
+            os.path.join(ROOT, "utils", "check.py"),
+            "--data",
+            self.data,
+            "--near",
+            "--fix",
+            "--jobs",
+            "2",
+            "--max-bad",
+            "1",
+        ]
         self.violations = collections.Counter()
         self.kills = collections.Counter()
-        subprocess.run([*self.command, "--out", self.out], stdout=subprocess.DEVNULL, check=True)       # indexes are there now
+        subprocess.run(
+            [*self.command, "--out", self.out], stdout=subprocess.DEVNULL, check=True
+        )  # indexes are there now
         shutil.rmtree(self.out)
         began = time.monotonic()
         subprocess.run([*self.command, "--out", self.out], stdout=subprocess.DEVNULL, check=True)
@@ -73,12 +86,14 @@ class Soak:
 
     def trial(self):
         """Kill it a few times, then let it end, and compare."""
-        if self.rng.random() < .2:                       # build the indexes, too, under fire
+        if self.rng.random() < 0.2:  # build the indexes, too, under fire
             for name in ("train", "val", "test"):
                 os.unlink(os.path.join(self.data, "meta", f".{name}.txt.index"))
         for _ in range(KILLS_A_TRIAL):
             self.disturbed_run()
-        done = subprocess.run([*self.command, "--out", self.out], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            [*self.command, "--out", self.out], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
         if done.returncode:
             self.violations[f"ends with {done.returncode}: {done.stderr[-300:]}"] += 1
         result = tree(self.out, self.data)
@@ -91,13 +106,15 @@ class Soak:
 
     def disturbed_run(self):
         """Start the check and kill it, or one of its workers and then it."""
-        process = subprocess.Popen([*self.command, "--out", self.out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(self.rng.uniform(.1, self.seconds))
+        process = subprocess.Popen(
+            [*self.command, "--out", self.out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(self.rng.uniform(0.1, self.seconds))
         workers = children(process.pid)
-        if workers and self.rng.random() < .3:
+        if workers and self.rng.random() < 0.3:
             os.kill(self.rng.choice(workers), signal.SIGKILL)
             self.kills["worker"] += 1
-            time.sleep(self.rng.uniform(0, .3))
+            time.sleep(self.rng.uniform(0, 0.3))
             workers = children(process.pid)
         if process.poll() is None:
             process.kill()
@@ -105,7 +122,7 @@ class Soak:
         process.wait()
         deadline = time.monotonic() + 5
         while any(map(alive, workers)) and time.monotonic() < deadline:
-            time.sleep(.01)
+            time.sleep(0.01)
         if any(map(alive, workers)):
             self.violations["a worker outlives the check"] += 1
 
@@ -120,9 +137,16 @@ def main(argv=None):
         print(f"undisturbed: {soak.seconds:.1f} s", file=sys.stderr)
         while soak.kills["check"] < args.kills:
             soak.trial()
-            print(f"\r{soak.kills['check']} kills, {sum(soak.violations.values())} violations", end="", file=sys.stderr, flush=True)
-    print(f"\nseed {args.seed}: {soak.kills['check']} kills of the check, {soak.kills['worker']} of workers, "
-          f"{sum(soak.violations.values())} violations")
+            print(
+                f"\r{soak.kills['check']} kills, {sum(soak.violations.values())} violations",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
+    print(
+        f"\nseed {args.seed}: {soak.kills['check']} kills of the check, {soak.kills['worker']} of workers, "
+        f"{sum(soak.violations.values())} violations"
+    )
     for violation, count in soak.violations.most_common():
         print(f"  {count} x {violation}")
     return 1 if soak.violations else 0

@@ -1,10 +1,12 @@
-"""A data set in which every kind of problem occurs, known by name. Deterministic: the same seed gives the same files."""
+"""A data set in which every kind of problem occurs, known by name. Deterministic: the same seed gives the same
+files."""
+
 import os
 
 import cv2
 import numpy as np
 
-CLASSES = ["n0", "n1", "n2", "n3", "n4"]        # n4 stays empty
+CLASSES = ["n0", "n1", "n2", "n3", "n4"]  # n4 stays empty
 
 
 def photo(seed, size=(48, 40)):
@@ -40,8 +42,12 @@ def make(root, per_class=30):
         test.append(b"t%d.jpg" % i)
         put(os.path.join(root, b"test", b"t%d.jpg" % i), jpeg(photo(91_000 + i)))
     whole = jpeg(photo(5, (200, 160)))
-    damaged = {b"n0/empty.jpg": b"", b"n0/page.jpg": b"<html>gone</html>", b"n1/cut.jpg": whole[:len(whole) // 2],
-               b"n1/caf\xe9.jpg": b"\xff\xd8\xff\xe0 damaged"}
+    damaged = {
+        b"n0/empty.jpg": b"",
+        b"n0/page.jpg": b"<html>gone</html>",
+        b"n1/cut.jpg": whole[: len(whole) // 2],
+        b"n1/caf\xe9.jpg": b"\xff\xd8\xff\xe0 damaged",
+    }
     for name, data in damaged.items():
         train.append((name, int(name[1:2])))
         put(os.path.join(root, b"train", name), data)
@@ -49,9 +55,13 @@ def make(root, per_class=30):
     os.makedirs(os.path.join(root, b"train/n0/folder.jpg"))
     put(root + b".outside.jpg", jpeg(photo(77)))
     os.symlink(root + b".outside.jpg", os.path.join(root, b"train/n2/linked out.jpg"))
-    train += [(b"n0/a 1.jpg", 0), (b"n0/a 2.jpg", 1)]                       # a duplicate and a conflict
-    for name, data in ((b"n3/leak.jpg", jpeg(photo(90_003))), (b"n3/leak again.jpg", jpeg(photo(90_003))),
-                       (b"n3/near.jpg", jpeg(cv2.resize(photo(90_004), (60, 52)), 70)), (b"n3/copy.jpg", jpeg(photo(2)))):
+    train += [(b"n0/a 1.jpg", 0), (b"n0/a 2.jpg", 1)]  # a duplicate and a conflict
+    for name, data in (
+        (b"n3/leak.jpg", jpeg(photo(90_003))),
+        (b"n3/leak again.jpg", jpeg(photo(90_003))),
+        (b"n3/near.jpg", jpeg(cv2.resize(photo(90_004), (60, 52)), 70)),
+        (b"n3/copy.jpg", jpeg(photo(2))),
+    ):
         train.append((name, 3))
         put(os.path.join(root, b"train", name), data)
     put(os.path.join(root, b"train/n1/not listed.jpg"), jpeg(photo(3)))
@@ -59,4 +69,4 @@ def make(root, per_class=30):
     put(os.path.join(root, b"meta/train.txt"), b"".join(b"%s %d\n" % row for row in train))
     put(os.path.join(root, b"meta/val.txt"), b"".join(b"%s %d\n" % row for row in val))
     put(os.path.join(root, b"meta/test.txt"), b"".join(b"%s\n" % name for name in test))
-    return {name: number for number, (name, _) in enumerate(train, 1)}      # the last line of each name
+    return {name: number for number, (name, _) in enumerate(train, 1)}  # the last line of each name

@@ -1,4 +1,5 @@
 """A tiny data set in the ILSVRC layout, whose classes a person can tell by their colour."""
+
 import os
 
 import cv2

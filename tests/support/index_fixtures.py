@@ -1,4 +1,5 @@
 """A list with its index, and counters of what opening it cost."""
+
 import os
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 
 from webvision.data.lists import index
 
-OLD_NS = 1_600_000_000 * 10 ** 9
+OLD_NS = 1_600_000_000 * 10**9
 
 
 def a_list(tmp_path, rows=1000, classes=7, mtime_ns=OLD_NS):
@@ -35,7 +36,7 @@ def check(opened, rows=1000, classes=7):
     assert opened.names([0, rows - 1, 1]) == ["n0/0.jpg", f"n{(rows - 1) % classes}/{rows - 1}.jpg", "n1/1.jpg"]
     assert np.array_equal(opened.counts, np.bincount(np.arange(rows) % classes, minlength=classes))
     for label in range(classes):
-        part = opened.rows_by_class[opened.class_starts[label]:opened.class_starts[label + 1]]
+        part = opened.rows_by_class[opened.class_starts[label] : opened.class_starts[label + 1]]
         assert np.array_equal(part, np.arange(label, rows, classes))
 
 

@@ -1,4 +1,5 @@
 """A small list of photograph-like pictures on disk, and the loader's parts over it."""
+
 import hashlib
 import itertools
 import os
@@ -6,10 +7,10 @@ import os
 import cv2
 import numpy as np
 
-from webvision.data.loader import batch_files
 from webvision.data.lists.balance import parse_balance, targets
 from webvision.data.lists.index import open_index
 from webvision.data.lists.order import EpochOrder
+from webvision.data.loader import batch_files
 
 CLASSES = 5
 
@@ -30,9 +31,20 @@ def picture(seed, width=80, height=64):
 def jpeg(image, quality=90, sampling="420", progressive=False, restart=0):
     """`image` as the bytes of a JPEG file."""
     factor = {"444": 0x111111, "422": 0x211111, "420": 0x221111, "440": 0x121111, "411": 0x411111}[sampling]
-    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor,
-                                              cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive),
-                                              cv2.IMWRITE_JPEG_RST_INTERVAL, restart])
+    done, data = cv2.imencode(
+        ".jpg",
+        image,
+        [
+            cv2.IMWRITE_JPEG_QUALITY,
+            quality,
+            cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+            factor,
+            cv2.IMWRITE_JPEG_PROGRESSIVE,
+            int(progressive),
+            cv2.IMWRITE_JPEG_RST_INTERVAL,
+            restart,
+        ],
+    )
     assert done
     return data.tobytes()
 
@@ -46,7 +58,7 @@ def make_tree(root, count=53, broken=()):
         name = f"c{label}/picture {number}.jpg"
         os.makedirs(root / "train" / f"c{label}", exist_ok=True)
         data = jpeg(picture(number, *((80, 64), (64, 96), (50, 50))[number % 3]))
-        (root / "train" / name).write_bytes(data[:len(data) // 2] if number in broken else data)
+        (root / "train" / name).write_bytes(data[: len(data) // 2] if number in broken else data)
         lines.append(f"{name} {label}")
     (root / "meta" / "train.txt").write_text("\n".join(lines) + "\n")
     return root

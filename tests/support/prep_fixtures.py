@@ -1,4 +1,5 @@
 """Small raw sets, pictures of a folder, and processes that die at a chosen line: for the tests and soaks of prep."""
+
 import hashlib
 import os
 import signal
@@ -9,8 +10,12 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 TRACED = os.path.join(ROOT, "webvision", "prep"), os.path.join(ROOT, "webvision", "files.py")
 
 SYNSETS = [f"n{i:08d}" for i in range(5)]
-ROWS = [(f"{source}/q{query:05d}/{source[0]}{query}{n:03d}.jpg", (query * 3) % 5)
-        for source in ("google", "flickr") for query in (1, 2, 3) for n in range(4)]
+ROWS = [
+    (f"{source}/q{query:05d}/{source[0]}{query}{n:03d}.jpg", (query * 3) % 5)
+    for source in ("google", "flickr")
+    for query in (1, 2, 3)
+    for n in range(4)
+]
 
 
 def write_file(path, data):
@@ -78,7 +83,7 @@ def run_and_die(work, at):
         try:
             _silence()
             _trace(work, on_line)
-        except BaseException as error:       # noqa: BLE001 - the child must never return into pytest
+        except BaseException as error:
             os.write(2, f"{type(error).__name__}: {error}\n".encode())
             os._exit(1)
         os._exit(0)
@@ -96,7 +101,7 @@ def _trace(work, on_line):
     def on_call(frame, event, argument):
         return on_line if frame.f_code.co_filename.startswith(TRACED) else None
 
-    threading.settrace(on_call)             # for the threads that `work` starts
+    threading.settrace(on_call)  # for the threads that `work` starts
     sys.settrace(on_call)
     try:
         work()

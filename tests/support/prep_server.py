@@ -1,4 +1,5 @@
 """A web server on loopback whose faults are scripted per file: for the tests and soaks of downloading."""
+
 import hashlib
 import io
 import re
@@ -11,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Site:
     """with Site({name: bytes}) as site: site.url, site.script[name] = [fault, ...], site.log.
 
-    Each GET of a file takes the next fault of its script (a dict, see Handler) and is served properly when the script is
-    empty. `site.files` may change at any time; the ETag is the content's hash.
+    Each GET of a file takes the next fault of its script (a dict, see Handler) and is served properly when the script
+    is empty. `site.files` may change at any time; the ETag is the content's hash.
     """
 
     def __init__(self, files, *, port=0):
@@ -31,7 +32,7 @@ class Site:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self):
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": .01}, daemon=True)
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self.thread.start()
         return self
 
@@ -45,8 +46,10 @@ class Site:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Faults: status, reason (its words), retry_after, location; body (other bytes), etag, ranges=False, shift (wrong Content-Range),
-    cut (close after so many body bytes), length (False: none; a number: that), chunked=True, sleep, drip=(bytes, pause)."""
+    """Faults: status, reason (its words), retry_after, location; body (other bytes), etag, ranges=False, shift (wrong
+    Content-Range), cut (close after so many body bytes), length (False: none; a number: that), chunked=True, sleep,
+    drip=(bytes, pause)."""
+
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *arguments):
@@ -118,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
         piece, pause = fault.get("drip", (1 << 16, 0))
         sent = data if cut is None else data[:cut]
         for i in range(0, len(sent), piece):
-            part = sent[i:i + piece]
+            part = sent[i : i + piece]
             self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part) if fault.get("chunked") else part)
             time.sleep(pause)
         time.sleep(fault.get("hang", 0))

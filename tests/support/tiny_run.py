@@ -1,4 +1,5 @@
 """imagenet-resnet.py with a network of three layers: the whole command, in a second after TensorFlow is there."""
+
 import importlib.util
 import os
 import sys
@@ -10,13 +11,31 @@ if ROOT not in sys.path:
 
 from webvision.errors import run_command  # noqa: E402
 
-ARGS = ["--image-size", "32", "--batch", "6", "--epochs", "2", "--epoch-size", "24", "--lr", "0.05", "--workers", "0",
-        "--log-every", "2", "--name", "run"]      # 2 epochs of 4 steps
+ARGS = [
+    "--image-size",
+    "32",
+    "--batch",
+    "6",
+    "--epochs",
+    "2",
+    "--epoch-size",
+    "24",
+    "--lr",
+    "0.05",
+    "--workers",
+    "0",
+    "--log-every",
+    "2",
+    "--name",
+    "run",
+]  # 2 epochs of 4 steps
 
 
 @dataclass(frozen=True)
 class Tiny:
-    """Has what a ResNet's checkpoint has: convolution, batch norm with its averages (not with mode 'preact'), a linear layer."""
+    """Has what a ResNet's checkpoint has: convolution, batch norm with its averages (not with mode 'preact'), a linear
+    layer."""
+
     mode: str
     depth: int
     num_classes: int
@@ -25,7 +44,9 @@ class Tiny:
 
     def logits(self, image, *, data_format):
         from webvision.compat import tf
+
         from tensorpack.models import BatchNorm, Conv2D, FullyConnected, GlobalAvgPooling
+
         normalise = (lambda x: x) if self.mode == "preact" else (lambda x: BatchNorm("bn", x))
         l = Conv2D("conv", image, 6, 3, strides=2, use_bias=False, activation=lambda x: tf.nn.relu(normalise(x)))
         return FullyConnected("linear", GlobalAvgPooling("gap", l), self.num_classes)

@@ -1,4 +1,5 @@
 """Whole trainings of the command, with a tiny network, inside the test's process: a second each."""
+
 import json
 import os
 import re
@@ -8,7 +9,7 @@ import pytest
 from tests.support import tiny_run
 from webvision import faults
 
-STEPS = 8           # 2 epochs of 4, as tiny_run.ARGS says
+STEPS = 8  # 2 epochs of 4, as tiny_run.ARGS says
 COMMAND = tiny_run.load_command()
 
 
@@ -20,7 +21,8 @@ class Trainings:
         self._monkeypatch = monkeypatch
 
     def __call__(self, *flags, fault=""):
-        """Train; raises what ends the command. `fault`: as in WEBVISION_FAULT, or a function called with each point passed."""
+        """Train; raises what ends the command. `fault`: as in WEBVISION_FAULT, or a function called with each point
+        passed."""
         faults._passed.clear()
         with self._monkeypatch.context() as patch:
             if callable(fault):
@@ -37,7 +39,9 @@ class Trainings:
 
     def steps(self):
         """Steps of the finished checkpoints."""
-        return sorted(int(match[1]) for name in os.listdir(self.folder) if (match := re.fullmatch(r"model-(\d+)\.json", name)))
+        return sorted(
+            int(match[1]) for name in os.listdir(self.folder) if (match := re.fullmatch(r"model-(\d+)\.json", name))
+        )
 
     def stats(self):
         return json.loads((self.folder / "stats.json").read_text())
@@ -70,4 +74,5 @@ def at(name, number, action):
         passed[0] += here == name
         if here == name and passed[0] == number:
             action()
+
     return point

@@ -1,4 +1,5 @@
 """C1-C3, T8: which checkpoints count, which stay, and what happens when the disk takes none."""
+
 import functools
 import json
 import os
@@ -42,7 +43,12 @@ def test_sweeping_removes_what_no_manifest_vouches_for(tmp_path):
     folder = CheckpointFolder(tmp_path, keep=2)
     checkpoint(folder, 3)
     whole = sorted(os.listdir(tmp_path))
-    for name in ("model-4.index", "model-4.data-00000-of-00001", "model-5.data-00000-of-00001.tempstate123", ".model-4.json.abcdefgh.tmp"):
+    for name in (
+        "model-4.index",
+        "model-4.data-00000-of-00001",
+        "model-5.data-00000-of-00001.tempstate123",
+        ".model-4.json.abcdefgh.tmp",
+    ):
         (tmp_path / name).write_text("half")
     (tmp_path / "notes.txt").write_text("mine")
     folder.sweep()
@@ -52,15 +58,33 @@ def test_sweeping_removes_what_no_manifest_vouches_for(tmp_path):
 DATA, INDEX = "model-5.data-00000-of-00001", "model-5.index"
 
 
-@pytest.mark.parametrize("damage", [
-    lambda f: (f / DATA).write_bytes(b"weight"), lambda f: (f / DATA).write_bytes(b"weighus"),
-    lambda f: (f / DATA).write_bytes(b""), lambda f: (f / INDEX).write_bytes(b""), lambda f: (f / INDEX).unlink(),
-    lambda f: (f / INDEX).write_bytes((f / "model-4.index").read_bytes()),
-    lambda f: (f / "model-5.json").write_text(""), lambda f: (f / "model-5.json").write_text("[]"),
-    lambda f: (f / "model-5.json").write_text('{"state": {"step": 5}, "files": {}}'),
-    lambda f: (f / "model-5.json").write_text((f / "model-4.json").read_text()),
-], ids=["cut", "flipped", "empty data", "empty index", "no index", "other index", "empty manifest", "no manifest", "other state",
-        "other manifest"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda f: (f / DATA).write_bytes(b"weight"),
+        lambda f: (f / DATA).write_bytes(b"weighus"),
+        lambda f: (f / DATA).write_bytes(b""),
+        lambda f: (f / INDEX).write_bytes(b""),
+        lambda f: (f / INDEX).unlink(),
+        lambda f: (f / INDEX).write_bytes((f / "model-4.index").read_bytes()),
+        lambda f: (f / "model-5.json").write_text(""),
+        lambda f: (f / "model-5.json").write_text("[]"),
+        lambda f: (f / "model-5.json").write_text('{"state": {"step": 5}, "files": {}}'),
+        lambda f: (f / "model-5.json").write_text((f / "model-4.json").read_text()),
+    ],
+    ids=[
+        "cut",
+        "flipped",
+        "empty data",
+        "empty index",
+        "no index",
+        "other index",
+        "empty manifest",
+        "no manifest",
+        "other state",
+        "other manifest",
+    ],
+)
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, damage):
     folder = CheckpointFolder(tmp_path, keep=5)
     checkpoint(folder, 4)
@@ -87,8 +111,11 @@ def small_disk(tmp_path):
     """A file system of 2 MB; what is done to it ends with the test."""
     path = tmp_path / "disk"
     path.mkdir()
-    mounted = shutil.which("mount") and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", path],
-                                                       capture_output=True).returncode == 0
+    mounted = (
+        shutil.which("mount")
+        and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", path], capture_output=True).returncode
+        == 0
+    )
     if not mounted:
         pytest.skip("a small file system can be mounted by root only")
     yield path
@@ -107,9 +134,11 @@ def fill(disk):
 @pytest.fixture
 def impatient(monkeypatch):
     """Trainings that give up on a disk at once, or after `seconds`."""
+
     def after(seconds):
         monkeypatch.setattr(fit, "Job", functools.partial(fit.Job, save_patience=seconds))
         monkeypatch.setattr(callbacks, "RETRY_SECONDS", 0.01)
+
     return after
 
 
@@ -130,7 +159,9 @@ def test_a_disk_that_is_full_for_a_while_costs_no_training(train, undisturbed, s
 
 
 @pytest.mark.parametrize("when, saved", [(2, []), (6, [4])])
-def test_a_disk_that_stays_full_ends_the_run_and_the_same_command_continues(train, undisturbed, small_disk, impatient, when, saved):
+def test_a_disk_that_stays_full_ends_the_run_and_the_same_command_continues(
+    train, undisturbed, small_disk, impatient, when, saved
+):
     train.out, train.folder = small_disk, small_disk / "run"
     impatient(0)
     with pytest.raises(ResourceError, match="cannot be saved.*free space or permissions.*same command again") as end:
@@ -157,7 +188,7 @@ def test_a_disk_that_becomes_read_only_ends_the_run_with_what_was_saved(train, u
     with pytest.raises(ResourceError, match="step 8 cannot be saved: .*Read-only file system"):
         train(fault=read_only)
     remount("ro")
-    with pytest.raises(OSError, match="Read-only file system"):         # errors.py makes it exit code 7
+    with pytest.raises(OSError, match="Read-only file system"):  # errors.py makes it exit code 7
         train()
     remount("rw")
     train()

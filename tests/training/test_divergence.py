@@ -1,4 +1,5 @@
 """T1, C5: a loss that is no number ends the run or takes it back, and never reaches a checkpoint."""
+
 import json
 
 import numpy as np
@@ -33,8 +34,9 @@ def test_rollback_goes_back_with_a_tenth_of_the_rate_and_a_restart_keeps_it(trai
     train("--on-nan", "rollback", fault=at("step", 6, poison))
     assert "Going back" in train.log() and "Continuing after step 4 of 8" in train.log()
     assert json.loads((train.folder / "rollbacks.json").read_text()) == [[7, 4]]
-    assert [entry["learning-rate"] for entry in json.loads((train.folder / "stats.json").read_text())] == \
-        pytest.approx([0.05, 0.0005 * 0.1])         # the recipe itself falls twice before the second epoch
+    assert [entry["learning-rate"] for entry in json.loads((train.folder / "stats.json").read_text())] == pytest.approx(
+        [0.05, 0.0005 * 0.1]
+    )  # the recipe itself falls twice before the second epoch
     went_back = train.weights()
 
     train.folder = tmp_path / "other"
@@ -54,7 +56,10 @@ def test_rollbacks_are_bounded_and_a_checkpoint_that_diverges_twice_is_dropped(t
     with pytest.raises(DivergedError, match=f"went back {MOST} times already"):
         train("--on-nan", "rollback", "--save-every", "0.000001", fault=always_after_step_5)
     assert json.loads((train.folder / "rollbacks.json").read_text()) == [[6, 5], [6, 4], [6, 5]]
-    assert train.steps()[-1] == 5 and "Checkpoint model-5 leads to a divergence at a lower rate too: dropped" in train.log()
+    assert (
+        train.steps()[-1] == 5
+        and "Checkpoint model-5 leads to a divergence at a lower rate too: dropped" in train.log()
+    )
 
 
 def test_a_damaged_record_of_rollbacks_is_no_permission_for_the_full_rate(tmp_path):
@@ -63,11 +68,12 @@ def test_a_damaged_record_of_rollbacks_is_no_permission_for_the_full_rate(tmp_pa
         Rollbacks(tmp_path)
 
 
-def test_out_of_memory_names_the_batch(train):       # T4
+def test_out_of_memory_names_the_batch(train):  # T4
     def exhaust():
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[6,32,32,3]")
 
     from webvision.errors import ResourceError
+
     with pytest.raises(ResourceError, match=r"out of memory with --batch 6 over 1 tower\(s\) at 32 px \(OOM when"):
         train(fault=at("step", 2, exhaust))
     train()

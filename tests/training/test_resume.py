@@ -1,4 +1,5 @@
 """R1, R2, M3, T7, T9: the same run continues, on other machines too; another run is refused."""
+
 import json
 import os
 import shutil
@@ -21,8 +22,12 @@ def read(prefix):
 
 
 def test_other_workers_and_towers_continue_the_same_order_of_data(train, tmp_path):
-    train("--mode", "preact", "--name", "one")                       # without batch norm, whose statistics are a tower's own
-    for flags, fault in ((["--workers", "2"], "step:3:term"), (["--towers", "2"], "step:3:term"), (["--towers", "3"], "")):
+    train("--mode", "preact", "--name", "one")  # without batch norm, whose statistics are a tower's own
+    for flags, fault in (
+        (["--workers", "2"], "step:3:term"),
+        (["--towers", "2"], "step:3:term"),
+        (["--towers", "3"], ""),
+    ):
         train.folder = tmp_path / "run"
         if fault:
             with pytest.raises(Interrupted):
@@ -43,13 +48,18 @@ def test_a_run_that_changed_its_data_or_network_is_refused_with_both_values(trai
     train.data = data
     with pytest.raises(Interrupted):
         train(fault="step:2:term")
-    for flags, words in ((["--batch", "12"], "batch: was 6, is 12"), (["-d", "34"], '"depth": 18'), (["--seed", "4"], "seed: was 0"),
-                         (["--epoch-size", "12"], "epoch_size: was 24, is 12"), (["--balance", "none"], 'balance: was "upsample"')):
+    for flags, words in (
+        (["--batch", "12"], "batch: was 6, is 12"),
+        (["-d", "34"], '"depth": 18'),
+        (["--seed", "4"], "seed: was 0"),
+        (["--epoch-size", "12"], "epoch_size: was 24, is 12"),
+        (["--balance", "none"], 'balance: was "upsample"'),
+    ):
         with pytest.raises(CheckpointError, match=words):
             train(*flags)
     lines = (data / "meta" / "train.txt").read_text().splitlines()
     (data / "meta" / "train.txt").write_text("\n".join([lines[1], lines[0], *lines[2:]]) + "\n")
-    with pytest.raises(CheckpointError, match="list_sha256: was"):   # M3
+    with pytest.raises(CheckpointError, match="list_sha256: was"):  # M3
         train()
     (data / "meta" / "train.txt").write_text("\n".join(lines) + "\n")
     synsets = data / "meta" / "synsets.txt"
@@ -62,7 +72,7 @@ def test_a_run_that_changed_its_data_or_network_is_refused_with_both_values(trai
     assert train.epochs() == [(1, 4), (2, STEPS)]
 
 
-def test_clocks_that_jump_change_nothing(train, undisturbed, monkeypatch):        # T7
+def test_clocks_that_jump_change_nothing(train, undisturbed, monkeypatch):  # T7
     real, jumps = time.time, iter([86400, -86400, 0, 3600] * 100_000)
     monkeypatch.setattr(time, "time", lambda: real() + next(jumps))
     monkeypatch.setenv("TZ", "Pacific/Kiritimati")
@@ -99,12 +109,17 @@ def test_histograms_are_for_the_eye_only(train, undisturbed):
     train("--histograms")
     assert read(train.folder / "model-8").keys() == read(undisturbed.folder / "model-8").keys()
     assert train.weights() == undisturbed.weights()
-    tags = {value.tag for path in train.folder.glob("events.*") for event in tfv1.train.summary_iterator(str(path))
-            for value in event.summary.value if value.HasField("histo")}
+    tags = {
+        value.tag
+        for path in train.folder.glob("events.*")
+        for event in tfv1.train.summary_iterator(str(path))
+        for value in event.summary.value
+        if value.HasField("histo")
+    }
     assert {"weights/conv/W", "gradients/conv/W", "gradients/linear/b"} <= tags
 
 
-def test_an_evaluation_on_a_full_disk_leaves_the_old_file_and_nothing_else(train, undisturbed, tmp_path):     # E3
+def test_an_evaluation_on_a_full_disk_leaves_the_old_file_and_nothing_else(train, undisturbed, tmp_path):  # E3
     out = tmp_path / "predictions.json"
     flags = ("--eval", "--load", undisturbed.folder, "--out", out)
     train(*flags)
@@ -114,7 +129,9 @@ def test_an_evaluation_on_a_full_disk_leaves_the_old_file_and_nothing_else(train
     assert out.read_bytes() == whole and [path.name for path in tmp_path.iterdir()] == ["predictions.json"]
     (tmp_path / ".predictions.json.abcdefgh.tmp").write_text("of an evaluation that was killed")
     train(*flags)
-    assert json.loads(out.read_text())["predictions"] and [path.name for path in tmp_path.iterdir()] == ["predictions.json"]
+    assert json.loads(out.read_text())["predictions"] and [path.name for path in tmp_path.iterdir()] == [
+        "predictions.json"
+    ]
 
 
 def test_a_file_that_somebody_is_writing_is_not_abandoned(tmp_path):
@@ -124,10 +141,12 @@ def test_a_file_that_somebody_is_writing_is_not_abandoned(tmp_path):
     assert (tmp_path / "a.json").read_text() == "{}"
 
 
-def test_a_run_on_data_below_a_folder_that_is_not_utf8_continues_and_is_evaluated(train, tiny_data, tmp_path, monkeypatch):     # L5
+def test_a_run_on_data_below_a_folder_that_is_not_utf8_continues_and_is_evaluated(
+    train, tiny_data, tmp_path, monkeypatch
+):  # L5
     data = train.data = tmp_path / "d\udcff"
     shutil.copytree(tiny_data, data)
-    monkeypatch.setattr(sys, "argv", ["imagenet-resnet.py", "--data", str(data)])       # goes into run.json, too
+    monkeypatch.setattr(sys, "argv", ["imagenet-resnet.py", "--data", str(data)])  # goes into run.json, too
     with pytest.raises(Interrupted):
         train(fault="step:2:term")
     train()

@@ -1,4 +1,5 @@
 """The training step against NumPy, and against itself on other numbers of towers."""
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ SIZE, CLASSES, BATCH, STEPS = 8, 5, 8, 3
 @dataclass(frozen=True)
 class Linear:
     """The smallest network: every weight of its update can be computed by hand."""
+
     num_classes: int = CLASSES
     image_size: int = SIZE
     name: str = "linear"
@@ -42,8 +44,10 @@ class Normalised(Linear):
 
 def batches():
     rng = np.random.default_rng(3)
-    return [[rng.integers(0, 256, (BATCH, SIZE, SIZE, 3), dtype=np.uint8), rng.integers(0, CLASSES, BATCH).astype(np.int32)]
-            for _ in range(STEPS)]
+    return [
+        [rng.integers(0, 256, (BATCH, SIZE, SIZE, 3), dtype=np.uint8), rng.integers(0, CLASSES, BATCH).astype(np.int32)]
+        for _ in range(STEPS)
+    ]
 
 
 def train(network, *, towers=1, arithmetic=Arithmetic(), sync_bn=False, steps=STEPS):
@@ -52,8 +56,12 @@ def train(network, *, towers=1, arithmetic=Arithmetic(), sync_bn=False, steps=ST
     model = Classifier(network, arithmetic, seed=1, batch_norm_scope=scope)
     with tf.Graph().as_default():
         trainer = ReplicatedTrainer(towers, on_gpu=False)
-        trainer.setup_graph(model.get_input_signature(), TotalBatchInput(DataFromList(batches(), shuffle=False), towers),
-                            model.build_graph, model.get_optimizer)
+        trainer.setup_graph(
+            model.get_input_signature(),
+            TotalBatchInput(DataFromList(batches(), shuffle=False), towers),
+            model.build_graph,
+            model.get_optimizer,
+        )
         values = {}
 
         class Watch(RunUpdateOps):
@@ -67,8 +75,15 @@ def train(network, *, towers=1, arithmetic=Arithmetic(), sync_bn=False, steps=ST
             variables = [v for v in tfv1.global_variables() if "EMA/" not in v.op.name and v.op.name != "global_step"]
             return dict(zip((v.op.name for v in variables), session.run(variables)))
 
-        trainer.train([LearningRate(Recipe(batch=BATCH, lr=0.05, epoch_size=BATCH * steps)), Watch()], [],
-                      SessionCreator(session_config(on_gpu=False, towers=towers)), JustCurrentSession(), steps, 1, 1)
+        trainer.train(
+            [LearningRate(Recipe(batch=BATCH, lr=0.05, epoch_size=BATCH * steps)), Watch()],
+            [],
+            SessionCreator(session_config(on_gpu=False, towers=towers)),
+            JustCurrentSession(),
+            steps,
+            1,
+            1,
+        )
     return values["before"], values["after"]
 
 
@@ -149,4 +164,6 @@ def test_colours_in_the_graph_equal_colours_by_hand():
     matrices = rng.normal(1, 0.3, (2, 3, 4)).astype("f")
     expected = np.einsum("nij,nhwj->nhwi", matrices[:, :, :3], pictures) + matrices[:, None, None, :, 3]
     with tf.Graph().as_default(), tfv1.Session() as session:
-        np.testing.assert_allclose(session.run(recolour(tf.constant(pictures), tf.constant(matrices))), expected, atol=1e-3)
+        np.testing.assert_allclose(
+            session.run(recolour(tf.constant(pictures), tf.constant(matrices))), expected, atol=1e-3
+        )

@@ -1,4 +1,5 @@
 """The share of time that training says it waited for data."""
+
 import time
 
 import numpy as np
@@ -21,19 +22,19 @@ STEPS = 30
 
 
 def test_a_step_waits_from_its_start_for_its_own_batch():
-    assert waited(10., 14., 20.) == 4
-    assert waited(10., 9., 20.) == 0
+    assert waited(10.0, 14.0, 20.0) == 4
+    assert waited(10.0, 9.0, 20.0) == 0
 
 
 def test_a_step_that_fetches_the_next_batch_waits_only_once_it_has_computed():
-    assert waited(10., 14., 20., computed=19.) == 0, "the batch came while the step computed"
-    assert waited(10., 14., 14.5, computed=12.) == 2
-    assert waited(10., 9., 20., computed=19.) == 0
+    assert waited(10.0, 14.0, 20.0, computed=19.0) == 0, "the batch came while the step computed"
+    assert waited(10.0, 14.0, 14.5, computed=12.0) == 2
+    assert waited(10.0, 9.0, 20.0, computed=19.0) == 0
 
 
 def test_a_clock_that_is_set_makes_no_step_wait_longer_than_it_took():
-    assert waited(10., 4000., 20.) == 10
-    assert waited(10., 14., 20., computed=-3000.) == 4
+    assert waited(10.0, 4000.0, 20.0) == 10
+    assert waited(10.0, 14.0, 20.0, computed=-3000.0) == 4
 
 
 class Noting(DataFlow):
@@ -48,19 +49,28 @@ class Noting(DataFlow):
             yield [np.zeros((BATCH, SIZE, SIZE, 3), np.uint8), np.zeros(BATCH, np.int32)]
 
 
-@pytest.mark.parametrize("towers, on_gpu", [(1, False), (2, False), (1, True)])      # staging for two wants two GPUs
+@pytest.mark.parametrize("towers, on_gpu", [(1, False), (2, False), (1, True)])  # staging for two wants two GPUs
 def test_the_times_of_a_step_are_of_the_batch_that_it_takes_from_the_queue(monkeypatch, towers, on_gpu):
     """With staging (on_gpu, which TensorFlow places on the CPU where there is no GPU) that is the next step's."""
     times = []
-    monkeypatch.setattr(callbacks, "waited", lambda *args, **kwargs: times.append((*args, kwargs["computed"])) or 0.)
+    monkeypatch.setattr(callbacks, "waited", lambda *args, **kwargs: times.append((*args, kwargs["computed"])) or 0.0)
     flow = Noting()
     with tf.Graph().as_default():
         model = Classifier(Linear(), Arithmetic())
         batches, trainer = TotalBatchInput(flow, towers), ReplicatedTrainer(towers, on_gpu=on_gpu)
-        trainer.setup_graph(model.get_input_signature(), staged(batches, on_gpu=on_gpu), model.build_graph, model.get_optimizer)
+        trainer.setup_graph(
+            model.get_input_signature(), staged(batches, on_gpu=on_gpu), model.build_graph, model.get_optimizer
+        )
         watch = StepWatch(BATCH, batches.arrived_at, log_every=STEPS, staged=on_gpu)
-        trainer.train([watch, LearningRate(Recipe(batch=BATCH))], [], SessionCreator(one_thread(on_gpu, towers)),
-                      JustCurrentSession(), STEPS, 1, 1)
+        trainer.train(
+            [watch, LearningRate(Recipe(batch=BATCH))],
+            [],
+            SessionCreator(one_thread(on_gpu, towers)),
+            JustCurrentSession(),
+            STEPS,
+            1,
+            1,
+        )
     assert len(times) == STEPS
     for step, (started, arrived, ended, computed) in enumerate(times):
         assert flow.handed[step + on_gpu] <= arrived <= ended + 1e-3
@@ -81,7 +91,7 @@ def test_a_gpus_step_has_been_computed_when_its_update_is_done():
     order = []
     with tf.Graph().as_default(), tfv1.Session() as session:
         update = tf.numpy_function(lambda: order.append(time.time()) or np.int64(0), [], tf.int64)
-        computed, _ = session.run(callbacks._time_after(tf.group(update), [tf.constant(1.)]))
+        computed, _ = session.run(callbacks._time_after(tf.group(update), [tf.constant(1.0)]))
     assert order[0] <= computed + 1e-3
 
 

@@ -1,4 +1,5 @@
 """T5: what hangs is ended with exit code 10, and everybody's stacks are told."""
+
 import os
 import signal
 import subprocess
@@ -23,8 +24,14 @@ os.kill(child.pid, 9)
 
 
 def run(body, folder, **options):
-    return subprocess.Popen([sys.executable, "-c", SLEEPER % body, str(folder)], cwd=tiny_run.ROOT, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        [sys.executable, "-c", SLEEPER % body, str(folder)],
+        cwd=tiny_run.ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
 
 
 def test_a_hang_ends_the_process_and_its_children_and_tells_the_stacks(tmp_path):
@@ -42,10 +49,14 @@ def test_a_hang_ends_the_process_and_its_children_and_tells_the_stacks(tmp_path)
         pass
 
 
-@pytest.mark.parametrize("body", [
-    "[(time.sleep(0.2), watchdog.reach('step')) for _ in range(8)]",        # slow, but it moves
-    "[(watchdog.reach('step'), time.sleep(t)) for t in (0.3, 0.3, 0.8, 0.1)]",   # not slower than thrice what it took before
-])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[(time.sleep(0.2), watchdog.reach('step')) for _ in range(8)]",  # slow, but it moves
+        "[(watchdog.reach('step'), time.sleep(t)) for t in (0.3, 0.3, 0.8, "
+        "0.1)]",  # not slower than thrice what it took before
+    ],
+)
 def test_what_moves_is_left_alone(tmp_path, body):
     process = run(body, tmp_path)
     out, errors = process.communicate(timeout=30)
@@ -63,15 +74,33 @@ def test_time_in_which_the_process_was_stopped_is_no_hang(tmp_path):
     assert process.returncode == 0, errors
 
 
-@pytest.mark.parametrize("args, fault, left", [
-    (["--workers", "1"], "step:3:hang", "hang.log"),
-    (["--workers", "0"], "validate:2:hang", "hang.log"),
-])
+@pytest.mark.parametrize(
+    "args, fault, left",
+    [(["--workers", "1"], "step:3:hang", "hang.log"), (["--workers", "0"], "validate:2:hang", "hang.log")],
+)
 def test_a_training_that_hangs_ends_and_goes_on_from_what_is_saved(tiny_data, tmp_path, args, fault, left):
-    command = [sys.executable, "tests/support/tiny_run.py", *tiny_run.ARGS, "--data", tiny_data, "--out", tmp_path, "--batch", "6",
-               "--hang-limit", "4", *args]
-    done = subprocess.run(command, cwd=tiny_run.ROOT, capture_output=True, text=True, timeout=120,
-                          env={**os.environ, faults.VARIABLE: fault, "CUDA_VISIBLE_DEVICES": "-1"})
+    command = [
+        sys.executable,
+        "tests/support/tiny_run.py",
+        *tiny_run.ARGS,
+        "--data",
+        tiny_data,
+        "--out",
+        tmp_path,
+        "--batch",
+        "6",
+        "--hang-limit",
+        "4",
+        *args,
+    ]
+    done = subprocess.run(
+        command,
+        cwd=tiny_run.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, faults.VARIABLE: fault, "CUDA_VISIBLE_DEVICES": "-1"},
+    )
     assert done.returncode == 10, done.stderr
     assert "faults.py" in done.stderr and "EnqueueThread" not in done.stdout
     if "1" in args:
@@ -81,9 +110,25 @@ def test_a_training_that_hangs_ends_and_goes_on_from_what_is_saved(tiny_data, tm
 
 def test_an_evaluation_that_hangs_ends_and_leaves_no_file(tiny_data, tmp_path, train):
     train()
-    with subprocess.Popen([sys.executable, "tests/support/tiny_run.py", "--eval", "--data", tiny_data, "--load", train.folder, "--out",
-                           tmp_path / "predictions.json", "--workers", "0", "--hang-limit", "3"], cwd=tiny_run.ROOT,
-                          env={**os.environ, faults.VARIABLE: "predict:1:hang", "CUDA_VISIBLE_DEVICES": "-1"},
-                          stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "tests/support/tiny_run.py",
+            "--eval",
+            "--data",
+            tiny_data,
+            "--load",
+            train.folder,
+            "--out",
+            tmp_path / "predictions.json",
+            "--workers",
+            "0",
+            "--hang-limit",
+            "3",
+        ],
+        cwd=tiny_run.ROOT,
+        env={**os.environ, faults.VARIABLE: "predict:1:hang", "CUDA_VISIBLE_DEVICES": "-1"},
+        stderr=subprocess.DEVNULL,
+    ) as process:
         assert process.wait(60) == 10
     assert not (tmp_path / "predictions.json").exists()

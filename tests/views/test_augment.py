@@ -1,4 +1,5 @@
 """What the recipe draws: its distribution, its independence of grouping, and where crops lie."""
+
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ def test_numbers_belong_to_the_sample_not_to_the_batch():
     assert whole.shape == (40, DRAWS) and (whole >= 0).all() and (whole < 1).all()
     assert (np.concatenate([draw(3, 0, 7), draw(3, 7, 30), draw(3, 37, 3)]) == whole).all()
     assert not (draw(4, 0, 40) == whole).any()
-    assert (draw(3, 10 ** 12, 2) != draw(3, 10 ** 12 + 2, 2)).all()
+    assert (draw(3, 10**12, 2) != draw(3, 10**12 + 2, 2)).all()
 
 
 def test_numbers_are_uniform_and_independent():
@@ -28,7 +29,8 @@ def test_numbers_are_uniform_and_independent():
 
 
 def upstream_crops(width, height, count):
-    """The rule of Szegedy et al. as upstream codes it, with an ordinary generator: areas and sides of accepted crops."""
+    """The rule of Szegedy et al. as upstream codes it, with an ordinary generator: areas and sides of accepted
+    crops."""
     generator = np.random.default_rng(0)
     for _ in range(count):
         for _ in range(10):
@@ -111,5 +113,8 @@ def test_shrinking_keeps_at_least_the_target():
         assert 0 <= x and 0 <= y and x + width <= shrunk[0] and y + height <= shrunk[1]
         if factor > 1:
             assert min(width, height) >= 224
-            assert abs(x * factor - corner[0]) <= factor and abs((x + width) * factor - corner[0] - region[0]) <= 1.5 * factor
+            assert (
+                abs(x * factor - corner[0]) <= factor
+                and abs((x + width) * factor - corner[0] - region[0]) <= 1.5 * factor
+            )
     assert shrink_factor(500, 500, 224, 224) == 2 and shrink_factor(447, 900, 224, 224) == 1

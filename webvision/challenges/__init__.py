@@ -1,1 +1,2 @@
-"""Other people's formats, one folder each, deletable with one command. No TensorFlow: they are given a function that predicts."""
+"""Other people's formats, one folder each, deletable with one command. No TensorFlow: they are given a function that
+predicts."""

@@ -1,1 +1,2 @@
-"""From a checkpoint to predictions: predictor, evaluate; provenance says what a checkpoint is of; own_model loads a user's own."""
+"""From a checkpoint to predictions: predictor, evaluate; provenance says what a checkpoint is of; own_model loads a
+user's own."""

@@ -1,4 +1,5 @@
 """Evaluation: every picture of a list through the network once, into a prediction file that is keyed by name."""
+
 import contextlib
 import re
 from dataclasses import dataclass
@@ -17,13 +18,14 @@ from webvision.scoring.predictions.score_matrix import ScoreMatrix
 from tensorpack.utils.utils import get_tqdm
 
 _NAMES_AT_ONCE = 1 << 14
-_SHOWN = 5              # duplicate names in an error
-_SUSPECTS = 1 << 16     # rows with equal hashes that are compared by name: a list doubled as a whole has millions
+_SHOWN = 5  # duplicate names in an error
+_SUSPECTS = 1 << 16  # rows with equal hashes that are compared by name: a list doubled as a whole has millions
 
 
 @dataclass(frozen=True)
 class Outputs:
     """What an evaluation writes: the prediction file, and on request the scores or logits of all classes."""
+
     predictions: str
     all_scores: bool = False
     logits: str | None = None
@@ -33,13 +35,13 @@ def evaluate(predictor, loader, index, *, header, outputs):
     """Predict every row of `index` through `loader` and write the prediction file; returns how many pictures were bad.
 
     Where the loader shows a picture in several views, their probabilities are averaged; such a mean has no logits.
-    Pictures that cannot be read keep their row, with `fallback` as the prediction and the reason beside it. DataError if
-    the network answers a readable picture with NaN; IncompleteError if the loader ends before the list does.
+    Pictures that cannot be read keep their row, with `fallback` as the prediction and the reason beside it. DataError
+    if the network answers a readable picture with NaN; IncompleteError if the loader ends before the list does.
     """
     kept = (["probabilities"] if outputs.all_scores else []) + (["logits"] if outputs.logits else [])
     seen = bad = 0
     for path in filter(None, (outputs.predictions, matrix_path(outputs.predictions), outputs.logits)):
-        remove_abandoned(path)          # by evaluations that were killed
+        remove_abandoned(path)  # by evaluations that were killed
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(PredictionWriter(outputs.predictions, header))
         matrix = stack.enter_context(ScoreMatrix(outputs.logits, index.num_classes)) if outputs.logits else None
@@ -52,8 +54,14 @@ def evaluate(predictor, loader, index, *, header, outputs):
             _refuse_nan(results["finite"], batch.status, names)
             _fill_unreadable(results, batch.status, index.num_classes)
             problems = [REASONS[status] if status else None for status in batch.status]
-            writer.write(names, batch.labels, results["top"], results["top_scores"], problems,
-                         all_scores=results.get("probabilities"))
+            writer.write(
+                names,
+                batch.labels,
+                results["top"],
+                results["top_scores"],
+                problems,
+                all_scores=results.get("probabilities"),
+            )
             if matrix is not None:
                 matrix.append(results["logits"])
             seen += len(names)
@@ -61,7 +69,9 @@ def evaluate(predictor, loader, index, *, header, outputs):
             progress.update(len(names))
         faults.point("predictions")
         if seen != len(index):
-            raise IncompleteError(f"{printable(index.path)}: {seen} of {len(index)} pictures were evaluated; nothing was written")
+            raise IncompleteError(
+                f"{printable(index.path)}: {seen} of {len(index)} pictures were evaluated; nothing was written"
+            )
     return bad
 
 
@@ -80,14 +90,15 @@ def _predict(predictor, batch, kept):
 
 
 def refuse_duplicates(index):
-    """DataError if two rows of `index` have one name: a prediction hangs on its picture's name, and every reader refuses two.
+    """DataError if two rows of `index` have one name: a prediction hangs on its picture's name, and every reader
+    refuses two.
 
     Costs 8 bytes and 0.3 us a row, so 290,000 rows are looked at before the network is built.
     """
     hashes = np.empty(len(index), np.int64)
     for start in range(0, len(index), _NAMES_AT_ONCE):
         names = index.names(range(start, min(start + _NAMES_AT_ONCE, len(index))))
-        hashes[start:start + len(names)] = np.fromiter(map(hash, names), np.int64, len(names))
+        hashes[start : start + len(names)] = np.fromiter(map(hash, names), np.int64, len(names))
     order = np.argsort(hashes, kind="stable")
     equal = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
     suspects = np.unique(np.concatenate([order[equal], order[equal + 1]]))[:_SUSPECTS]
@@ -97,8 +108,10 @@ def refuse_duplicates(index):
             twice.append(f"line {row + 1}: {printable(name)} stands in line {seen[name] + 1} too")
     if twice:
         more = f" (and at least {len(twice) - _SHOWN} more)" if len(twice) > _SHOWN else ""
-        raise DataError(f"{printable(index.path)}: {'; '.join(twice[:_SHOWN])}{more}. Predictions are keyed by name, so each may "
-                        "stand in the list once; utils/check.py --fix writes a list without duplicates")
+        raise DataError(
+            f"{printable(index.path)}: {'; '.join(twice[:_SHOWN])}{more}. Predictions are keyed by name, so each may "
+            "stand in the list once; utils/check.py --fix writes a list without duplicates"
+        )
 
 
 def fallback(k, num_classes):
@@ -121,8 +134,10 @@ def _fill_unreadable(results, status, num_classes):
 def _refuse_nan(finite, status, names):
     broken = np.flatnonzero(~finite & (status == 0))
     if len(broken):
-        raise DataError(f"the network answers {printable(names[broken[0]])} with NaN or infinity; the checkpoint is damaged "
-                        "or from a run that diverged")
+        raise DataError(
+            f"the network answers {printable(names[broken[0]])} with NaN or infinity; the checkpoint is damaged "
+            "or from a run that diverged"
+        )
 
 
 def prediction_header(index, *, classes, network, checkpoint, preset):
@@ -133,7 +148,12 @@ def prediction_header(index, *, classes, network, checkpoint, preset):
         "classes": classes,
         "model": {"name": network.name, "mode": network.mode, "depth": network.depth, "image_size": network.image_size},
         "checkpoint": {"path": checkpoint, "step": int(step.group(1)) if step else None},
-        "preprocessing": {"preset": preset.name, "image_size": preset.image_size, "short_side": preset.short_side,
-                          "crops": preset.crops, "flip": preset.flip},
+        "preprocessing": {
+            "preset": preset.name,
+            "image_size": preset.image_size,
+            "short_side": preset.short_side,
+            "crops": preset.crops,
+            "flip": preset.flip,
+        },
         "k": min(TOP_K, network.num_classes),
     }

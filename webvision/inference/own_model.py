@@ -13,6 +13,7 @@ checkpoint by name. A model that is no TensorFlow graph also has
 
 The file runs with the rights of whoever starts the command, as any program does: do not run a stranger's.
 """
+
 import dataclasses
 import importlib.util
 import os
@@ -32,6 +33,7 @@ _BUILT_IN = re.compile(rf"({'|'.join(MODES)})-?d?(\d+)")
 @dataclasses.dataclass(frozen=True)
 class OwnNetwork:
     """The user's function in the shape of a `Network`."""
+
     name: str
     function: object
     num_classes: int
@@ -45,9 +47,10 @@ class OwnNetwork:
 @dataclasses.dataclass(frozen=True)
 class OwnModel:
     """What MODEL names: how its images are prepared, and how it becomes a function. Nothing is loaded yet."""
+
     name: str
     preset: Preset
-    network: object = None              # of built-in models and TensorFlow files; None for files with load()
+    network: object = None  # of built-in models and TensorFlow files; None for files with load()
     module: object = None
 
     def open(self, checkpoint, *, gpus=0):
@@ -60,14 +63,17 @@ class OwnModel:
 def find_model(name, checkpoint, *, preset):
     """The OwnModel that `name` means: a Python file, or a built-in network such as resnet50, preact18, se101.
 
-    A built-in network's images get the geometry of PRESETS[`preset`], in the size and the colours it was trained with here.
+    A built-in network's images get the geometry of PRESETS[`preset`], in the size and the colours it was trained with
+    here.
     """
     if name.endswith(".py") or os.sep in name:
         return _from_file(name)
     match = _BUILT_IN.fullmatch(name)
     if not match:
-        raise UsageError(f"{printable(name)}: neither a Python file nor a network of this project; those are "
-                         f"{', '.join(f'{mode}{depth}' for mode, depths in MODES.items() for depth in depths)}")
+        raise UsageError(
+            f"{printable(name)}: neither a Python file nor a network of this project; those are "
+            f"{', '.join(f'{mode}{depth}' for mode, depths in MODES.items() for depth in depths)}"
+        )
     try:
         size = known_run(checkpoint).image_size
         network = Network(match[1], int(match[2]), _classes_in(checkpoint), size)
@@ -80,9 +86,12 @@ def find_model(name, checkpoint, *, preset):
 def _classes_in(checkpoint):
     """How many classes a checkpoint of this project has."""
     from webvision.model.weights import open_weights
+
     shape = open_weights(checkpoint).shapes.get("linear/b")
     if not shape:
-        raise CheckpointError(f"{printable(checkpoint)}: no variable linear/b in it; is it a checkpoint of this project?")
+        raise CheckpointError(
+            f"{printable(checkpoint)}: no variable linear/b in it; is it a checkpoint of this project?"
+        )
     return shape[0]
 
 
@@ -100,7 +109,9 @@ def _from_file(path):
     preset = getattr(module, "PRESET", None)
     if not isinstance(preset, Preset):
         if preset not in PRESETS:
-            raise UsageError(f"{printable(path)}: PRESET is {printable(preset)!r}; it must be one of {', '.join(PRESETS)}")
+            raise UsageError(
+                f"{printable(path)}: PRESET is {printable(preset)!r}; it must be one of {', '.join(PRESETS)}"
+            )
         preset = PRESETS[preset]
     size, classes = getattr(module, "IMAGE_SIZE", preset.image_size), getattr(module, "NUM_CLASSES", 1000)
     for name, value in (("IMAGE_SIZE", size), ("NUM_CLASSES", classes)):
@@ -122,8 +133,15 @@ class _GraphModel:
     def __enter__(self):
         from webvision.inference.predictor import Predictor
         from webvision.model.classifier import choose_arithmetic
-        self._predictor = Predictor(self._model.network, choose_arithmetic(on_gpu=self._gpus > 0), self._checkpoint,
-                                    preset=self._model.preset, towers=max(1, self._gpus), on_gpu=self._gpus > 0)
+
+        self._predictor = Predictor(
+            self._model.network,
+            choose_arithmetic(on_gpu=self._gpus > 0),
+            self._checkpoint,
+            preset=self._model.preset,
+            towers=max(1, self._gpus),
+            on_gpu=self._gpus > 0,
+        )
         self._predictor.__enter__()
         return lambda images: self._predictor(images, ("logits",))[0]
 
@@ -152,5 +170,5 @@ class _NumpyModel:
 def normalised(images, preset):
     """uint8 BGR images as float32 in `preset`'s colour order, scaled, mean and deviation out."""
     images = images[..., ::-1] if preset.colour_order == "rgb" else images
-    scaled = images.astype(np.float32) * np.float32(1. / preset.scale)
+    scaled = images.astype(np.float32) * np.float32(1.0 / preset.scale)
     return (scaled - np.float32(preset.mean)) / np.float32(preset.std)

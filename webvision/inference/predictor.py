@@ -1,4 +1,5 @@
 """A network with the weights of a checkpoint, as a function from pictures to arrays."""
+
 from webvision.compat import tf, tfv1
 from webvision.model.classifier import Classifier
 from webvision.model.session import session_config

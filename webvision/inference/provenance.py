@@ -1,4 +1,5 @@
 """What the run that wrote a checkpoint says about it: run.json beside it, where there is one."""
+
 import os
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from webvision.files import read_json
 @dataclass(frozen=True)
 class KnownRun:
     """What is known of a checkpoint's making; the defaults hold for released files without a run folder."""
+
     image_size: int = 224
     train_counts: list | None = None
 
@@ -29,10 +31,14 @@ def known_run(checkpoint, *, classes=None):
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{printable(folder)}/run.json is damaged ({error}); repair or remove it") from None
     if classes is not None and trained_on != list(classes):
-        row = next((i for i, (a, b) in enumerate(zip(trained_on, classes)) if a != b), min(len(trained_on), len(classes)))
+        row = next(
+            (i for i, (a, b) in enumerate(zip(trained_on, classes)) if a != b), min(len(trained_on), len(classes))
+        )
         raise CheckpointError(
-            f"{printable(checkpoint)} was trained on {len(trained_on)} classes, meta/synsets.txt has {len(classes)}, and they "
-            f"differ from line {row + 1} on: every label would mean something else. Is --data another data set?")
+            f"{printable(checkpoint)} was trained on {len(trained_on)} classes, meta/synsets.txt has {len(classes)}, "
+            "and they "
+            f"differ from line {row + 1} on: every label would mean something else. Is --data another data set?"
+        )
     return KnownRun(size, run.get("class_counts"))
 
 

@@ -1,4 +1,5 @@
 """What --eval prints of a prediction file, and --eval5k's error of every class."""
+
 import os
 
 import numpy as np
@@ -9,7 +10,8 @@ from webvision.scoring.predictions.file import open_predictions
 
 
 def print_errors(path, *, bad):
-    """Top-1 and top-5 error, plain and class-balanced, of the prediction file at `path`; none for an unlabelled list."""
+    """Top-1 and top-5 error, plain and class-balanced, of the prediction file at `path`; none for an unlabelled
+    list."""
     predictions = open_predictions(path).arrays()
     count = len(predictions.names)
     print(f"{count} pictures of {count} expected, {bad.count} unreadable" + (f" ({bad})" if bad.count else ""))
@@ -33,6 +35,8 @@ def write_class_errors(path, num_classes):
     for k in (1, 5):
         wrong = metrics.topk_wrong(predictions.labels, predictions.top, k)
         errors = metrics.class_errors(predictions.labels, wrong, num_classes)
-        write_json(os.path.join(os.path.dirname(path) or ".", f"web_acc{k}.json"),
-                   [None if np.isnan(error) else float(error) for error in errors])
+        write_json(
+            os.path.join(os.path.dirname(path) or ".", f"web_acc{k}.json"),
+            [None if np.isnan(error) else float(error) for error in errors],
+        )
         print(f"Error{k} {metrics.balanced_error(predictions.labels, wrong, num_classes)}")

@@ -2,19 +2,21 @@
 
 Nothing here loads TensorFlow until a network is built, so that a wrong --mode or --depth is refused at once.
 """
+
 from dataclasses import dataclass
 
 DEPTHS = (18, 34, 50, 101, 152)
-MODES = {                       # mode -> the depths it exists in
+MODES = {  # mode -> the depths it exists in
     "resnet": DEPTHS,
     "preact": DEPTHS,
-    "se": (50, 101, 152),       # squeeze-and-excitation was published for bottleneck blocks only
+    "se": (50, 101, 152),  # squeeze-and-excitation was published for bottleneck blocks only
 }
 
 
 @dataclass(frozen=True)
 class Network:
     """Which function of a picture is meant; a checkpoint belongs to exactly one."""
+
     mode: str
     depth: int
     num_classes: int
@@ -38,5 +40,7 @@ class Network:
     def logits(self, image, *, data_format):
         """Logits [batch, num_classes] of a normalised image batch [batch, size, size, 3]."""
         import resnet_model
+
         return resnet_model.resnet_logits(
-            image, depth=self.depth, mode=self.mode, num_classes=self.num_classes, data_format=data_format)
+            image, depth=self.depth, mode=self.mode, num_classes=self.num_classes, data_format=data_format
+        )

@@ -2,6 +2,7 @@
 
 The names of the tensors are a contract: `input`, `label`, `logits`, `res-top5`, `wrong-top1`, `wrong-top5`, `cost`.
 """
+
 import contextlib
 from dataclasses import dataclass
 
@@ -20,9 +21,10 @@ TOP_K = 5
 @dataclass(frozen=True)
 class Arithmetic:
     """How a network is computed: nothing here changes what it computes, up to rounding."""
+
     data_format: str = "NHWC"
-    compute_type: str = "float32"        # of activations; weights are kept in float32 always
-    loss_scale: float = 1.0              # keeps small float16 gradients from becoming zero; divided out again
+    compute_type: str = "float32"  # of activations; weights are kept in float32 always
+    loss_scale: float = 1.0  # keeps small float16 gradients from becoming zero; divided out again
 
 
 def choose_arithmetic(*, on_gpu, fp16=False, bf16=False, data_format=None):
@@ -40,16 +42,26 @@ def choose_arithmetic(*, on_gpu, fp16=False, bf16=False, data_format=None):
 class Classifier(ModelDesc):
     """One network with its loss and its optimiser, as tensorpack trainers take it."""
 
-    def __init__(self, network: Network, arithmetic: Arithmetic, *, preset=PRESETS["webvision"], weight_decay=1e-4,
-                 momentum=0.9, seed=0, batch_norm_scope=None, colour_on_device=False):
+    def __init__(
+        self,
+        network: Network,
+        arithmetic: Arithmetic,
+        *,
+        preset=PRESETS["webvision"],
+        weight_decay=1e-4,
+        momentum=0.9,
+        seed=0,
+        batch_norm_scope=None,
+        colour_on_device=False,
+    ):
         self.network = network
         self.arithmetic = arithmetic
-        self.preset = preset                  # how pixels are normalised; its geometry is the loader's matter
+        self.preset = preset  # how pixels are normalised; its geometry is the loader's matter
         self.weight_decay = weight_decay
         self.momentum = momentum
         self.seed = seed
         self.batch_norm_scope = batch_norm_scope or contextlib.nullcontext
-        self.colour_on_device = colour_on_device      # training input brings a colour matrix for each picture
+        self.colour_on_device = colour_on_device  # training input brings a colour matrix for each picture
 
     def inputs(self):
         size = self.network.image_size
@@ -57,7 +69,8 @@ class Classifier(ModelDesc):
         return specs + [tf.TensorSpec([None, 3, 4], tf.float32, "colour")] * self.colour_on_device
 
     def logits(self, image, colour=None):
-        """Float32 logits [batch, classes] of uint8 BGR pictures [batch, size, size, 3], recoloured by matrices `colour` [batch, 3, 4]."""
+        """Float32 logits [batch, classes] of uint8 BGR pictures [batch, size, size, 3], recoloured by matrices `colour`
+        [batch, 3, 4]."""
         compute_type = precision.COMPUTE_TYPES[self.arithmetic.compute_type]
         if colour is not None:
             image = recolour(image, colour)
@@ -83,7 +96,9 @@ class Classifier(ModelDesc):
         learning_rate = tfv1.get_variable("learning_rate", initializer=0.1, trainable=False)
         tfv1.summary.scalar("learning_rate-summary", learning_rate)
         optimizer = tfv1.train.MomentumOptimizer(learning_rate, self.momentum, use_nesterov=True)
-        return _UnscaledGradients(optimizer, self.arithmetic.loss_scale) if self.arithmetic.loss_scale != 1 else optimizer
+        return (
+            _UnscaledGradients(optimizer, self.arithmetic.loss_scale) if self.arithmetic.loss_scale != 1 else optimizer
+        )
 
 
 class _UnscaledGradients(tfv1.train.Optimizer):
@@ -95,8 +110,10 @@ class _UnscaledGradients(tfv1.train.Optimizer):
         self._loss_scale = loss_scale
 
     def compute_gradients(self, *args, **kwargs):
-        return [(None if gradient is None else gradient * (1 / self._loss_scale), variable)
-                for gradient, variable in self._optimizer.compute_gradients(*args, **kwargs)]
+        return [
+            (None if gradient is None else gradient * (1 / self._loss_scale), variable)
+            for gradient, variable in self._optimizer.compute_gradients(*args, **kwargs)
+        ]
 
     def apply_gradients(self, *args, **kwargs):
         return self._optimizer.apply_gradients(*args, **kwargs)
@@ -111,7 +128,8 @@ def recolour(image, colour):
 
 
 def normalise(image, preset):
-    """uint8 BGR pixels -> float32 as the network expects them: scaled, in `preset`'s colour order, mean and deviation out."""
+    """uint8 BGR pixels -> float32 as the network expects them: scaled, in `preset`'s colour order, mean and deviation
+    out."""
     with tf.name_scope("normalise"):
         image = tf.cast(image, tf.float32) * (1.0 / preset.scale)
         if preset.colour_order == "rgb":
@@ -128,4 +146,3 @@ def _wrong(top, label, k):
     # Not in_top_k: it calls every label right when all logits are equal, and so hides a network that says nothing.
     hit = tf.reduce_any(tf.equal(top[:, :k], label[:, None]), axis=1)
     return tf.cast(tf.logical_not(hit), tf.float32, name=f"wrong-top{k}")
-

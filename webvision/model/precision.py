@@ -1,4 +1,5 @@
 """Mixed precision and reproducible initial weights, both by how the graph's variables are made."""
+
 import contextlib
 import zlib
 
@@ -13,6 +14,7 @@ def variables_in_float32():
 
     So that checkpoints do not depend on the precision, and small updates are not lost (Micikevicius et al. 2018).
     """
+
     def getter(get, name, *args, dtype=None, **kwargs):
         if dtype is None or tf.as_dtype(dtype) not in (tf.float16, tf.bfloat16):
             return get(name, *args, dtype=dtype, **kwargs)
@@ -30,8 +32,9 @@ def weights_seeded_by_name(seed):
     TensorFlow's own rule seeds an initialiser by how many operations the graph held before it, so that another
     number of towers, or one more summary, would start another network.
     """
+
     def getter(get, name, *args, initializer=None, **kwargs):
-        if getattr(initializer, "seed", 0) is None:      # a random initialiser whose seed nobody chose
+        if getattr(initializer, "seed", 0) is None:  # a random initialiser whose seed nobody chose
             config = dict(initializer.get_config(), seed=zlib.crc32(f"{seed}:{name}".encode()) & 0x7FFFFFFF)
             initializer = type(initializer).from_config(config)
         return get(name, *args, initializer=initializer, **kwargs)

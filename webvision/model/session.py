@@ -1,4 +1,5 @@
 """How TensorFlow runs a graph here, in training and in prediction."""
+
 from webvision.compat import tfv1
 from webvision.devices import cpu_cores
 
@@ -16,7 +17,7 @@ def session_config(*, on_gpu, towers=1, xla=False):
     else:
         config.intra_op_parallelism_threads = cpu_cores()
         config.inter_op_parallelism_threads = 1
-        config.device_count["CPU"] = towers       # collective ops want a device for each tower
+        config.device_count["CPU"] = towers  # collective ops want a device for each tower
     if xla:
         config.graph_options.optimizer_options.global_jit_level = tfv1.OptimizerOptions.ON_1
     return config

@@ -3,6 +3,7 @@
 By TensorFlow's collective ops, which carry them over NCCL between GPUs and run between CPU devices as well;
 tensorpack's own synchronised batch norm uses the NCCL ops that are broken since TF 1.15 (tensorflow#41539).
 """
+
 import contextlib
 import zlib
 
@@ -13,14 +14,16 @@ from tensorpack.models import BatchNorm
 from tensorpack.tfutils.argscope import argscope
 from tensorpack.tfutils.tower import get_current_tower_context
 
-_GROUP = 43          # tensorpack's gradient averaging is group 42
+_GROUP = 43  # tensorpack's gradient averaging is group 42
 
 
 @contextlib.contextmanager
 def synchronised_batch_norm(*, on_gpu):
     """Within the block, BatchNorm layers of training towers normalise with statistics over all towers."""
-    with replaced_sync_statistics(lambda inputs, axes, _: mean_and_variance(inputs, axes, on_gpu=on_gpu)), \
-            argscope(BatchNorm, sync_statistics="nccl"):       # tensorpack's name for "over all towers"
+    with (
+        replaced_sync_statistics(lambda inputs, axes, _: mean_and_variance(inputs, axes, on_gpu=on_gpu)),
+        argscope(BatchNorm, sync_statistics="nccl"),
+    ):  # tensorpack's name for "over all towers"
         yield
 
 
@@ -37,7 +40,7 @@ def mean_and_variance(inputs, axes, *, on_gpu):
 
 def _sum_over_towers(value, key, device, towers):
     def reduce(tensor, purpose):
-        instance = 1_000_000 + zlib.crc32(f"{key}:{purpose}".encode()) % 1_000_000_000     # below are the gradients' keys
+        instance = 1_000_000 + zlib.crc32(f"{key}:{purpose}".encode()) % 1_000_000_000  # below are the gradients' keys
         # The gradient would be colocated with the forward op, and so leave its tower's device.
         with tfv1.get_default_graph().colocate_with(None, ignore_existing=True), tf.device(device):
             return collective_ops.all_reduce(tensor, towers, _GROUP, instance, "Add", "Id")

@@ -1,4 +1,5 @@
 """Prediction on one device or several: the batch is cut into one piece per device and put together again."""
+
 import copy
 
 import numpy as np
@@ -15,7 +16,8 @@ class PredictionTowers:
     def __init__(self, model, devices, *, variable_scopes=None):
         """Build one tower per entry of `devices`.
 
-        Their variables are made by the first; or they are there already, and `variable_scopes` says where for each tower.
+        Their variables are made by the first; or they are there already, and `variable_scopes` says where for each
+        tower.
         """
         size = model.network.image_size
         self._count = len(devices)
@@ -25,8 +27,11 @@ class PredictionTowers:
         for index, (device, piece) in enumerate(zip(devices, pieces)):
             scope = variable_scopes[index] if variable_scopes else ""
             reuse = bool(variable_scopes) or index > 0
-            with tfv1.device(device), tfv1.variable_scope(tfv1.get_variable_scope(), reuse=reuse), \
-                    PredictTowerContext(f"prediction{index}", vs_name=scope):
+            with (
+                tfv1.device(device),
+                tfv1.variable_scope(tfv1.get_variable_scope(), reuse=reuse),
+                PredictTowerContext(f"prediction{index}", vs_name=scope),
+            ):
                 logits.append(model.logits(piece))
         logits = tf.concat(logits, axis=0)
         self._outputs = {
@@ -63,7 +68,7 @@ class PredictionTowers:
     def run(self, session, images, fetch):
         """The arrays named in `fetch`, a row for each of `images`."""
         rows = len(images)
-        if rows < self._count:                  # some tower would get nothing, which not every kernel accepts
+        if rows < self._count:  # some tower would get nothing, which not every kernel accepts
             images = np.concatenate([images, np.repeat(images[-1:], self._count - rows, axis=0)])
         results = session.run([self._outputs[name] for name in fetch], {self._image: images})
         return [result[:rows] for result in results]

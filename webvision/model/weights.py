@@ -3,6 +3,7 @@
 Two formats are read: TensorFlow checkpoints (`model-STEP`, with its .index and .data files) and NumPy .npz archives
 as tensorpack distributes them. Neither can carry code; pickles, Keras files and saved graphs are refused by content.
 """
+
 import os
 import re
 import zipfile
@@ -13,7 +14,9 @@ import numpy as np
 from webvision.errors import CheckpointError, printable
 
 # What a training run keeps besides the network: optimiser slots, counters, running means for the display.
-_BOOKKEEPING = re.compile(r"(^|/)(global_step|learning_rate|EMA|.*-summary|apply_gradients)(/|$)|/Momentum$|^EMA/|/EMA(_\d+)?$")
+_BOOKKEEPING = re.compile(
+    r"(^|/)(global_step|learning_rate|EMA|.*-summary|apply_gradients)(/|$)|/Momentum$|^EMA/|/EMA(_\d+)?$"
+)
 _NETWORK_EMA = re.compile(r"/(mean|variance)/EMA$")
 HEAD = re.compile(r"^linear/(W|b)$")
 
@@ -23,17 +26,21 @@ class Weights:
 
     def __init__(self, path, shapes, read):
         self.path = path
-        self.shapes = shapes        # {name: tuple}
+        self.shapes = shapes  # {name: tuple}
         self._read = read
 
     def __getitem__(self, name):
         try:
             return self._read(name)
         except (ValueError, OSError, zipfile.BadZipFile) as error:
-            raise CheckpointError(f"{printable(self.path)}: variable {printable(name)} cannot be read: {error}") from None
-        except Exception as error:      # TensorFlow's DataLossError and its kin share no importable base without TF
-            raise CheckpointError(f"{printable(self.path)}: variable {printable(name)} is damaged "
-                                  f"({type(error).__name__}); use another checkpoint of the run") from None
+            raise CheckpointError(
+                f"{printable(self.path)}: variable {printable(name)} cannot be read: {error}"
+            ) from None
+        except Exception as error:  # TensorFlow's DataLossError and its kin share no importable base without TF
+            raise CheckpointError(
+                f"{printable(self.path)}: variable {printable(name)} is damaged "
+                f"({type(error).__name__}); use another checkpoint of the run"
+            ) from None
 
 
 def open_weights(path):
@@ -45,14 +52,18 @@ def open_weights(path):
     if os.path.exists(prefix + ".index"):
         return _open_tensorflow(prefix)
     if not os.path.exists(path):
-        raise CheckpointError(f"{printable(path)}: no such checkpoint: neither this file nor "
-                              f"{printable(prefix)}.index exists. {_nearby(path)}")
+        raise CheckpointError(
+            f"{printable(path)}: no such checkpoint: neither this file nor "
+            f"{printable(prefix)}.index exists. {_nearby(path)}"
+        )
     with open(path, "rb") as file:
         magic = file.read(64)
     if magic.startswith(b"PK\x03\x04"):
         return _open_npz(path)
-    raise CheckpointError(f"{printable(path)}: {_foreign_format(magic)}; a TensorFlow checkpoint (model-STEP) or a NumPy "
-                          ".npz of named arrays is needed")
+    raise CheckpointError(
+        f"{printable(path)}: {_foreign_format(magic)}; a TensorFlow checkpoint (model-STEP) or a NumPy "
+        ".npz of named arrays is needed"
+    )
 
 
 def _latest_in(folder):
@@ -73,29 +84,37 @@ def _nearby(path):
     if not os.path.isdir(folder):
         return f"The folder {printable(folder)} does not exist either."
     found = sorted(name[:-6] for name in os.listdir(folder) if name.endswith(".index"))
-    return f"In {printable(folder)} there are: {', '.join(map(printable, found[-5:]))}." if found else \
-        f"{printable(folder)} holds no checkpoint."
+    return (
+        f"In {printable(folder)} there are: {', '.join(map(printable, found[-5:]))}."
+        if found
+        else f"{printable(folder)} holds no checkpoint."
+    )
 
 
 def _foreign_format(magic):
-    for start, meaning in ((b"\x80", "this is a Python pickle (PyTorch's old format?), which can run code and is never loaded"),
-                           (b"\x89HDF\r\n", "this is an HDF5 file (Keras weights?)"),
-                           (b"\x93NUMPY", "this is a single NumPy array, not named variables"),
-                           (b"\x08", "this looks like a saved graph (.meta or .pb), which holds a graph and not trusted weights"),
-                           (b"\n", "this looks like a saved graph (.meta or .pb), which holds a graph and not trusted weights"),
-                           (b"", "the format is not known")):
+    for start, meaning in (
+        (b"\x80", "this is a Python pickle (PyTorch's old format?), which can run code and is never loaded"),
+        (b"\x89HDF\r\n", "this is an HDF5 file (Keras weights?)"),
+        (b"\x93NUMPY", "this is a single NumPy array, not named variables"),
+        (b"\x08", "this looks like a saved graph (.meta or .pb), which holds a graph and not trusted weights"),
+        (b"\n", "this looks like a saved graph (.meta or .pb), which holds a graph and not trusted weights"),
+        (b"", "the format is not known"),
+    ):
         if magic.startswith(start):
             return "the file is empty" if not magic else meaning
 
 
 def _open_tensorflow(prefix):
     from webvision.compat import tf, tfv1
+
     try:
         reader = tfv1.train.NewCheckpointReader(prefix)
         shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
     except (ValueError, RuntimeError, tf.errors.OpError) as error:
-        raise CheckpointError(f"{printable(prefix)}: not a readable TensorFlow checkpoint ({str(error).splitlines()[0]}); "
-                              "use another checkpoint of the run") from None
+        raise CheckpointError(
+            f"{printable(prefix)}: not a readable TensorFlow checkpoint ({str(error).splitlines()[0]}); "
+            "use another checkpoint of the run"
+        ) from None
     return Weights(prefix, {_plain(name): shape for name, shape in shapes.items()}, reader.get_tensor)
 
 
@@ -107,22 +126,27 @@ def _open_npz(path):
         raise CheckpointError(f"{printable(path)}: the archive is damaged ({error})") from None
     alien = [info.filename for info in members if not info.filename.endswith(".npy")]
     if alien:
-        raise CheckpointError(f"{printable(path)}: this zip holds {printable(alien[0])}, not only .npy arrays "
-                              "(PyTorch's and Keras's own formats can carry code and are never loaded)")
+        raise CheckpointError(
+            f"{printable(path)}: this zip holds {printable(alien[0])}, not only .npy arrays "
+            "(PyTorch's and Keras's own formats can carry code and are never loaded)"
+        )
     shapes, member_of = {}, {}
     for info in members:
-        name = _plain(info.filename[:-len(".npy")])
+        name = _plain(info.filename[: -len(".npy")])
         if name in shapes:
             raise CheckpointError(f"{printable(path)}: variable {printable(name)} is in the archive twice")
         with archive.open(info) as file:
             shape, dtype = _npy_header(file, path, name)
         if int(np.prod(shape, dtype=object)) * dtype.itemsize > info.file_size:
-            raise CheckpointError(f"{printable(path)}: variable {printable(name)} claims shape {shape}, more than its bytes hold")
+            raise CheckpointError(
+                f"{printable(path)}: variable {printable(name)} claims shape {shape}, more than its bytes hold"
+            )
         shapes[name], member_of[name] = shape, info
 
     def read(name):
         with archive.open(member_of[name]) as file:
             return np.lib.format.read_array(file, allow_pickle=False)
+
     return Weights(path, shapes, read)
 
 
@@ -134,7 +158,9 @@ def _npy_header(file, path, name):
     except (ValueError, KeyError) as error:
         raise CheckpointError(f"{printable(path)}: {printable(name)} is not a NumPy array ({error})") from None
     if dtype.hasobject:
-        raise CheckpointError(f"{printable(path)}: {printable(name)} holds Python objects (a pickle), which are never loaded")
+        raise CheckpointError(
+            f"{printable(path)}: {printable(name)} holds Python objects (a pickle), which are never loaded"
+        )
     return shape, dtype
 
 
@@ -145,21 +171,28 @@ def _plain(name):
 @dataclass(frozen=True)
 class Fit:
     """How a checkpoint's variables and a network's compare."""
+
     loaded: list = field(default_factory=list)
-    missing: list = field(default_factory=list)          # the network's, not in the file
-    unexpected: list = field(default_factory=list)       # the file's, not the network's, nor a run's bookkeeping
-    mismatched: list = field(default_factory=list)       # (name, shape in the file, shape in the network)
+    missing: list = field(default_factory=list)  # the network's, not in the file
+    unexpected: list = field(default_factory=list)  # the file's, not the network's, nor a run's bookkeeping
+    mismatched: list = field(default_factory=list)  # (name, shape in the file, shape in the network)
 
     def counts(self):
-        return (f"{len(self.loaded)} loaded, {len(self.missing)} missing, {len(self.unexpected)} unexpected, "
-                f"{len(self.mismatched)} mismatched")
+        return (
+            f"{len(self.loaded)} loaded, {len(self.missing)} missing, {len(self.unexpected)} unexpected, "
+            f"{len(self.mismatched)} mismatched"
+        )
 
     def examples(self, limit=3):
         """The first few differences, for a person."""
-        return ([f"missing {name}" for name in self.missing[:limit]]
-                + [f"unexpected {name}" for name in self.unexpected[:limit]]
-                + [f"{name} is {found} in the file and {wanted} in the network"
-                   for name, found, wanted in self.mismatched[:limit]])
+        return (
+            [f"missing {name}" for name in self.missing[:limit]]
+            + [f"unexpected {name}" for name in self.unexpected[:limit]]
+            + [
+                f"{name} is {found} in the file and {wanted} in the network"
+                for name, found, wanted in self.mismatched[:limit]
+            ]
+        )
 
 
 def compare(wanted, weights):
@@ -167,10 +200,12 @@ def compare(wanted, weights):
     both = [name for name in wanted if name in weights.shapes]
     mismatched = [(name, weights.shapes[name], wanted[name]) for name in both if weights.shapes[name] != wanted[name]]
     differing = {name for name, _, _ in mismatched}
-    return Fit(loaded=[name for name in both if name not in differing],
-               missing=[name for name in wanted if name not in weights.shapes],
-               unexpected=[name for name in weights.shapes if name not in wanted and not _is_bookkeeping(name)],
-               mismatched=mismatched)
+    return Fit(
+        loaded=[name for name in both if name not in differing],
+        missing=[name for name in wanted if name not in weights.shapes],
+        unexpected=[name for name in weights.shapes if name not in wanted and not _is_bookkeeping(name)],
+        mismatched=mismatched,
+    )
 
 
 def _is_bookkeeping(name):
@@ -189,20 +224,31 @@ def load_into(session, variables, weights, *, new_head=False):
     forgiven = {name for name, _, _ in fit.mismatched if new_head and HEAD.match(name)}
     if fit.missing or fit.unexpected or len(fit.mismatched) > len(forgiven):
         advice = "is --mode, --depth or the class list another one?"
-        if not new_head and fit.mismatched and all(HEAD.match(name) for name, _, _ in fit.mismatched) and not fit.missing:
+        if (
+            not new_head
+            and fit.mismatched
+            and all(HEAD.match(name) for name, _, _ in fit.mismatched)
+            and not fit.missing
+        ):
             advice = "only the number of classes differs: --finetune starts the last layer anew"
-        raise CheckpointError(f"{printable(weights.path)} does not fit the network: {fit.counts()}; {advice}\n  "
-                              + "\n  ".join(map(printable, fit.examples())))
+        raise CheckpointError(
+            f"{printable(weights.path)} does not fit the network: {fit.counts()}; {advice}\n  "
+            + "\n  ".join(map(printable, fit.examples()))
+        )
     values = {name: weights[name] for name in fit.loaded}
     damaged = [name for name, value in values.items() if not np.all(np.isfinite(value))]
     if damaged:
-        raise CheckpointError(f"{printable(weights.path)}: {len(damaged)} variables hold NaN or infinity, "
-                              f"{printable(damaged[0])} first; use a checkpoint from before the run diverged")
+        raise CheckpointError(
+            f"{printable(weights.path)}: {len(damaged)} variables hold NaN or infinity, "
+            f"{printable(damaged[0])} first; use a checkpoint from before the run diverged"
+        )
     assign(session, {by_name[name]: value for name, value in values.items()})
     return fit
 
 
 def assign(session, values):
     """Set variables to arrays, all in one call: 0.1 s for a ResNet-50, where one call each takes seconds."""
-    session.run([variable.initializer for variable in values],
-                {variable.initializer.inputs[1]: value for variable, value in values.items()})
+    session.run(
+        [variable.initializer for variable in values],
+        {variable.initializer.inputs[1]: value for variable, value in values.items()},
+    )

@@ -2,6 +2,7 @@
 
 A file is in the new folder whole or not at all; the lists are written last, so a folder with lists is a finished one.
 """
+
 import collections
 import errno
 import json
@@ -20,36 +21,50 @@ from webvision.data.pictures.images import DEFAULT_POLICY, ImageError, data_fold
 from webvision.errors import DataError, ResourceError, UsageError, printable
 from webvision.files import atomic_write, directory_lock, write_json
 
-_CHUNK = 2048               # rows at a time, so that memory does not grow with the list
-_PROGRESS_S = 5.
-KINDS = {"rewritten": "rewritten", "small": "copied, small enough", "damaged": "copied, damaged", "there": "there from before",
-         "repeated": "listed before"}
+_CHUNK = 2048  # rows at a time, so that memory does not grow with the list
+_PROGRESS_S = 5.0
+KINDS = {
+    "rewritten": "rewritten",
+    "small": "copied, small enough",
+    "damaged": "copied, damaged",
+    "there": "there from before",
+    "repeated": "listed before",
+}
 # Why a picture is not in the new folder: reasons of an ImageError, in words.
-LEFT_OUT = {"missing": "missing", "outside": "links out of the data folder", "not-a-file": "not regular files",
-            "file-too-large": "too large a file"}
+LEFT_OUT = {
+    "missing": "missing",
+    "outside": "links out of the data folder",
+    "not-a-file": "not regular files",
+    "file-too-large": "too large a file",
+}
 
 
 class Report(NamedTuple):
     """What shrink_set did."""
+
     text: str
-    incomplete: tuple           # splits of which a larger share than `max_bad` was left out; then no lists were written
+    incomplete: tuple  # splits of which a larger share than `max_bad` was left out; then no lists were written
 
 
-def shrink_set(data, out, *, splits, short_side, quality, jobs, max_bad=.01, policy=DEFAULT_POLICY):
-    """Write `data`'s listed pictures to `out`, then their lists, unless too many pictures were left out; returns a Report."""
+def shrink_set(data, out, *, splits, short_side, quality, jobs, max_bad=0.01, policy=DEFAULT_POLICY):
+    """Write `data`'s listed pictures to `out`, then their lists, unless too many pictures were left out; returns a
+    Report."""
     here, there = os.path.realpath(data), os.path.realpath(out)
     if here == there or there.startswith(here + os.sep) or here.startswith(there + os.sep):
         raise UsageError("--out must lie outside --data: nothing in --data is ever changed")
     classes = read_meta_classes(os.path.join(data, "meta"))
     present = [split for split in splits if os.path.exists(os.path.join(data, "meta", f"{split}.txt"))]
     if not present:
-        raise DataError(f"{printable(data)}/meta: none of the lists {', '.join(f'{printable(split)}.txt' for split in splits)} is here")
+        raise DataError(
+            f"{printable(data)}/meta: none of the lists {', '.join(f'{printable(split)}.txt' for split in splits)} is "
+            "here"
+        )
     _make_folder(out)
     lines, incomplete = [], []
     with directory_lock(out, "shrink"), ThreadPoolExecutor(jobs) as pool:
         _keep_settings(out, {"short_side": short_side, "quality": quality})
         temporary = os.path.join(out, ".shrink")
-        shutil.rmtree(temporary, ignore_errors=True)        # of a run that was killed
+        shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
         os.mkdir(temporary)
         for split in present:
             index = open_split(data, split, classes=classes)
@@ -60,7 +75,7 @@ def shrink_set(data, out, *, splits, short_side, quality, jobs, max_bad=.01, pol
                 incomplete.append(split)
         os.rmdir(temporary)
         if not incomplete:
-            os.sync()               # the pictures are on the disk before the lists say so
+            os.sync()  # the pictures are on the disk before the lists say so
             for name in [*(f"{split}.txt" for split in present), "synsets.txt"]:
                 _copy_list(os.path.join(data, "meta", name), os.path.join(out, "meta", name))
     return Report("\n".join(lines), tuple(incomplete))
@@ -73,8 +88,10 @@ def _make_folder(out):
     except OSError as error:
         if error.errno not in (errno.EEXIST, errno.ENOTDIR, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG):
             raise
-        raise UsageError(f"--out {printable(out)} cannot be made a folder ({printable(error.filename)}: {error.strerror}); "
-                         "name a folder, or a new one") from None
+        raise UsageError(
+            f"--out {printable(out)} cannot be made a folder ({printable(error.filename)}: {error.strerror}); "
+            "name a folder, or a new one"
+        ) from None
 
 
 def _keep_settings(out, settings):
@@ -89,8 +106,10 @@ def _keep_settings(out, settings):
     except ValueError:
         raise DataError(f"{printable(path)} is no JSON; choose another --out") from None
     if before != settings:
-        raise UsageError(f"{printable(out)} was begun with short side {before.get('short_side')} and quality "
-                         f"{before.get('quality')}; use the same, or another --out")
+        raise UsageError(
+            f"{printable(out)} was begun with short side {before.get('short_side')} and quality "
+            f"{before.get('quality')}; use the same, or another --out"
+        )
 
 
 class _Split:
@@ -100,10 +119,18 @@ class _Split:
         self._source, self._target, self._temporary = source, target, temporary
         self._inside = data_folders(os.fsencode(source))
         self._short_side, self._policy = short_side, policy
-        self._options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 0, cv2.IMWRITE_JPEG_PROGRESSIVE, 0]
+        self._options = [
+            cv2.IMWRITE_JPEG_QUALITY,
+            quality,
+            cv2.IMWRITE_JPEG_OPTIMIZE,
+            0,
+            cv2.IMWRITE_JPEG_PROGRESSIVE,
+            0,
+        ]
 
     def shrink(self, numbered):
-        """Bring one picture, (number, path below the split), over; returns (of KINDS or LEFT_OUT, bytes before, bytes after)."""
+        """Bring one picture, (number, path below the split), over; returns (of KINDS or LEFT_OUT, bytes before, bytes
+        after)."""
         number, path = numbered
         target = os.path.join(self._target, path)
         try:
@@ -118,7 +145,9 @@ class _Split:
         try:
             self._write(number, target, small)
         except OSError as error:
-            raise ResourceError(f"{printable(target)}: {error.strerror}; the same command continues from here") from None
+            raise ResourceError(
+                f"{printable(target)}: {error.strerror}; the same command continues from here"
+            ) from None
         return kind, len(data), len(small)
 
     def _smaller(self, data):
@@ -128,10 +157,12 @@ class _Split:
                 return "small", data
             image = read_image(data, self._policy)
         except ImageError:
-            return "damaged", data          # kept: the list stays true, and loaders count and name it
+            return "damaged", data  # kept: the list stays true, and loaders count and name it
         factor = self._short_side / min(image.shape[:2])
         size = tuple(max(self._short_side, round(side * factor)) for side in image.shape[1::-1])
-        return "rewritten", cv2.imencode(".jpg", cv2.resize(image, size, interpolation=cv2.INTER_AREA), self._options)[1].tobytes()
+        return "rewritten", cv2.imencode(".jpg", cv2.resize(image, size, interpolation=cv2.INTER_AREA), self._options)[
+            1
+        ].tobytes()
 
     def _is_there(self, target, data):
         """Whether an earlier run finished this file: renamed into place, and not emptied by a power cut since."""

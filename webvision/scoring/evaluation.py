@@ -1,11 +1,12 @@
 """What utils/eval_score.py does with its files: (a result for JSON, the same as lines of text)."""
+
 import os
 
 from webvision.errors import DataError, printable
 from webvision.scoring.figures import intervals, scorecard
 from webvision.scoring.predictions import loaded as runs
-from webvision.scoring.predictions.shards import merge_shards
 from webvision.scoring.predictions.file import DEFAULT_PATH
+from webvision.scoring.predictions.shards import merge_shards
 from webvision.scoring.predictions.upstream_lists import is_upstream_list
 
 
@@ -47,7 +48,14 @@ def compare_files(path_a, path_b, ks, tie_rule):
     runs.same_images(a, b)
     if a.labels is None:
         raise DataError(f"{a.path}: the list has no labels, so no run is better than another")
-    found = {f"top{k}": intervals.compare(a.labels, scorecard.outcomes(a, k, tie_rule), scorecard.outcomes(b, k, tie_rule),
-                                          max(a.class_range, b.class_range)) for k in ks}
+    found = {
+        f"top{k}": intervals.compare(
+            a.labels,
+            scorecard.outcomes(a, k, tie_rule),
+            scorecard.outcomes(b, k, tie_rule),
+            max(a.class_range, b.class_range),
+        )
+        for k in ks
+    }
     result = {"a": a.path, "b": b.path, **{k: scorecard.without_nan(value._asdict()) for k, value in found.items()}}
     return result, list(scorecard.comparison_text(a.path, b.path, found))

@@ -1,4 +1,5 @@
 """What happens around the steps of a run: rate, timing, saving, and the guard against divergence."""
+
 import math
 import time
 
@@ -9,13 +10,13 @@ from webvision.errors import DivergedError, ResourceError
 from tensorpack.callbacks import Callback, HyperParamSetter
 from tensorpack.utils import logger
 
-RETRY_SECONDS = 20.      # between attempts to save while the disk does not take it; a signal has to wait for no longer
+RETRY_SECONDS = 20.0  # between attempts to save while the disk does not take it; a signal has to wait for no longer
 
 
 class LearningRate(HyperParamSetter):
     """Sets `learning_rate` for each epoch to what the recipe says, also after a restart in mid-epoch."""
 
-    def __init__(self, recipe, *, scale=1.):
+    def __init__(self, recipe, *, scale=1.0):
         """`scale`: what the recipe's rate is multiplied by, after a divergence."""
         super().__init__("learning_rate")
         self._recipe = recipe
@@ -29,7 +30,8 @@ class StepWatch(Callback):
     """Fetches each step's loss with the step, stops at the first that is not finite, and tells where the time goes."""
 
     def __init__(self, batch, arrived_at, *, log_every, staged):
-        """`arrived_at`: the tensor that tells when a run's batch came; `staged`: it is the next step's, copied while this one computes."""
+        """`arrived_at`: the tensor that tells when a run's batch came; `staged`: it is the next step's, copied while
+        this one computes."""
         self._batch = batch
         self._arrived_at = arrived_at
         self._log_every = log_every
@@ -46,15 +48,18 @@ class StepWatch(Callback):
         self._recent_start, self._recent_steps, self._recent_wait = self._epoch_start, 0, 0.0
 
     def _before_run(self, _):
-        self._started = time.time()         # the clock of tf.timestamp
+        self._started = time.time()  # the clock of tf.timestamp
         return tfv1.train.SessionRunArgs([self._loss, self._arrived_at, self._computed])
 
-    def _after_run(self, _, values):        # tensorpack has counted this step already
+    def _after_run(self, _, values):  # tensorpack has counted this step already
         loss, arrived, computed = values.results
         self.loss = float(loss)
         if not math.isfinite(self.loss):
-            raise DivergedError(f"step {self.global_step}: the loss is {self.loss}; the last checkpoint is finite and kept. "
-                                "Give the same command with a lower --lr, or with --on-nan rollback", step=self.global_step)
+            raise DivergedError(
+                f"step {self.global_step}: the loss is {self.loss}; the last checkpoint is finite and kept. "
+                "Give the same command with a lower --lr, or with --on-nan rollback",
+                step=self.global_step,
+            )
         wait = waited(self._started, arrived, time.time(), computed=computed[0] if self._staged else None)
         self._epoch_wait += wait
         self._recent_wait += wait
@@ -67,9 +72,16 @@ class StepWatch(Callback):
 
     def _log_step(self):
         now, steps = time.perf_counter(), self._recent_steps
-        logger.info("Epoch %d [%d/%d] loss %.4f, data %.3f s, step %.3f s, learning rate %.3g",
-                    self.epoch_num, self.local_step + 1, self.trainer.steps_per_epoch, self.loss,
-                    self._recent_wait / steps, (now - self._recent_start) / steps, self._rate.eval(self.trainer.sess))
+        logger.info(
+            "Epoch %d [%d/%d] loss %.4f, data %.3f s, step %.3f s, learning rate %.3g",
+            self.epoch_num,
+            self.local_step + 1,
+            self.trainer.steps_per_epoch,
+            self.loss,
+            self._recent_wait / steps,
+            (now - self._recent_start) / steps,
+            self._rate.eval(self.trainer.sess),
+        )
         self._recent_start, self._recent_steps, self._recent_wait = now, 0, 0.0
 
     def _after_epoch(self):
@@ -81,26 +93,27 @@ class StepWatch(Callback):
 
 
 def waited(started, arrived, ended, *, computed=None):
-    """Seconds of a run from `started` to `ended` in which nothing was computed for want of a batch, which came at `arrived`.
+    """Seconds of a run from `started` to `ended` in which nothing was computed for want of a batch, which came at
+    `arrived`.
 
-    A run that computes on that batch waits for it from its start. One that fetches it for the next step (staging) computes
-    meanwhile: it waits only from when it has `computed`.
+    A run that computes on that batch waits for it from its start. One that fetches it for the next step (staging)
+    computes meanwhile: it waits only from when it has `computed`.
     """
     idle_from = started if computed is None else computed
-    return max(0., min(arrived, ended) - max(idle_from, started))
+    return max(0.0, min(arrived, ended) - max(idle_from, started))
 
 
 def _time_after(train_op, losses):
     """Tensors: the time when `train_op` has been computed, and what has to be fetched with it.
 
-    A GPU's operation counts as done once it is queued. Only a value that comes back from each GPU, asked for after the last
-    operation, says that the GPU is through.
+    A GPU's operation counts as done once it is queued. Only a value that comes back from each GPU, asked for after the
+    last operation, says that the GPU is through.
     """
     with tf.control_dependencies([train_op]):
         last = []
         for loss in losses:
             with tf.device(loss.device):
-                last.append(tf.stack([loss, loss]))      # an operation that the graph's optimiser does not see through
+                last.append(tf.stack([loss, loss]))  # an operation that the graph's optimiser does not see through
     with tf.device("/cpu:0"):
         fence = tf.reduce_sum(tf.stack(last))
         with tf.control_dependencies([fence]):
@@ -140,7 +153,7 @@ class Saving(Callback):
             self._save_or_go_on()
             return
         while not self._save_or_go_on():
-            time.sleep(max(0., min(RETRY_SECONDS, self._patience)))
+            time.sleep(max(0.0, min(RETRY_SECONDS, self._patience)))
             self._stop.heed(f"while step {self.global_step} could not be saved")
             watchdog.reach()
 

@@ -3,6 +3,7 @@
 A checkpoint is `model-STEP.index` and `model-STEP.data-*` (TensorFlow's saver, all global variables) and
 `model-STEP.json`, the manifest. What has no manifest was never finished and is swept at the next start.
 """
+
 import json
 import os
 import re
@@ -19,10 +20,11 @@ from tensorpack.utils import logger
 @dataclass(frozen=True)
 class State:
     """Where a run stands: the position in the data and in the schedule that belong to one set of weights."""
+
     step: int
     seed: int
-    epoch: int             # of the data order: how many times the whole (balanced) list has been through
-    position: int          # entries of that order already trained on
+    epoch: int  # of the data order: how many times the whole (balanced) list has been through
+    position: int  # entries of that order already trained on
     list_hash: str
 
 
@@ -65,8 +67,10 @@ class CheckpointFolder:
                 return State(**self._manifest(step)["state"])
             logger.error("Checkpoint model-%d is damaged (%s); going back to the one before it", step, problem)
         if steps:
-            raise CheckpointError(f"{printable(self.path)}: all {len(steps)} checkpoints are damaged; restore them from "
-                                  "a copy, or start a new run beside this one with --fresh")
+            raise CheckpointError(
+                f"{printable(self.path)}: all {len(steps)} checkpoints are damaged; restore them from "
+                "a copy, or start a new run beside this one with --fresh"
+            )
         return None
 
     def _manifest(self, step):
@@ -91,22 +95,31 @@ class CheckpointFolder:
     def seal(self, state):
         """Declare the files of `state.step`, which are on disk now, a checkpoint; then drop the surplus."""
         faults.point("save-data")
-        names = sorted(name for name in os.listdir(self.path)
-                       if re.match(rf"model-{state.step}\.(index|data-\d+-of-\d+)$", name))
+        names = sorted(
+            name for name in os.listdir(self.path) if re.match(rf"model-{state.step}\.(index|data-\d+-of-\d+)$", name)
+        )
         for name in names:
             with open(os.path.join(self.path, name), "rb") as file:
                 os.fsync(file.fileno())
-        files = {name: {"bytes": os.path.getsize(os.path.join(self.path, name)),
-                        "sha256": file_sha256(os.path.join(self.path, name))} for name in names}
+        files = {
+            name: {
+                "bytes": os.path.getsize(os.path.join(self.path, name)),
+                "sha256": file_sha256(os.path.join(self.path, name)),
+            }
+            for name in names
+        }
         write_json(self.prefix(state.step) + ".json", {"state": asdict(state), "files": files})
         faults.point("save-manifest")
-        with atomic_write(os.path.join(self.path, "checkpoint")) as file:      # what TensorFlow's own tools look for
-            file.write(f'model_checkpoint_path: "model-{state.step}"\nall_model_checkpoint_paths: "model-{state.step}"\n')
+        with atomic_write(os.path.join(self.path, "checkpoint")) as file:  # what TensorFlow's own tools look for
+            file.write(
+                f'model_checkpoint_path: "model-{state.step}"\nall_model_checkpoint_paths: "model-{state.step}"\n'
+            )
         faults.point("save-pointer")
         self.prune(self._keep)
 
     def prune(self, keep):
-        """Delete all but the last `keep`, the best and the milestones; a manifest goes first: nothing half-deleted counts."""
+        """Delete all but the last `keep`, the best and the milestones; a manifest goes first: nothing half-deleted
+        counts."""
         best = self.best()
         for step in self.steps()[:-keep]:
             if (best is None or step != best["step"]) and (self._keep_every is None or step % self._keep_every):
@@ -135,7 +148,11 @@ class CheckpointFolder:
             try:
                 write_json(os.path.join(self.path, "best.json"), {"step": step, "error": error})
             except OSError as reason:
-                logger.error("best.json cannot be written (%s): step %d may be dropped though it is the best so far", reason, step)
+                logger.error(
+                    "best.json cannot be written (%s): step %d may be dropped though it is the best so far",
+                    reason,
+                    step,
+                )
 
 
 class CheckpointWriter:
@@ -159,19 +176,26 @@ class CheckpointWriter:
         if state.step == self._last_step:
             return
         if not session.run(self._finite):
-            raise DivergedError(f"step {state.step}: a weight is NaN or infinite; not saved. The last finite checkpoint is "
-                                f"kept in {self._folder.path}; go on from it with a lower --lr", step=state.step)
+            raise DivergedError(
+                f"step {state.step}: a weight is NaN or infinite; not saved. The last finite checkpoint is "
+                f"kept in {self._folder.path}; go on from it with a lower --lr",
+                step=state.step,
+            )
         try:
             self._write(session, state)
         except (OSError, tf.errors.OpError) as first:
-            logger.error("Saving step %d failed: %s. Dropping surplus checkpoints and trying again", state.step, _reason(first))
+            logger.error(
+                "Saving step %d failed: %s. Dropping surplus checkpoints and trying again", state.step, _reason(first)
+            )
             try:
                 self._folder.sweep()
                 self._folder.prune(1)
                 self._write(session, state)
             except (OSError, tf.errors.OpError) as second:
-                raise ResourceError(f"{self._folder.path}: the state of step {state.step} cannot be saved: {_reason(second)}; "
-                                    "free space or permissions there, then give the same command again") from None
+                raise ResourceError(
+                    f"{self._folder.path}: the state of step {state.step} cannot be saved: {_reason(second)}; "
+                    "free space or permissions there, then give the same command again"
+                ) from None
         self._last_step = state.step
 
     def _write(self, session, state):

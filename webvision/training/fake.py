@@ -1,4 +1,5 @@
 """The training step alone, on made-up pictures: what the machine could do if data were free."""
+
 import contextlib
 import logging
 import time
@@ -16,7 +17,7 @@ from tensorpack.callbacks import Callback, ProgressBar, RunUpdateOps
 from tensorpack.dataflow import FakeData
 from tensorpack.tfutils.sessinit import JustCurrentSession
 
-WARMUP_STEPS = 5        # memory is allotted and kernels are chosen in the first ones
+WARMUP_STEPS = 5  # memory is allotted and kernels are chosen in the first ones
 
 
 @contextlib.contextmanager
@@ -42,21 +43,42 @@ class _StepTimes(Callback):
         self.ends.append(self._clock())
 
 
-def measure_step(network, arithmetic, *, batch, towers, on_gpu, xla=False, steps, warmup=WARMUP_STEPS,
-                 clock=time.perf_counter):
-    """Run `steps` training steps on one repeated batch; prints pictures a second and returns the median seconds of a step."""
+def measure_step(
+    network, arithmetic, *, batch, towers, on_gpu, xla=False, steps, warmup=WARMUP_STEPS, clock=time.perf_counter
+):
+    """Run `steps` training steps on one repeated batch; prints pictures a second and returns the median seconds of a
+    step."""
     size = network.image_size
-    flow = FakeData([[batch, size, size, 3], [batch]], 1 << 40, random=False, dtype=["uint8", "int32"],
-                    domain=[(0, 256), (0, network.num_classes)])
+    flow = FakeData(
+        [[batch, size, size, 3], [batch]],
+        1 << 40,
+        random=False,
+        dtype=["uint8", "int32"],
+        domain=[(0, 256), (0, network.num_classes)],
+    )
     times = _StepTimes(clock)
     with _warnings_only(), tf.Graph().as_default():
         model = Classifier(network, arithmetic)
         trainer = ReplicatedTrainer(towers, on_gpu=on_gpu)
-        trainer.setup_graph(model.get_input_signature(), staged(TotalBatchInput(flow, towers), on_gpu=on_gpu),
-                            model.build_graph, model.get_optimizer)
-        trainer.train([RunUpdateOps(), LearningRate(Recipe(batch=batch)), times, ProgressBar()], [],
-                      SessionCreator(session_config(on_gpu=on_gpu, towers=towers, xla=xla)), JustCurrentSession(), steps, 1, 1)
-    seconds = float(np.median(np.diff(times.ends[warmup - 1:])))
-    print(f"{network.name}, {size} px, batch {batch} over {towers} {'GPU' if on_gpu else 'CPU'} tower(s), "
-          f"{arithmetic.compute_type} {arithmetic.data_format}: {batch / seconds:.1f} images/s (median of {steps - warmup} steps)")
+        trainer.setup_graph(
+            model.get_input_signature(),
+            staged(TotalBatchInput(flow, towers), on_gpu=on_gpu),
+            model.build_graph,
+            model.get_optimizer,
+        )
+        trainer.train(
+            [RunUpdateOps(), LearningRate(Recipe(batch=batch)), times, ProgressBar()],
+            [],
+            SessionCreator(session_config(on_gpu=on_gpu, towers=towers, xla=xla)),
+            JustCurrentSession(),
+            steps,
+            1,
+            1,
+        )
+    seconds = float(np.median(np.diff(times.ends[warmup - 1 :])))
+    print(
+        f"{network.name}, {size} px, batch {batch} over {towers} {'GPU' if on_gpu else 'CPU'} tower(s), "
+        f"{arithmetic.compute_type} {arithmetic.data_format}: {batch / seconds:.1f} images/s (median of "
+        f"{steps - warmup} steps)"
+    )
     return seconds

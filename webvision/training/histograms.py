@@ -1,4 +1,6 @@
-"""TensorBoard histograms of weights and gradients, once an epoch; the run's numbers and checkpoints do not change by them."""
+"""TensorBoard histograms of weights and gradients, once an epoch; the run's numbers and checkpoints do not change by
+them."""
+
 from webvision.compat import tfv1
 
 from tensorpack.tfutils.optimizer import ProxyOptimizer
@@ -11,7 +13,7 @@ class WithHistograms(ProxyOptimizer):
 
     def apply_gradients(self, grads_and_vars, *args, **kwargs):
         grads_and_vars = list(grads_and_vars)
-        if not self._done:              # called once for each tower; all hold the same
+        if not self._done:  # called once for each tower; all hold the same
             self._done = True
             with tfv1.name_scope(None):
                 for gradient, variable in grads_and_vars:

@@ -3,6 +3,7 @@
 The defaults are the recipe of the released WebVision checkpoints. An "epoch" is 1.28 million pictures, ImageNet's
 size, as the step numbers in their names imply; it is not one pass over the (far longer) balanced list.
 """
+
 from dataclasses import dataclass
 
 CARD_EPOCHS = 110
@@ -11,15 +12,19 @@ CARD_EPOCHS = 110
 @dataclass(frozen=True)
 class Recipe:
     epochs: int = CARD_EPOCHS
-    epoch_size: int = 1_280_000       # pictures
-    batch: int = 256                  # over all towers
-    lr: float | None = None           # overrides the rate that follows from the batch
-    lr_per_256: float = 0.1           # Goyal et al. 2017, sec. 2.1: linear in the batch; true division, small batches count too
-    milestones: tuple = (30, 60, 90)  # epochs of 110 after which the rate falls to a tenth; another --epochs scales them
-    warmup_epochs: int = 3            # of 110, from 0.1 up, and only where the rate is above 0.1
+    epoch_size: int = 1_280_000  # pictures
+    batch: int = 256  # over all towers
+    lr: float | None = None  # overrides the rate that follows from the batch
+    lr_per_256: float = 0.1  # Goyal et al. 2017, sec. 2.1: linear in the batch; true division, small batches count too
+    milestones: tuple = (
+        30,
+        60,
+        90,
+    )  # epochs of 110 after which the rate falls to a tenth; another --epochs scales them
+    warmup_epochs: int = 3  # of 110, from 0.1 up, and only where the rate is above 0.1
     warmup_from: float = 0.1
-    momentum: float = 0.9             # Nesterov
-    weight_decay: float = 1e-4        # on convolution and linear weights, neither biases nor batch norm
+    momentum: float = 0.9  # Nesterov
+    weight_decay: float = 1e-4  # on convolution and linear weights, neither biases nor batch norm
 
     def __post_init__(self):
         for name in ("epochs", "epoch_size", "batch"):
@@ -47,4 +52,4 @@ class Recipe:
         if self.base_lr > self.warmup_from and epochs_done < warmup:
             return self.warmup_from + (self.base_lr - self.warmup_from) * epochs_done / warmup
         fallen = sum(epochs_done >= round(milestone * scale) for milestone in self.milestones)
-        return self.base_lr * 0.1 ** fallen
+        return self.base_lr * 0.1**fallen

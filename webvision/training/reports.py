@@ -1,7 +1,9 @@
-"""What a run shows and keeps of its progress: one line an epoch, stats.json in tensorpack's format, TensorBoard's events.
+"""What a run shows and keeps of its progress: one line an epoch, stats.json in tensorpack's format, TensorBoard's
+events.
 
 Figures may be lost, with a warning; a training never ends because its figures cannot be written.
 """
+
 import functools
 import json
 import os
@@ -30,6 +32,7 @@ class EpochLine(MonitorBase):
 
 def epoch_line(epoch, epochs, step, values):
     """The line for one epoch from the monitors' scalars; what was not measured is left out."""
+
     def errors(title, top1, top5):
         if top1 not in values:
             return None
@@ -74,7 +77,9 @@ class History(MonitorBase):
         try:
             write_json(self._path, self._epochs)
         except OSError as error:
-            logger.warn("%s cannot be written: %s; the epoch's figures are in log.log only", printable(self._path), error)
+            logger.warn(
+                "%s cannot be written: %s; the epoch's figures are in log.log only", printable(self._path), error
+            )
 
 
 def _read_list(path):
@@ -88,6 +93,7 @@ def _read_list(path):
 
 def _or_warn(method):
     """`method`, after whose first failure the event file is given up."""
+
     @functools.wraps(method)
     def wrapped(self, *args):
         if self.given_up:
@@ -96,7 +102,10 @@ def _or_warn(method):
             method(self, *args)
         except (OSError, ValueError, tf.errors.OpError) as error:
             self.given_up = True
-            logger.warning("TensorBoard's event file cannot be written (%s); its figures end here", str(error).splitlines()[0])
+            logger.warning(
+                "TensorBoard's event file cannot be written (%s); its figures end here", str(error).splitlines()[0]
+            )
+
     return wrapped
 
 

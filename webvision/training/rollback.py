@@ -1,16 +1,18 @@
 """Going back after a divergence: how often a run did, and by how much its learning rate is cut since."""
+
 import json
 import os
 
 from webvision.errors import CheckpointError, DivergedError, printable
 from webvision.files import write_json
 
-MOST = 3                # three cuts to a tenth: a rate that is still too high then is not the reason
+MOST = 3  # three cuts to a tenth: a rate that is still too high then is not the reason
 CUT = 0.1
 
 
 class Rollbacks:
-    """The rollbacks of one run, kept in rollbacks.json of its folder, so that a restart keeps the cuts and the count."""
+    """The rollbacks of one run, kept in rollbacks.json of its folder, so that a restart keeps the cuts and the
+    count."""
 
     def __init__(self, folder):
         self._path = os.path.join(folder, "rollbacks.json")
@@ -20,8 +22,10 @@ class Rollbacks:
         except FileNotFoundError:
             self._steps = []
         except (ValueError, TypeError) as error:
-            raise CheckpointError(f"{printable(self._path)}: damaged ({error}); it holds [step of divergence, step gone back to] "
-                                  "for each cut of the learning rate") from None
+            raise CheckpointError(
+                f"{printable(self._path)}: damaged ({error}); it holds [step of divergence, step gone back to] "
+                "for each cut of the learning rate"
+            ) from None
 
     @property
     def rate_scale(self):
@@ -36,8 +40,10 @@ class Rollbacks:
     def refuse_more(self, error):
         """DivergedError, saying so, if `error` comes after as many rollbacks as there may be."""
         if len(self._steps) >= MOST:
-            raise DivergedError(f"{error}. It went back {MOST} times already, each time with a tenth of the learning rate",
-                                step=error.step)
+            raise DivergedError(
+                f"{error}. It went back {MOST} times already, each time with a tenth of the learning rate",
+                step=error.step,
+            )
 
     def add(self, diverged, *, back_to):
         """Note a divergence after step `diverged`, and that the run goes back to step `back_to`."""

@@ -3,6 +3,7 @@
 The same command again finds its own run and goes on. What a run is of (network, classes, list, batch) may not change
 under it; what only steers it (epochs, rate, workers) may, and is listed.
 """
+
 import json
 import os
 import subprocess
@@ -32,8 +33,9 @@ def choose_folder(parent, name, *, fresh):
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
-        raise UsageError(f"run folder {printable(path)}: TensorFlow takes only UTF-8 for a name; choose another --out or "
-                         "--name") from None
+        raise UsageError(
+            f"run folder {printable(path)}: TensorFlow takes only UTF-8 for a name; choose another --out or --name"
+        ) from None
     return path
 
 
@@ -53,8 +55,10 @@ def describe_run(*, command, index, classes, network, recipe, arithmetic, balanc
         "arithmetic": asdict(arithmetic),
         **settings,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "versions": {"python": sys.version.split()[0],
-                     **{name: installed_version(name) for name in ("tensorflow", "tensorpack", "numpy")}},
+        "versions": {
+            "python": sys.version.split()[0],
+            **{name: installed_version(name) for name in ("tensorflow", "tensorpack", "numpy")},
+        },
         "revision": git_revision(),
         "classes": list(classes),
     }
@@ -68,11 +72,14 @@ def header_lines(run):
         run["command"],
         f"network {network['mode']}-d{network['depth']}, {network['num_classes']} classes, {network['image_size']} px, "
         f"{arithmetic['compute_type']} {arithmetic['data_format']}, {run['towers']} tower(s) on {run['device']}",
-        f"data {printable(run['list'])}: {run['list_rows']:,} pictures, balance {run['balance']}: {run['entries']:,} entries, "
+        f"data {printable(run['list'])}: {run['list_rows']:,} pictures, balance {run['balance']}: {run['entries']:,} "
+        "entries, "
         f"{run['workers']} loader processes, decoder {run['decoder']}",
-        f"recipe {recipe['epochs']} epochs of {recipe['epoch_size']:,} pictures, batch {recipe['batch']}, learning rate {rate:g}, "
+        f"recipe {recipe['epochs']} epochs of {recipe['epoch_size']:,} pictures, batch {recipe['batch']}, learning "
+        f"rate {rate:g}, "
         f"momentum {recipe['momentum']}, weight decay {recipe['weight_decay']:g}, seed {run['seed']}",
-        "versions " + ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+        "versions "
+        + ", ".join(f"{name} {version}" for name, version in run["versions"].items())
         + (f", revision {run['revision']}" if run["revision"] else ""),
     ]
 
@@ -80,15 +87,21 @@ def header_lines(run):
 def git_revision():
     """The checkout's revision, with '+' if files differ from it; None outside a git checkout."""
     try:
-        revision = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty=+", "--exclude=*"],
-                                  capture_output=True, text=True, timeout=10, check=True)
+        revision = subprocess.run(
+            ["git", "-C", ROOT, "describe", "--always", "--dirty=+", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return revision.stdout.strip()
 
 
 def open_run(path, description):
-    """Describe a new run in its folder, or check that the run in it is the one described; returns the changed, harmless settings.
+    """Describe a new run in its folder, or check that the run in it is the one described; returns the changed, harmless
+    settings.
 
     Writes run.json for a new run. CheckpointError where something differs that makes it another run.
     """
@@ -97,23 +110,30 @@ def open_run(path, description):
         before = read_json(file)
     except FileNotFoundError:
         if any(name.startswith("model-") for name in os.listdir(path)):
-            raise CheckpointError(f"{printable(path)}: holds checkpoints but no run.json, so this program did not write "
-                                  "them; start from one with --load and another --name") from None
+            raise CheckpointError(
+                f"{printable(path)}: holds checkpoints but no run.json, so this program did not write "
+                "them; start from one with --load and another --name"
+            ) from None
         write_json(file, description)
         return []
     except ValueError as error:
         raise CheckpointError(f"{printable(file)}: damaged ({error}); start a new run beside it with --fresh") from None
-    return _compare(path, before, json.loads(json.dumps(description)))       # tuples have become lists in the file
+    return _compare(path, before, json.loads(json.dumps(description)))  # tuples have become lists in the file
 
 
 def _compare(path, before, now):
-    changed = [key for key in now if key not in ("command", "started", "versions", "revision", "classes")
-               and before.get(key) != now[key]]
+    changed = [
+        key
+        for key in now
+        if key not in ("command", "started", "versions", "revision", "classes") and before.get(key) != now[key]
+    ]
     fatal = [key for key in changed if key in FIXED]
     if fatal:
         lines = "\n".join(f"  {key}: was {_short(before.get(key))}, is {_short(now[key])}" for key in fatal)
-        raise CheckpointError(f"{printable(path)}: the run in this folder is another one:\n{lines}\n"
-                              "Give its own settings to continue it, --fresh for a new run beside it, or --name for another name")
+        raise CheckpointError(
+            f"{printable(path)}: the run in this folder is another one:\n{lines}\n"
+            "Give its own settings to continue it, --fresh for a new run beside it, or --name for another name"
+        )
     return [f"{key}: was {_short(before.get(key))}, is {_short(now[key])}" for key in changed]
 
 

@@ -1,4 +1,5 @@
 """The run's log, in its folder and on the terminal; neither a full disk nor a closed terminal ends a training."""
+
 import contextlib
 import logging
 import os
@@ -9,7 +10,8 @@ _LOGGER = logging.getLogger("tensorpack")
 
 @contextlib.contextmanager
 def log_to(folder):
-    """Within the block, append the log to log.log in `folder`, without tensorpack's own build-step lines here and there.
+    """Within the block, append the log to log.log in `folder`, without tensorpack's own build-step lines here and
+    there.
 
     Standard output and error go on if nobody reads them any more: `| head`, a terminal that was closed.
     """
@@ -38,9 +40,12 @@ class _LogFile(logging.FileHandler):
 
     def handleError(self, record):
         if not self._failed:
-            self._failed = True         # before the warning, which comes here too
-            _LOGGER.warning("%s cannot be written (%s); the run goes on, its log is on the terminal only", self.baseFilename,
-                            sys.exc_info()[1])
+            self._failed = True  # before the warning, which comes here too
+            _LOGGER.warning(
+                "%s cannot be written (%s); the run goes on, its log is on the terminal only",
+                self.baseFilename,
+                sys.exc_info()[1],
+            )
 
 
 class _Unbreakable:
@@ -65,7 +70,7 @@ class _Unbreakable:
     def _into_nowhere(self):
         try:
             yield
-        except (OSError, ValueError):           # ValueError: it was closed by this process itself
+        except (OSError, ValueError):  # ValueError: it was closed by this process itself
             with contextlib.suppress(OSError, ValueError):
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, self._stream.fileno())

@@ -1,4 +1,5 @@
 """One traced step: how a step divides into forward, backward and synchronisation, and a timeline for a browser."""
+
 import os
 import re
 from collections import Counter
@@ -10,7 +11,7 @@ from tensorflow.python.client import timeline
 from tensorpack.callbacks import Callback
 from tensorpack.utils import logger
 
-TRACED_STEP = 20       # after the first steps' allocations and kernel choices
+TRACED_STEP = 20  # after the first steps' allocations and kernel choices
 
 
 class TraceStep(Callback):
@@ -30,8 +31,12 @@ class TraceStep(Callback):
         if self._steps == TRACED_STEP:
             metadata = values.run_metadata
             parts = split_step(metadata.step_stats)
-            logger.info("Traced step, milliseconds of operations: forward %.1f, backward %.1f, synchronisation %.1f; "
-                        "%s opens in chrome://tracing", *(parts[part] / 1e3 for part in PARTS), self._path)
+            logger.info(
+                "Traced step, milliseconds of operations: forward %.1f, backward %.1f, synchronisation %.1f; "
+                "%s opens in chrome://tracing",
+                *(parts[part] / 1e3 for part in PARTS),
+                self._path,
+            )
             with atomic_write(self._path) as file:
                 file.write(timeline.Timeline(metadata.step_stats).generate_chrome_trace_format())
 
@@ -41,7 +46,7 @@ PARTS = ("forward", "backward", "synchronisation")
 
 def split_step(step_stats):
     """Counter of microseconds spent in operations of each of PARTS, over all devices of a StepStats."""
-    parts = Counter({part: 0 for part in PARTS})
+    parts = Counter(dict.fromkeys(PARTS, 0))
     for device in step_stats.dev_stats:
         for node in device.node_stats:
             parts[_part_of(node.node_name)] += node.all_end_rel_micros

@@ -1,4 +1,5 @@
 """Synchronous data-parallel training on several GPUs, or on several CPU towers, one total batch a step."""
+
 from webvision import faults, watchdog
 from webvision.compat import tf, tfv1
 from webvision.errors import WebvisionError
@@ -10,7 +11,7 @@ from tensorpack.graph_builder.training import SyncMultiGPUReplicatedBuilder
 from tensorpack.input_source import QueueInput, StagingInput
 from tensorpack.train import SyncMultiGPUTrainerReplicated
 
-QUEUED_BATCHES = 4      # total batches waiting for the step: 4 x 38 MB at 256 pictures of 224 px
+QUEUED_BATCHES = 4  # total batches waiting for the step: 4 x 38 MB at 256 pictures of 224 px
 
 
 class ReplicatedTrainer(SyncMultiGPUTrainerReplicated):
@@ -25,7 +26,7 @@ class ReplicatedTrainer(SyncMultiGPUTrainerReplicated):
         mode = "collective" if on_gpu and towers > 1 else "cpu"
         self._builder = SyncMultiGPUReplicatedBuilder(list(range(towers)), True, mode)
         self.input_flow = None
-        self.finished_early = None          # why, once a callback finds that the run has reached its goal
+        self.finished_early = None  # why, once a callback finds that the run has reached its goal
 
     def main_loop(self, steps_per_epoch, starting_epoch, max_epoch):
         """Train up to `max_epoch`, from wherever the restored global step says that training stands."""
@@ -86,7 +87,7 @@ class WatchedFlow(DataFlow):
         self._flow.reset_state()
 
     def __len__(self):
-        return 1 << 40          # a training loader goes from epoch to epoch by itself
+        return 1 << 40  # a training loader goes from epoch to epoch by itself
 
     def __iter__(self):
         try:
@@ -107,14 +108,15 @@ class TotalBatchInput(QueueInput):
         super().__init__(flow)
         self._towers = towers
         self._pieces = None
-        self.arrived_at = None              # once the graph stands: a tensor, the time at which a run got its batch
+        self.arrived_at = None  # once the graph stands: a tensor, the time at which a run got its batch
 
     def _setup(self, inputs):
         self.queue = tfv1.FIFOQueue(QUEUED_BATCHES, [spec.dtype for spec in inputs], name="input_queue")
         super()._setup(inputs)
 
     def _create_ema_callback(self):
-        # tensorpack keeps a running mean of the queue's length in the checkpoint: the one variable that depends on time.
+        # tensorpack keeps a running mean of the queue's length in the checkpoint: the one variable that depends on
+        # time.
         return CallbackFactory()
 
     def _get_input_tensors(self):
@@ -139,15 +141,18 @@ class SessionCreator(tfv1.train.SessionCreator):
 
     def create_session(self):
         session = tfv1.Session(config=self._config)
-        session.run([tfv1.global_variables_initializer(), tfv1.local_variables_initializer(), tfv1.tables_initializer()])
+        session.run(
+            [tfv1.global_variables_initializer(), tfv1.local_variables_initializer(), tfv1.tables_initializer()]
+        )
         return session
 
 
 class RoomyStagingInput(StagingInput):
     """Staging whose operations never wait for one another.
 
-    A step puts the next batch into the area and takes its own out of it, in either order. tensorpack's area holds one batch, so
-    that the first of these may block a thread until the second has run; where that was the last thread, the step hangs.
+    A step puts the next batch into the area and takes its own out of it, in either order. tensorpack's area holds one
+    batch, so that the first of these may block a thread until the second has run; where that was the last thread, the
+    step hangs.
     """
 
     def _get_input_tensors(self):

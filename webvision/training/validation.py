@@ -1,4 +1,5 @@
 """Validation at the end of each epoch: the error on the val list, per picture and per class."""
+
 import numpy as np
 
 from webvision import faults, watchdog
@@ -13,8 +14,8 @@ from tensorpack.callbacks import Callback
 class Validation(Callback):
     """Runs the network over `loader` after each epoch and puts the four errors and the mean loss on the monitors.
 
-    The towers' variable scopes come from the trainer; `on_result(step, figures)` is told last. A request to end is heeded
-    between two batches: the epoch is saved by then, and the same command validates it again.
+    The towers' variable scopes come from the trainer; `on_result(step, figures)` is told last. A request to end is
+    heeded between two batches: the epoch is saved by then, and the same command validates it again.
     """
 
     def __init__(self, model, loader, *, devices, stop, on_result):
@@ -48,8 +49,11 @@ class Validation(Callback):
 
     def _refuse_nan(self, logits):
         if not np.isfinite(logits).all():
-            raise DivergedError(f"step {self.global_step}: the network answers a validation picture with NaN or infinity; go on from "
-                                "an earlier checkpoint with a lower --lr", step=self.global_step)
+            raise DivergedError(
+                f"step {self.global_step}: the network answers a validation picture with NaN or infinity; go on from "
+                "an earlier checkpoint with a lower --lr",
+                step=self.global_step,
+            )
 
 
 def four_errors(labels, top, num_classes):

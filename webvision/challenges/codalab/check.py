@@ -1,20 +1,22 @@
-"""Check a CodaLab submission that lies on the disk, ours or another program's: every fault with its line, before any upload."""
+"""Check a CodaLab submission that lies on the disk, ours or another program's: every fault with its line, before any
+upload."""
+
 import os
 import re
 import zipfile
 from typing import NamedTuple
 
+from webvision.challenges.codalab.submission import FORMATS, ids_per_row
 from webvision.data.lists.text import read_list
 from webvision.errors import DataError
 from webvision.scoring.predictions.file import list_faults
-from webvision.challenges.codalab.submission import FORMATS, ids_per_row
 
-MAX_BYTES = 1 << 28               # unpacked; 290,000 rows are 15 MB
+MAX_BYTES = 1 << 28  # unpacked; 290,000 rows are 15 MB
 
 
 class CheckedSubmission(NamedTuple):
     rows: int
-    remarks: list[str]            # what the challenge's reader forgives, but is not its form
+    remarks: list[str]  # what the challenge's reader forgives, but is not its form
 
 
 def check_submission(path, *, list_path=None, num_classes=None):
@@ -40,11 +42,17 @@ def check_submission(path, *, list_path=None, num_classes=None):
         if listed is not None and name not in listed:
             faults.append(f"line {number}: {name!r} is not in {list_path}")
         if not remarks and line != f"{name} {'    '.join(ids)}":
-            remarks.append(f"line {number}: not exactly `name id    id    id    id    id` with four blanks between ids; the "
-                           "challenge's reader may accept it")
+            remarks.append(
+                f"line {number}: not exactly `name id    id    id    id    id` with four blanks between ids; the "
+                "challenge's reader may accept it"
+            )
         in_order.append(name)
     if listed is not None:
-        faults += [f"no line for {name!r} (line {number} of {list_path})" for name, number in listed.items() if name not in seen]
+        faults += [
+            f"no line for {name!r} (line {number} of {list_path})"
+            for name, number in listed.items()
+            if name not in seen
+        ]
         if not faults and in_order != list(listed):
             remarks.append(f"the lines are not in the order of {list_path}")
     if faults:
@@ -88,7 +96,9 @@ def _split(line, listed):
 
 def _line_faults(ids, num_classes):
     wanted = ids_per_row(num_classes)
-    faults = [f"{text!r:.60} is not a class id" for text in ids if not (text.isascii() and text.isdigit() and len(text) < 10)]
+    faults = [
+        f"{text!r:.60} is not a class id" for text in ids if not (text.isascii() and text.isdigit() and len(text) < 10)
+    ]
     if len(ids) != wanted:
         faults.append(f"{len(ids)} class ids where {wanted} are expected")
     if not faults and num_classes is not None:

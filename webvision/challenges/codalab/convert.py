@@ -1,19 +1,21 @@
 """From a prediction file to a submission: read, check against its list, write."""
+
 import os
 from typing import NamedTuple
 
+from webvision.challenges.codalab.submission import name_faults, write_submission
 from webvision.data.lists.text import read_list
 from webvision.errors import DataError, UsageError, printable
 from webvision.files import file_sha256
 from webvision.scoring.predictions.file import list_faults, open_predictions
-from webvision.challenges.codalab.submission import name_faults, write_submission
 from webvision.scoring.predictions.upstream_lists import is_upstream_list, read_top_list
 
 
 def convert(path, out, *, list_path=None, num_classes=None):
     """Write the submission `out` from the predictions `path`; returns (Receipt, remarks for the person).
 
-    All faults of the rows, and of their names against the list, are raised together as one DataError, and nothing is written.
+    All faults of the rows, and of their names against the list, are raised together as one DataError, and nothing is
+    written.
     """
     remarks = []
     if is_upstream_list(path):
@@ -29,8 +31,10 @@ def convert(path, out, *, list_path=None, num_classes=None):
         if source is not None:
             faults += name_faults(arrays.names, source.names, source.path) if not faults else []
         else:
-            remarks.append("the list of these images is not here, so their names were checked only against the hash in the "
-                           "file; --list FILE checks them")
+            remarks.append(
+                "the list of these images is not here, so their names were checked only against the hash in the "
+                "file; --list FILE checks them"
+            )
         if faults:
             raise DataError("\n".join([*list_faults(path, faults), f"{out} was not written"]))
     receipt = write_submission(out, arrays, num_classes=num_classes)
@@ -40,8 +44,10 @@ def convert(path, out, *, list_path=None, num_classes=None):
 def _remarks(arrays):
     remarks = []
     if blank := next((name for name in arrays.names if " " in name), None):
-        remarks.append(f"the name '{printable(blank)}' holds a blank; the challenge's own reader cuts names there "
-                       "(its pictures have none)")
+        remarks.append(
+            f"the name '{printable(blank)}' holds a blank; the challenge's own reader cuts names there "
+            "(its pictures have none)"
+        )
     if unreadable := sum(problem is not None for problem in arrays.problems):
         remarks.append(f"{unreadable} of {len(arrays.names)} pictures could not be read and have the fall-back ids")
     return remarks
@@ -66,7 +72,9 @@ def find_list(predictions, given=None):
         raise DataError(f"{path}: no such list")
     sha256 = file_sha256(path)
     if recorded.get("sha256") not in (None, sha256):
-        raise DataError(f"{printable(predictions.path)}: was made from a list with the SHA-256 {str(recorded['sha256'])[:12]}..., "
-                        f"but {path} has {sha256[:12]}...: another list, or edited since; run --eval again, or name the right "
-                        "one with --list")
+        raise DataError(
+            f"{printable(predictions.path)}: was made from a list with the SHA-256 {str(recorded['sha256'])[:12]}..., "
+            f"but {path} has {sha256[:12]}...: another list, or edited since; run --eval again, or name the right "
+            "one with --list"
+        )
     return EvaluatedList(path, [entry.name for entry in read_list(path, None, allow_outside=True)])

@@ -5,8 +5,10 @@
     class map    {"0": "cat", ...} or {"cat": 0, ...}
 
 A label is an id or a name. What the public documentation leaves open is defined here: a picture is matched by its
-whole path, then by its base name if only one truth has it; every truth needs one prediction, and every prediction a truth.
+whole path, then by its base name if only one truth has it; every truth needs one prediction, and every prediction a
+truth.
 """
+
 import math
 import os
 
@@ -14,11 +16,11 @@ import numpy as np
 
 from webvision.errors import DataError, printable
 from webvision.files import atomic_write
-from webvision.scoring.predictions.rows import describe, parse_json
-from webvision.scoring.predictions.scan import Arrays
+from webvision.scoring.figures import scorecard
 from webvision.scoring.predictions.file import list_faults
 from webvision.scoring.predictions.loaded import LoadedRun
-from webvision.scoring.figures import scorecard
+from webvision.scoring.predictions.rows import describe, parse_json
+from webvision.scoring.predictions.scan import Arrays
 
 MAX_BYTES = 1 << 26
 PAIRS_KEY = "0_0"
@@ -28,7 +30,7 @@ class ClassMap:
     """Ids and names of classes, in both directions."""
 
     def __init__(self, names):
-        self.names = names                                       # by id
+        self.names = names  # by id
         self._ids = {name: i for i, name in enumerate(names)}
 
     def id_of(self, label):
@@ -50,23 +52,37 @@ def read_class_map(path):
     keys_are_ids, values_are_ids = all(map(_is_id, table)), all(map(_is_id, table.values()))
     if keys_are_ids and not values_are_ids:
         names = {int(i): name for i, name in table.items()}
-    elif values_are_ids:                                         # also {"7": 0}: classes called by a number
+    elif values_are_ids:  # also {"7": 0}: classes called by a number
         names = {int(i): name for name, i in table.items()}
     else:
         raise DataError(f"{path}: neither id -> name nor name -> id: one side must be whole numbers from 0 up")
     wrong = [name for name in names.values() if type(name) is not str]
     if wrong or sorted(names) != list(range(len(table))) or len(set(names.values())) != len(table):
-        raise DataError(f"{path}: " + (f"class name {describe(wrong[0])} is not a text" if wrong else
-                                       f"{len(table)} entries need the ids 0 to {len(table) - 1} and as many names, each once"))
+        raise DataError(
+            f"{path}: "
+            + (
+                f"class name {describe(wrong[0])} is not a text"
+                if wrong
+                else f"{len(table)} entries need the ids 0 to {len(table) - 1} and as many names, each once"
+            )
+        )
     return ClassMap([names[i] for i in range(len(names))])
 
 
 def _is_id(value):
-    return type(value) is int and value >= 0 or type(value) is str and value.isascii() and value.isdigit() and len(value) < 10
+    return (
+        type(value) is int
+        and value >= 0
+        or type(value) is str
+        and value.isascii()
+        and value.isdigit()
+        and len(value) < 10
+    )
 
 
 def load_folder(preds, gts, class_map_path=None):
-    """The predictions in the folder `preds` with the labels of `gts`, as a LoadedRun; DataError listing every fault by its file."""
+    """The predictions in the folder `preds` with the labels of `gts`, as a LoadedRun; DataError listing every fault by
+    its file."""
     truth = _read_json(gts)
     if type(truth) is not dict or not truth:
         raise DataError(f"{gts}: {describe(truth)}, not an object image -> label")
@@ -99,9 +115,9 @@ def load_folder(preds, gts, class_map_path=None):
     if faults:
         raise DataError("\n".join(list_faults(preds, faults)))
     names = list(truth)
-    top = np.full((len(names), max(map(len, ranked.values()))), -1, np.int32)      # -1: this image has fewer pairs
+    top = np.full((len(names), max(map(len, ranked.values()))), -1, np.int32)  # -1: this image has fewer pairs
     for row, name in enumerate(names):
-        top[row, :len(ranked[name])] = ranked[name]
+        top[row, : len(ranked[name])] = ranked[name]
     arrays = Arrays(names, np.array([labels[name] for name in names], np.int64), top, None, [None] * len(names))
     return LoadedRun(preds, {"classes": {"count": len(classes.names), "names": classes.names}}, arrays)
 
@@ -121,17 +137,20 @@ class _Matcher:
         found = self._by_base.get(os.path.basename(path), [])
         if len(found) == 1:
             return found[0]
-        raise ValueError(f"image {path!r} is not in the truth" if not found else
-                         f"image {path!r} could be {found[0]!r} or {found[1]!r}; write its whole path")
+        raise ValueError(
+            f"image {path!r} is not in the truth"
+            if not found
+            else f"image {path!r} could be {found[0]!r} or {found[1]!r}; write its whole path"
+        )
 
 
 def _read_prediction(path, matcher):
     row = _read_json(path)
     if type(row) is not dict or type(row.get("img_path")) is not str:
-        raise ValueError("no \"img_path\"")
+        raise ValueError('no "img_path"')
     pairs = row.get(PAIRS_KEY)
     if type(pairs) is not list:
-        raise ValueError(f"\"{PAIRS_KEY}\" is {describe(pairs)}, not a list of [score, label]")
+        raise ValueError(f'"{PAIRS_KEY}" is {describe(pairs)}, not a list of [score, label]')
     if not pairs:
         raise ValueError("no [score, label] pair")
     for pair in pairs:
@@ -151,7 +170,8 @@ def _ranked(pairs, classes):
 
 
 def _derived_classes(truth, rows):
-    """Without a class map: the ids that occur, or the names that occur in sorted order. Both kinds together need a map."""
+    """Without a class map: the ids that occur, or the names that occur in sorted order. Both kinds together need a
+    map."""
     used = [*truth.values(), *(label for _, pairs in rows.values() for _, label in pairs)]
     if all(type(label) is int for label in used):
         return ClassMap([str(i) for i in range(min(max(used), 2**20) + 1)] if min(used) >= 0 else [])
@@ -179,10 +199,14 @@ def write_results(path, card):
         for k, found in card["errors"].items():
             file.write(f"top-{k[3:]} accuracy: {1 - found['error']:.4f}\n")
         for kind, found in card["averages"].items():
-            file.write(f"{kind}: precision {found['precision']:.4f} recall {found['recall']:.4f} f1 {found['f1']:.4f}\n")
+            file.write(
+                f"{kind}: precision {found['precision']:.4f} recall {found['recall']:.4f} f1 {found['f1']:.4f}\n"
+            )
         file.write("\nclass\timages\tprecision\trecall\tf1\n")
         for row in card["per_class"]:
-            file.write("\t".join(scorecard.cell(row[key]) for key in ("name", "images", "precision", "recall", "f1")) + "\n")
+            file.write(
+                "\t".join(scorecard.cell(row[key]) for key in ("name", "images", "precision", "recall", "f1")) + "\n"
+            )
 
 
 def score_folder(preds, gts, class_map, ks, results):

@@ -1,23 +1,27 @@
 """From a folder of ObjectNet images to predictions.csv."""
+
 import filecmp
 import os
 import sys
 from collections import Counter
 from typing import NamedTuple
 
+from webvision.challenges.objectnet.predictions_csv import PredictionsCsv, prediction_rows
+from webvision.challenges.objectnet.validate import LAST_ID
 from webvision.data.loader.batches import EvalBatches
 from webvision.data.pictures.images import REASONS, ImagePolicy
 from webvision.errors import DataError, IncompleteError, printable
-from webvision.challenges.objectnet.predictions_csv import PredictionsCsv, prediction_rows
-from webvision.challenges.objectnet.validate import LAST_ID
 
-SUFFIX = ".png"                         # lower case only, as the challenge's own loader
+SUFFIX = ".png"  # lower case only, as the challenge's own loader
 SHOWN = 3
-_POLICY = ImagePolicy(allow_outside=True)       # a folder of links is a way to name images, as the challenge's own loader takes it
+_POLICY = ImagePolicy(
+    allow_outside=True
+)  # a folder of links is a way to name images, as the challenge's own loader takes it
 
 
 class Pictures:
     """The images below a folder, in byte order of their paths, as the loader's index: names, no labels."""
+
     labels = None
 
     def __init__(self, folder, paths):
@@ -37,6 +41,7 @@ class Pictures:
 
 class Counts(NamedTuple):
     """What a run did."""
+
     images: int
     bad: int
 
@@ -59,11 +64,17 @@ def find_pictures(folder, *, remark=lambda text: None):
         elif filecmp.cmp(os.path.join(folder, found[name]), os.path.join(folder, path), shallow=False):
             remark(f"{printable(path)}: the same image as {printable(found[name])}, counted once")
         else:
-            raise DataError(f"{printable(found[name])} and {printable(path)} in {printable(folder)} are different images of "
-                            "one name; the challenge tells images by base name, so one of them would be lost: rename one")
-    kinds = ", ".join(f"{count} {printable(suffix) or 'without a suffix'}" for suffix, count in others.most_common(SHOWN))
+            raise DataError(
+                f"{printable(found[name])} and {printable(path)} in {printable(folder)} are different images of "
+                "one name; the challenge tells images by base name, so one of them would be lost: rename one"
+            )
+    kinds = ", ".join(
+        f"{count} {printable(suffix) or 'without a suffix'}" for suffix, count in others.most_common(SHOWN)
+    )
     if not found:
-        raise DataError(f"{printable(folder)}: no {SUFFIX} image in it or below" + (f", but {kinds} files" if kinds else ""))
+        raise DataError(
+            f"{printable(folder)}: no {SUFFIX} image in it or below" + (f", but {kinds} files" if kinds else "")
+        )
     if others:
         remark(f"{printable(folder)}: {sum(others.values())} files are no {SUFFIX} and left out ({kinds})")
     return Pictures(folder, sorted(found.values(), key=os.fsencode))
@@ -74,7 +85,7 @@ def _walk(folder):
     been = set()
     for base, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
         stat = os.stat(base)
-        if (stat.st_dev, stat.st_ino) in been:          # a link that leads back up
+        if (stat.st_dev, stat.st_ino) in been:  # a link that leads back up
             folders[:] = []
             continue
         been.add((stat.st_dev, stat.st_ino))
@@ -107,19 +118,34 @@ def evaluate(pictures, output, predict, *, preset, mapping, softmax=True, batch=
                         print(f"{printable(name)}: not readable ({problem}); its row predicts nothing", file=sys.stderr)
                 logits = predict(part.images)
                 if not mapping and not file.names and logits.shape[-1] > LAST_ID + 1:
-                    print(f"the model has {logits.shape[-1]} classes and no mapping is used: the challenge's validator "
-                          f"refuses ids above {LAST_ID} unless told --no-range-check", file=sys.stderr)
-                file.write(prediction_rows([os.path.basename(name) for name in names], logits, mapping=mapping,
-                                           softmax=softmax, problems=problems))
+                    print(
+                        f"the model has {logits.shape[-1]} classes and no mapping is used: the challenge's validator "
+                        f"refuses ids above {LAST_ID} unless told --no-range-check",
+                        file=sys.stderr,
+                    )
+                file.write(
+                    prediction_rows(
+                        [os.path.basename(name) for name in names],
+                        logits,
+                        mapping=mapping,
+                        softmax=softmax,
+                        problems=problems,
+                    )
+                )
             if len(file.names) != len(pictures):
-                raise IncompleteError(f"{len(file.names)} rows for {len(pictures)} images; this is a bug, please report it")
+                raise IncompleteError(
+                    f"{len(file.names)} rows for {len(pictures)} images; this is a bug, please report it"
+                )
     finally:
         loader.close()
     return Counts(len(pictures), bad)
 
 
 def check_bad(counts, max_bad):
-    """IncompleteError if more than the share `max_bad` of the images could not be read; the output is complete anyway."""
+    """IncompleteError if more than the share `max_bad` of the images could not be read; the output is complete
+    anyway."""
     if counts.bad > max_bad * counts.images:
-        raise IncompleteError(f"{counts.bad} of {counts.images} images could not be read, more than --max-bad {max_bad:g} "
-                              "allows; the output has a row for each of them that predicts nothing")
+        raise IncompleteError(
+            f"{counts.bad} of {counts.images} images could not be read, more than --max-bad {max_bad:g} "
+            "allows; the output has a row for each of them that predicts nothing"
+        )

@@ -4,6 +4,7 @@
 columns 2, 4, 6, 8, 10, and divides by all answers. `remarks` are ours: every error with its line, and what the
 official validator lets through although the submission would score badly.
 """
+
 import csv
 import json
 import math
@@ -13,9 +14,9 @@ from typing import NamedTuple
 
 from webvision.errors import DataError, printable
 
-FIRST_ID, LAST_ID = -1, 312             # 313 ObjectNet classes; -1 is the challenge's "no prediction"
-COLUMNS = 11                            # name, then five times (id, confidence)
-SHOWN = 5                               # lines quoted for each kind of remark
+FIRST_ID, LAST_ID = -1, 312  # 313 ObjectNet classes; -1 is the challenge's "no prediction"
+COLUMNS = 11  # name, then five times (id, confidence)
+SHOWN = 5  # lines quoted for each kind of remark
 
 BAD_NAME = "Failure to convert first csv column to string"
 UNKNOWN = "Image name in first csv column not found in answer set"
@@ -24,9 +25,9 @@ BAD_ID = "Failure to convert predictions to integer indices"
 
 
 class Verdict(NamedTuple):
-    report: dict                        # what the official validator prints
-    exit_code: int                      # 0 validated, 1 invalid
-    remarks: list                       # lines for the person, not part of the official output
+    report: dict  # what the official validator prints
+    exit_code: int  # 0 validated, 1 invalid
+    remarks: list  # lines for the person, not part of the official output
 
     def text(self):
         return json.dumps(self.report, indent=2, sort_keys=True)
@@ -42,7 +43,7 @@ def validate(answers_path, predictions_path, *, range_check=True):
     try:
         with open(answers_path, encoding="utf-8") as file:
             answers = json.load(file)
-        len(answers)                    # a number is no set of answers
+        len(answers)  # a number is no set of answers
     except (OSError, ValueError, TypeError, RecursionError) as error:
         return refused("ObjectNet answer file not available", [f"{answers_path}: {error}"])
     try:
@@ -86,7 +87,7 @@ class _Scorer:
 
     def __init__(self, answers, path, range_check):
         self.answers, self.path, self.range_check = answers, path, range_check
-        self.lines = {}                 # base name -> line of its first row
+        self.lines = {}  # base name -> line of its first row
         self.top1 = self.top5 = 0
         self.first_error = None
         self.kinds, self.examples = Counter(), {}
@@ -95,16 +96,21 @@ class _Scorer:
         try:
             for row in reader:
                 self._row(row, reader.line_num)
-        except Exception as error:      # as the official one does: whatever the file holds, the answer is a verdict
+        except Exception as error:  # as the official one does: whatever the file holds, the answer is a verdict
             self._error(f"Caught exception while parsing csv file: {self.path}", reader.line_num, error)
         if self.first_error:
             return refused(self.first_error, self._remarks())
         total = len(self.answers)
-        if not total:                   # the official validator divides by zero here
+        if not total:  # the official validator divides by zero here
             return refused("ObjectNet answer file not available", ["the answer file holds no answers"])
-        report = {"accuracy": 100.0 * self.top1 / total, "images_scored": len(self.lines),
-                  "prediction_file_errors": [], "prediction_file_status": "VALIDATED",
-                  "top5_accuracy": 100.0 * self.top5 / total, "total_images": total}
+        report = {
+            "accuracy": 100.0 * self.top1 / total,
+            "images_scored": len(self.lines),
+            "prediction_file_errors": [],
+            "prediction_file_status": "VALIDATED",
+            "top5_accuracy": 100.0 * self.top5 / total,
+            "total_images": total,
+        }
         return Verdict(report, 0, self._coverage() + self._remarks())
 
     def _row(self, row, line):
@@ -116,7 +122,7 @@ class _Scorer:
         if name in self.lines:
             return self._error(DUPLICATE, line, f"{name} stands in line {self.lines[name]} already")
         self.lines[name] = line
-        correct = self.answers[name]        # raises if the answers are a list of names, before the ids are looked at
+        correct = self.answers[name]  # raises if the answers are a list of names, before the ids are looked at
         try:
             ids = _ids(row)
         except ValueError as error:
@@ -147,8 +153,9 @@ class _Scorer:
         if len(row) != COLUMNS:
             self._note(f"not {COLUMNS} columns; only the first five predictions count", line, len(row))
         if _ids_first(row):
-            return self._note("this looks like five ids and then five confidences; the challenge wants "
-                              "id,confidence pairs", line)
+            return self._note(
+                "this looks like five ids and then five confidences; the challenge wants id,confidence pairs", line
+            )
         if "" in row[1:10:2]:
             self._note("an empty id counts as -1, no prediction", line)
         if max(ids) < 0:
@@ -171,12 +178,17 @@ class _Scorer:
         if not missing:
             return []
         names = [name for name in self.answers if name not in self.lines][:SHOWN]
-        return [f"{missing} of {len(self.answers)} images have no row and count as wrong: {', '.join(names)}"
-                + (", ..." if missing > SHOWN else "")]
+        return [
+            f"{missing} of {len(self.answers)} images have no row and count as wrong: {', '.join(names)}"
+            + (", ..." if missing > SHOWN else "")
+        ]
 
     def _remarks(self):
-        return [f"{kind} ({count} row{'s' if count > 1 else ''}: {'; '.join(self.examples[kind])}"
-                f"{'; ...' if count > len(self.examples[kind]) else ''})" for kind, count in self.kinds.items()]
+        return [
+            f"{kind} ({count} row{'s' if count > 1 else ''}: {'; '.join(self.examples[kind])}"
+            f"{'; ...' if count > len(self.examples[kind]) else ''})"
+            for kind, count in self.kinds.items()
+        ]
 
 
 def _number(text):
@@ -193,5 +205,9 @@ def _descending(texts):
 
 def _ids_first(row):
     """Whether the row reads as five ids and then five confidences, and not as five pairs."""
-    return (len(row) == COLUMNS and all(text.strip().lstrip("+-").isdecimal() for text in row[1:6])
-            and _descending(row[6:11]) and not _descending(row[2:11:2]))
+    return (
+        len(row) == COLUMNS
+        and all(text.strip().lstrip("+-").isdecimal() for text in row[1:6])
+        and _descending(row[6:11])
+        and not _descending(row[2:11:2])
+    )

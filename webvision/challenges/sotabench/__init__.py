@@ -1,1 +1,2 @@
-"""sotabench: the evaluator with its cache of results, ILSVRC's labels from the devkit, evaluation of the validation set."""
+"""sotabench: the evaluator with its cache of results, ILSVRC's labels from the devkit, evaluation of the validation
+set."""

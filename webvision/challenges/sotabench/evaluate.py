@@ -1,4 +1,5 @@
 """ILSVRC's validation images, from their archive or a folder, through a model into a sotabench evaluator."""
+
 import os
 import sys
 import tarfile
@@ -14,7 +15,7 @@ from webvision.errors import DataError, IncompleteError, printable
 ARCHIVE = "ILSVRC2012_img_val.tar"
 FOLDER = "val"
 SUFFIXES = (".jpeg", ".jpg", ".png")
-_AHEAD = 2                              # batches in the making while one is computed
+_AHEAD = 2  # batches in the making while one is computed
 SHOWN = 3
 
 
@@ -29,8 +30,10 @@ def open_images(root):
         return _from_archive(archive)
     if os.path.isdir(folder):
         return _from_folder(folder)
-    raise DataError(f"{printable(root)}: neither {ARCHIVE} nor a folder {FOLDER}/ is here; put ILSVRC 2012's validation "
-                    "images there")
+    raise DataError(
+        f"{printable(root)}: neither {ARCHIVE} nor a folder {FOLDER}/ is here; put ILSVRC 2012's validation "
+        "images there"
+    )
 
 
 def _from_archive(path):
@@ -45,16 +48,22 @@ def _from_archive(path):
 
 def _bytes_of(archive, member):
     if member.size > images.DEFAULT_POLICY.max_bytes:
+
         def refuse():
             raise ImageError("file-too-large", f"{member.size} bytes")
+
         return refuse
-    data = archive.extractfile(member).read()           # now: the stream moves on
+    data = archive.extractfile(member).read()  # now: the stream moves on
     return lambda: data
 
 
 def _from_folder(folder):
-    paths = sorted(os.path.join(base, name) for base, _, names in os.walk(folder) for name in names
-                   if name.lower().endswith(SUFFIXES))
+    paths = sorted(
+        os.path.join(base, name)
+        for base, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(SUFFIXES)
+    )
     for path in paths:
         yield _image_id(path), lambda path=path: images.read_bytes(path)
 
@@ -76,7 +85,8 @@ def prepare(read, preset):
 
 
 def evaluate(evaluator, files, predict, *, preset, batch=128, workers=1):
-    """Feed `evaluator` with predict(pixels) of `files` until they end or its cache knows the model; returns the bad ids.
+    """Feed `evaluator` with predict(pixels) of `files` until they end or its cache knows the model; returns the bad
+    ids.
 
     Ids that the evaluator does not know are left out, as the data set has more files than a subset's labels. An image
     that cannot be read counts as wrong and is returned as {id: reason}.
@@ -85,11 +95,13 @@ def evaluate(evaluator, files, predict, *, preset, batch=128, workers=1):
     for ids, prepared in _batches(evaluator.targets, files, preset, batch, workers):
         broken = [isinstance(pixels, ImageError) for pixels in prepared]
         grey = np.full((preset.image_size, preset.image_size, 3), 114, np.uint8)
-        logits = np.array(predict(np.stack([grey if wrong else pixels for wrong, pixels in zip(broken, prepared, strict=True)])))
+        logits = np.array(
+            predict(np.stack([grey if wrong else pixels for wrong, pixels in zip(broken, prepared, strict=True)]))
+        )
         for row in np.flatnonzero(broken):
             bad[ids[row]] = prepared[row].reason
             logits[row] = 0
-            logits[row, evaluator.targets[ids[row]]] = -1       # last of all classes: wrong at top-1 and top-5
+            logits[row, evaluator.targets[ids[row]]] = -1  # last of all classes: wrong at top-1 and top-5
         evaluator.add(dict(zip(ids, logits, strict=True)))
         if evaluator.cache_exists:
             break
@@ -98,6 +110,7 @@ def evaluate(evaluator, files, predict, *, preset, batch=128, workers=1):
 
 def _batches(known, files, preset, batch, workers):
     """(ids, prepared pictures) by `batch`; pictures are prepared ahead, in `workers` threads."""
+
     def pieces():
         piece = []
         for image_id, read in files:
@@ -108,6 +121,7 @@ def _batches(known, files, preset, batch, workers):
                 piece = []
         if piece:
             yield piece
+
     with ThreadPoolExecutor(max(1, workers), thread_name_prefix="imagenet") as pool:
         waiting = deque()
         try:

@@ -1,4 +1,5 @@
-"""sotabench's ImageNet evaluator: the public package's interface, figures, run hash and result file, without its service.
+"""sotabench's ImageNet evaluator: the public package's interface, figures, run hash and result file, without its
+service.
 
 A script written for `sotabencheval.image_classification` runs with these imports instead:
 
@@ -15,8 +16,10 @@ A script written for `sotabencheval.image_classification` runs with these import
 
 What is kept of an image is two booleans, so memory does not grow with the number of classes. Ranks follow the public
 package: the largest logit wins, equal ones in the order of NumPy's argsort (the highest index last), NaN before all.
-With fewer than five classes "Top 5" means as many as there are; the public package then counts only the best one or two.
+With fewer than five classes "Top 5" means as many as there are; the public package then counts only the best one or
+two.
 """
+
 import hashlib
 import json
 import os
@@ -25,19 +28,20 @@ import time
 
 import numpy as np
 
-from webvision.errors import DataError, IncompleteError, printable
-from webvision.files import atomic_write
 from webvision.challenges.sotabench import ilsvrc
 from webvision.challenges.sotabench.result_cache import SIGNATURE_IMAGES, ResultCache, default_directory
+from webvision.errors import DataError, IncompleteError, printable
+from webvision.files import atomic_write
 
 TOP1, TOP5 = "Top 1 Accuracy", "Top 5 Accuracy"
 SERVER_ROOT = "./.data/vision/imagenet"
-SHOWN = 10                          # missing image ids named in an error
+SHOWN = 10  # missing image ids named in an error
 
 
 class UnknownImageError(DataError, KeyError):
     """An image id that the data set does not have; a KeyError, as the public package raises."""
-    __str__ = DataError.__str__     # KeyError's shows the quoted representation
+
+    __str__ = DataError.__str__  # KeyError's shows the quoted representation
 
 
 class MissingImagesError(IncompleteError, ValueError):
@@ -56,21 +60,32 @@ class ImageNetEvaluator:
     ./.data/vision/imagenet. `labels` names such a file elsewhere. Results are looked up and kept in the folder
     `cache_dir`; without it only on the server, in `result_cache.default_directory()`.
     """
+
     task = "Image Classification"
     dataset = "ImageNet"
 
-    def __init__(self, root=".", model_name=None, paper_arxiv_id=None, paper_pwc_id=None, paper_results=None,
-                 model_description=None, *, labels=None, cache_dir=None):
+    def __init__(
+        self,
+        root=".",
+        model_name=None,
+        paper_arxiv_id=None,
+        paper_pwc_id=None,
+        paper_results=None,
+        model_description=None,
+        *,
+        labels=None,
+        cache_dir=None,
+    ):
         self.root = os.path.expanduser(SERVER_ROOT if is_server() else root)
         self.model_name, self.model_description = model_name, model_description
         self.paper_arxiv_id, self.paper_pwc_id, self.paper_results = paper_arxiv_id, paper_pwc_id, paper_results
         targets = ilsvrc.read_targets(labels) if labels else ilsvrc.find_targets(self.root)
-        self.targets = dict(sorted(targets.items()))                # the first images are the same for any label file
+        self.targets = dict(sorted(targets.items()))  # the first images are the same for any label file
         self._rows = {image_id: row for row, image_id in enumerate(self.targets)}
         self._labels = np.fromiter(self.targets.values(), np.int64, len(self.targets))
-        self._hits = np.zeros((2, len(self.targets)), bool)         # top-1, top-5
+        self._hits = np.zeros((2, len(self.targets)), bool)  # top-1, top-5
         self._seen = np.zeros(len(self.targets), bool)
-        self._signature = {}                                        # row -> logits, of the first rows only
+        self._signature = {}  # row -> logits, of the first rows only
         self._looked_up = False
         directory = cache_dir or (default_directory() if is_server() else None)
         self._cache = directory and ResultCache(directory, _targets_hash(self.targets))
@@ -92,8 +107,10 @@ class ImageNetEvaluator:
         logits = _matrix(output_dict)
         labels = self._labels[rows]
         if labels.max() >= logits.shape[1]:
-            raise DataError(f"{logits.shape[1]} logits an image, and the labels go up to {labels.max()}: "
-                            "is this a network for other classes?")
+            raise DataError(
+                f"{logits.shape[1]} logits an image, and the labels go up to {labels.max()}: "
+                "is this a network for other classes?"
+            )
         hits = in_top_k(logits, labels)
         self._hits[:, rows] = hits
         self._seen[rows] = True
@@ -108,15 +125,21 @@ class ImageNetEvaluator:
         if unknown:
             name = str(unknown[0])
             bare = os.path.splitext(name)[0]
-            hint = f"ids have no extension: use {bare!r}" if bare in self._rows else \
-                f"ids look like {next(iter(self._rows))!r}"
-            raise UnknownImageError(f"{len(unknown)} unknown image ids, the first is {printable(name)!r}; {hint}. "
-                                    "Nothing of this batch was stored")
+            hint = (
+                f"ids have no extension: use {bare!r}"
+                if bare in self._rows
+                else f"ids look like {next(iter(self._rows))!r}"
+            )
+            raise UnknownImageError(
+                f"{len(unknown)} unknown image ids, the first is {printable(name)!r}; {hint}. "
+                "Nothing of this batch was stored"
+            )
         return np.fromiter((self._rows[image_id] for image_id in output_dict), np.int64, len(output_dict))
 
     @property
     def cache_exists(self):
-        """True once this model is found in the local cache (break the loop then), False if not; None without a cache."""
+        """True once this model is found in the local cache (break the loop then), False if not; None without a
+        cache."""
         if not self.first_batch_processed:
             raise ValueError("No batches of data have been processed so no batch_hash exists")
         if not self._cache:
@@ -126,8 +149,10 @@ class ImageNetEvaluator:
             found = self._cache.find(self._signature_matrix())
             if found is not None:
                 self.results, self.cached_results = found, True
-                print("No model change detected (using the first images' logits). Will use cached results.",
-                      file=sys.stderr)
+                print(
+                    "No model change detected (using the first images' logits). Will use cached results.",
+                    file=sys.stderr,
+                )
         return self.cached_results
 
     def _signed(self):
@@ -137,15 +162,18 @@ class ImageNetEvaluator:
         return np.stack([self._signature[row] for row in sorted(self._signature)])
 
     def get_results(self):
-        """{'Top 1 Accuracy': fraction, 'Top 5 Accuracy': fraction}; MissingImagesError (a ValueError) if images lack."""
+        """{'Top 1 Accuracy': fraction, 'Top 5 Accuracy': fraction}; MissingImagesError (a ValueError) if images
+        lack."""
         if self.cached_results:
             return self.results
         missing = np.flatnonzero(~self._seen)
         if len(missing):
             ids = list(self.targets)
-            raise MissingImagesError(f"There are {len(missing)} missing image IDs\n\nMissing IDs are "
-                                     f"{', '.join(printable(ids[row]) for row in missing[:SHOWN])}"
-                                     f"{', ...' if len(missing) > SHOWN else ''}")
+            raise MissingImagesError(
+                f"There are {len(missing)} missing image IDs\n\nMissing IDs are "
+                f"{', '.join(printable(ids[row]) for row in missing[:SHOWN])}"
+                f"{', ...' if len(missing) > SHOWN else ''}"
+            )
         top1, top5 = self._hits.sum(axis=1)
         self.results = {TOP1: int(top1) / len(self.targets), TOP5: int(top5) / len(self.targets)}
         self.speed_mem_metrics["Max Memory Allocated (Total)"] = max_memory_allocated()
@@ -156,8 +184,9 @@ class ImageNetEvaluator:
         self.get_results()
         seconds = None if self.cached_results else max(time.perf_counter() - self._start, 1e-9)
         tasks = None if self.cached_results else int(self._seen.sum())
-        self.speed_mem_metrics.update({"Tasks / Evaluation Time": seconds and tasks / seconds, "Tasks": tasks,
-                                       "Evaluation Time": seconds})
+        self.speed_mem_metrics.update(
+            {"Tasks / Evaluation Time": seconds and tasks / seconds, "Tasks": tasks, "Evaluation Time": seconds}
+        )
         if self._cache and not self.cached_results and self._signed():
             self._cache.store(self._signature_matrix(), self.results, model=self.model_name)
         return BenchmarkResult(self)
@@ -174,18 +203,28 @@ class BenchmarkResult:
         self.paper_results, self.run_hash = evaluator.paper_results, evaluator.batch_hash
         path = os.environ.get("SOTABENCH_STORE_FILENAME")
         if os.environ.get("SOTABENCH_CHECK") in ("full", "params"):
-            print("SOTABENCH_CHECK is set, but sotabench's service is gone: nobody can check these results",
-                  file=sys.stderr)
+            print(
+                "SOTABENCH_CHECK is set, but sotabench's service is gone: nobody can check these results",
+                file=sys.stderr,
+            )
         elif path:
             append_result(path, self.to_dict())
 
     def to_dict(self):
         """The result as sotabench stores it."""
-        return {"model": None if self.model is None else self.model.encode("ascii", "ignore").decode("ascii"),
-                "model_description": self.model_description, "task": self.task, "dataset_name": self.dataset,
-                "results": self.results, "speed_mem_metrics": self.speed_mem_metrics, "arxiv_id": self.arxiv_id,
-                "pwc_id": self.pwc_id, "pytorch_hub_id": self.pytorch_hub_id, "paper_results": self.paper_results,
-                "run_hash": self.run_hash}
+        return {
+            "model": None if self.model is None else self.model.encode("ascii", "ignore").decode("ascii"),
+            "model_description": self.model_description,
+            "task": self.task,
+            "dataset_name": self.dataset,
+            "results": self.results,
+            "speed_mem_metrics": self.speed_mem_metrics,
+            "arxiv_id": self.arxiv_id,
+            "pwc_id": self.pwc_id,
+            "pytorch_hub_id": self.pytorch_hub_id,
+            "paper_results": self.paper_results,
+            "run_hash": self.run_hash,
+        }
 
 
 def append_result(path, result):
@@ -221,7 +260,7 @@ def in_top_k(logits, labels):
 
 
 def _count(flags):
-    return np.add.reduce(flags.view(np.uint8), axis=1, dtype=np.uint32)     # 3 times as fast as count_nonzero by rows
+    return np.add.reduce(flags.view(np.uint8), axis=1, dtype=np.uint32)  # 3 times as fast as count_nonzero by rows
 
 
 def batch_hash(output_dict, accuracies):
@@ -237,19 +276,22 @@ def _matrix(output_dict):
     except ValueError as error:
         raise DataError(f"the images of a batch must have equally many logits ({error})") from None
     if logits.ndim != 2 or logits.dtype.kind not in "fiu" or not logits.shape[1]:
-        raise DataError(f"logits of shape {logits.shape[1:]} and type {logits.dtype} for "
-                        f"{printable(next(iter(output_dict)))}; one row of numbers is expected")
+        raise DataError(
+            f"logits of shape {logits.shape[1:]} and type {logits.dtype} for "
+            f"{printable(next(iter(output_dict)))}; one row of numbers is expected"
+        )
     return logits
 
 
 def _targets_hash(targets):
-    return hashlib.sha256("".join(f"{name} {label}\n" for name, label in sorted(targets.items())).encode(
-        "utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(
+        "".join(f"{name} {label}\n" for name, label in sorted(targets.items())).encode("utf-8", "surrogateescape")
+    ).hexdigest()
 
 
 def max_memory_allocated():
     """Bytes at the peak since the last call: TensorFlow's on all GPUs, or this process's memory where there is none."""
-    tensorflow = sys.modules.get("tensorflow")          # never imported here: only a TensorFlow in use is of interest
+    tensorflow = sys.modules.get("tensorflow")  # never imported here: only a TensorFlow in use is of interest
     config = getattr(tensorflow, "config", None)
     gpus = config.list_logical_devices("GPU") if config else []
     if gpus:

@@ -4,6 +4,7 @@ A class is the rank of its WordNet id among the sorted ids (0..999), the order t
 trained in. The devkit counts differently: its ground truth holds ILSVRC2012_ID 1..1000, which meta.mat ties to WordNet
 ids. The archive is read in memory, member by member; nothing of it is unpacked, and nothing is unpickled.
 """
+
 import gzip
 import os
 import tarfile
@@ -11,16 +12,16 @@ import zlib
 
 import numpy as np
 
+from webvision.challenges.sotabench.matfile import read_mat
 from webvision.data.lists.text import read_list
 from webvision.errors import DataError, printable
-from webvision.challenges.sotabench.matfile import read_mat
 
 DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
-LABEL_LISTS = ("val.txt", os.path.join("meta", "val.txt"))      # `ILSVRC2012_val_00000001.JPEG 65` by line
+LABEL_LISTS = ("val.txt", os.path.join("meta", "val.txt"))  # `ILSVRC2012_val_00000001.JPEG 65` by line
 IMAGE_ID = "ILSVRC2012_val_{:08d}"
 META, GROUND_TRUTH = "meta.mat", "ILSVRC2012_validation_ground_truth.txt"
-MAX_MEMBER_BYTES = 64 << 20         # the real ones: 130 KB and 200 KB
-MAX_MEMBERS = 10_000                # the real archive has 20
+MAX_MEMBER_BYTES = 64 << 20  # the real ones: 130 KB and 200 KB
+MAX_MEMBERS = 10_000  # the real archive has 20
 NUM_CLASSES = 1000
 
 
@@ -30,8 +31,10 @@ def find_targets(root):
         path = os.path.join(root, name)
         if os.path.exists(path):
             return read(path)
-    raise DataError(f"{root}: neither {DEVKIT} nor {' nor '.join(LABEL_LISTS)} is here; put the devkit of ILSVRC 2012 "
-                    "(image-net.org) there, or a list with a line `ILSVRC2012_val_00000001.JPEG 65` for each image")
+    raise DataError(
+        f"{root}: neither {DEVKIT} nor {' nor '.join(LABEL_LISTS)} is here; put the devkit of ILSVRC 2012 "
+        "(image-net.org) there, or a list with a line `ILSVRC2012_val_00000001.JPEG 65` for each image"
+    )
 
 
 def read_targets(path):
@@ -64,8 +67,10 @@ def read_devkit(path):
     targets = {}
     for number, line in enumerate(members[GROUND_TRUTH].splitlines(), 1):
         if not line.strip().isdigit() or int(line) not in class_of:
-            raise DataError(f"{path}: {GROUND_TRUTH}:{number}: {printable(line[:40].decode('latin-1'))!r} is not the "
-                            f"ILSVRC2012_ID of one of {len(class_of)} classes")
+            raise DataError(
+                f"{path}: {GROUND_TRUTH}:{number}: {printable(line[:40].decode('latin-1'))!r} is not the "
+                f"ILSVRC2012_ID of one of {len(class_of)} classes"
+            )
         targets[IMAGE_ID.format(number)] = class_of[int(line)]
     if not targets:
         raise DataError(f"{path}: {GROUND_TRUTH} is empty")
@@ -73,7 +78,8 @@ def read_devkit(path):
 
 
 def classes_by_id(variables):
-    """{ILSVRC2012_ID: class} from meta.mat's `synsets`; those with children are inner nodes of the tree, not classes."""
+    """{ILSVRC2012_ID: class} from meta.mat's `synsets`; those with children are inner nodes of the tree, not
+    classes."""
     synsets = variables["synsets"].value if "synsets" in variables else None
     if not isinstance(synsets, list) or not all(isinstance(synset, dict) for synset in synsets):
         raise DataError("it has no structure called synsets")
@@ -103,7 +109,7 @@ def _members(path, wanted):
     """{base name: bytes} of the `wanted` files in the archive `path`, read as a stream."""
     found = {}
     try:
-        with gzip.open(path) as plain, tarfile.open(fileobj=plain, mode="r|") as archive:     # "r|gz" leaks TypeErrors
+        with gzip.open(path) as plain, tarfile.open(fileobj=plain, mode="r|") as archive:  # "r|gz" leaks TypeErrors
             for count, member in enumerate(archive):
                 if count == MAX_MEMBERS:
                     raise DataError(f"{path}: more than {MAX_MEMBERS} members; this is not the devkit")

@@ -4,6 +4,7 @@ Format: "MAT-File Format", The MathWorks, chapter 1. Known here: numbers, text, 
 in either byte order. Objects, functions and sparse matrices are refused: they occur in no devkit, and a devkit may come
 from a stranger. Every length is checked against the bytes that are there before anything is allocated.
 """
+
 import struct
 import zlib
 from typing import NamedTuple
@@ -12,8 +13,8 @@ import numpy as np
 
 from webvision.errors import DataError
 
-MAX_BYTES = 64 << 20            # of one decompressed variable; the real meta.mat holds 2 MB
-MAX_DEPTH = 16                  # cells within structures within cells ...
+MAX_BYTES = 64 << 20  # of one decompressed variable; the real meta.mat holds 2 MB
+MAX_DEPTH = 16  # cells within structures within cells ...
 _HEADER = 128
 
 _MATRIX, _COMPRESSED = 14, 15
@@ -29,6 +30,7 @@ class MatError(DataError):
 
 class Variable(NamedTuple):
     """One array: its name, its shape, and its elements in column order (a list of dicts, lists, a text, or numbers)."""
+
     name: str
     shape: tuple
     value: object
@@ -77,7 +79,7 @@ class _Reader:
         if self.left < 8:
             raise MatError("it ends in the middle of a data element")
         word, size = struct.unpack_from(self.order + "II", self.data, self.at)
-        if word >> 16:                                  # small data element: up to 4 bytes within the tag itself
+        if word >> 16:  # small data element: up to 4 bytes within the tag itself
             kind, size = word & 0xFFFF, word >> 16
             if size > 4:
                 raise MatError("a small data element of more than 4 bytes")
@@ -88,7 +90,7 @@ class _Reader:
         if start + size > len(self.data):
             raise MatError(f"a data element of {size} bytes, and {len(self.data) - start} are left")
         self.at = min(end, len(self.data))
-        return kind, self.data[start:start + size]
+        return kind, self.data[start : start + size]
 
     def numbers(self):
         """The next element as an array of numbers."""
@@ -113,7 +115,7 @@ class _Reader:
 
 
 def _matrix(body, order, *, depth):
-    if not len(body):                                   # how an empty field is stored
+    if not len(body):  # how an empty field is stored
         return Variable("", (0, 0), np.zeros((0, 0)))
     if depth > MAX_DEPTH:
         raise MatError(f"nested more than {MAX_DEPTH} deep")
@@ -146,7 +148,7 @@ def _structures(reader, count, *, depth):
     if len(width) != 1 or width[0] < 1:
         raise MatError("a structure without field names")
     names = reader.text()
-    names = [names[at:at + int(width[0])].split("\0")[0] for at in range(0, len(names), int(width[0]))]
+    names = [names[at : at + int(width[0])].split("\0")[0] for at in range(0, len(names), int(width[0]))]
     return [{name: _child(reader, depth) for name in names} for _ in range(_affordable(count, reader, len(names)))]
 
 

@@ -4,6 +4,7 @@ The public service keyed its cache by a hash of the first batch, which changes w
 of any logit. Here an entry keeps the logits of the data set's first SIGNATURE_IMAGES images and is found when a new
 run's logits for the same images agree within TOLERANCE, whatever the batch size or the order of the images.
 """
+
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ from webvision.errors import printable
 from webvision.files import atomic_write
 
 SIGNATURE_IMAGES = 8
-TOLERANCE = 1e-3                # of the largest logit; the same weights on CPU and GPU differ by 1e-5 to 1e-4 of it
+TOLERANCE = 1e-3  # of the largest logit; the same weights on CPU and GPU differ by 1e-5 to 1e-4 of it
 FORMAT, VERSION = "webvision-result-cache", 1
 
 
@@ -46,8 +47,14 @@ class ResultCache:
 
     def store(self, signature, results, *, model):
         """Keep `results`. A cache that cannot be written is no reason to fail: it is said on stderr."""
-        body = {"format": FORMAT, "version": VERSION, "targets": self.targets_hash, "model": model, "results": results,
-                "signature": [[float(f"{value:.7g}") for value in row] for row in signature]}
+        body = {
+            "format": FORMAT,
+            "version": VERSION,
+            "targets": self.targets_hash,
+            "model": model,
+            "results": results,
+            "signature": [[float(f"{value:.7g}") for value in row] for row in signature],
+        }
         name = f"{self.targets_hash[:16]}-{hashlib.sha256(np.ascontiguousarray(signature)).hexdigest()[:16]}.json"
         try:
             os.makedirs(self.directory, exist_ok=True)
@@ -64,7 +71,7 @@ class ResultCache:
             if (entry["format"], entry["version"], entry["targets"]) != (FORMAT, VERSION, self.targets_hash):
                 return None
             entry["signature"] = np.array(entry["signature"], np.float32)
-            if not all(0. <= float(value) <= 1. for value in entry["results"].values()):
+            if not all(0.0 <= float(value) <= 1.0 for value in entry["results"].values()):
                 raise ValueError("a result outside 0..1")
             return entry
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -73,5 +80,8 @@ class ResultCache:
 
 
 def _agree(ours, stored):
-    return (ours.shape == stored.shape and np.isfinite(ours).all()
-            and float(np.max(np.abs(ours - stored))) <= TOLERANCE * float(np.max(np.abs(ours), initial=0.)))
+    return (
+        ours.shape == stored.shape
+        and np.isfinite(ours).all()
+        and float(np.max(np.abs(ours - stored))) <= TOLERANCE * float(np.max(np.abs(ours), initial=0.0))
+    )

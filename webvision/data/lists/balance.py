@@ -3,6 +3,7 @@
 WebVision's classes differ by two orders of magnitude in size. Nothing is copied or drawn here: a target per class
 is enough for `order.EpochOrder` to walk a balanced epoch.
 """
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,10 @@ _FORMS = "upsample, none, sqrt or cap:N (N = 1, 2, ...)"
 @dataclass(frozen=True)
 class Balance:
     """A rule for how often the pictures of a class are repeated. `str()` gives the text that `parse_balance` reads."""
-    kind: str                  # 'upsample': every class as often as the largest; 'none': each picture once;
-    #                            'sqrt': halfway between the two, in powers; 'cap': upsample, no picture more than `cap` times
+
+    kind: str  # 'upsample': every class as often as the largest; 'none': each picture once;
+    #                            'sqrt': halfway between the two, in powers; 'cap': upsample, no picture more than `cap`
+    # times
     cap: int | None = None
 
     def __str__(self):
@@ -49,7 +52,7 @@ def targets(counts, balance):
 
 
 def _ceil_sqrt(values):
-    root = np.sqrt(values).astype(np.int64)          # exact to 2**53; 16 million squared is below 2**48
+    root = np.sqrt(values).astype(np.int64)  # exact to 2**53; 16 million squared is below 2**48
     return root + (root * root < values)
 
 

@@ -3,6 +3,7 @@
 A tuple (name, label) costs 185 bytes a row, copied into every forked worker by its reference counts: 3 GB each at
 16 million rows. Here a row is 10 bytes in a side file that all processes map, and its name stays in the list file.
 """
+
 import fcntl
 import hashlib
 import os
@@ -18,8 +19,8 @@ from webvision.data.lists.text import Entry, decode_name, open_regular
 from webvision.errors import DataError, ResourceError, printable
 from webvision.files import remove_leftovers
 
-_BUILD_WAIT_S = 60        # another process builds the same index: 16 million rows take 3 s of CPU, more on a busy disk
-_BLOCK_ROWS = 1 << 14     # rows read at once when a whole list is walked: half a megabyte
+_BUILD_WAIT_S = 60  # another process builds the same index: 16 million rows take 3 s of CPU, more on a busy disk
+_BLOCK_ROWS = 1 << 14  # rows read at once when a whole list is walked: half a megabyte
 
 
 class ListIndex:
@@ -30,9 +31,9 @@ class ListIndex:
         self._file = file
         self._facts = facts
         self._offsets = tables.offsets
-        self._text = None             # the list as memory, for `lines` only: a file that shrinks would end the process
+        self._text = None  # the list as memory, for `lines` only: a file that shrinks would end the process
         self.path = path
-        self.class_folders = None     # folder of each class, where a list's names leave it out (`folders.open_split`)
+        self.class_folders = None  # folder of each class, where a list's names leave it out (`folders.open_split`)
         self.num_classes = facts.num_classes
         self.hash = sha256
         self.labelled = tables.labels is not None
@@ -56,14 +57,15 @@ class ListIndex:
         self._check_unchanged()
         starts, ends = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
         fd = self._file.fileno()
-        if len(rows) > 1 and starts[1:] == ends[:-1]:              # neighbours: one read, 5 times faster
+        if len(rows) > 1 and starts[1:] == ends[:-1]:  # neighbours: one read, 5 times faster
             lines = os.pread(fd, ends[-1] - starts[0] - 1, starts[0]).split(b"\n")
         else:
             lines = [os.pread(fd, end - start - 1, start) for start, end in zip(starts, ends, strict=True)]
         return [self._line_name(line) for line in lines]
 
     def paths(self, rows):
-        """Where the pictures in `rows` lie below the split's folder: their names, in the folder of their class if need be."""
+        """Where the pictures in `rows` lie below the split's folder: their names, in the folder of their class if need
+        be."""
         names = self.names(rows)
         if self.class_folders is None:
             return names
@@ -97,7 +99,7 @@ class ListIndex:
         ends = np.cumsum(lengths)
         source = np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
         text = self._text.take(source, mode="clip")
-        text[ends - 1] = ord("\n")    # the list's last line may lack its own
+        text[ends - 1] = ord("\n")  # the list's last line may lack its own
         return text
 
     def _line_name(self, line):
@@ -110,16 +112,20 @@ class ListIndex:
         if now == self._facts:
             return
         if now.size != self._facts.size or _sha256(self._file) != self.hash:
-            raise DataError(f"{printable(self.path)}: the list was edited while it was in use; start again, and replace lists "
-                            "by renaming a new file over the old one")
-        self._facts = now                                        # only touched, or no longer at its name
+            raise DataError(
+                f"{printable(self.path)}: the list was edited while it was in use; start again, and replace lists "
+                "by renaming a new file over the old one"
+            )
+        self._facts = now  # only touched, or no longer at its name
 
 
 def open_index(list_path, num_classes, *, cache_dir=None, allow_outside=False):
-    """The ListIndex of a list file, from its side file or built now; DataError (file:line: reason) if the list is wrong.
+    """The ListIndex of a list file, from its side file or built now; DataError (file:line: reason) if the list is
+    wrong.
 
     The side file stands beside the list, as `.<name>.index`, or in a cache folder of the user when that cannot be
-    written (`cache_dir` names another). It is made again whenever the list or `num_classes` differs from what it was made for.
+    written (`cache_dir` names another). It is made again whenever the list or `num_classes` differs from what it was
+    made for.
     """
     path = os.fspath(list_path)
     file = open_regular(path)
@@ -161,8 +167,9 @@ def _build(file, path, *, facts, places):
         facts = _facts(file, facts.num_classes, facts.allow_outside)
         with open(os.dup(file.fileno()), "rb", buffering=0) as unbuffered:
             unbuffered.seek(0)
-            scan = scan_list(unbuffered, path, size=facts.size, num_classes=facts.num_classes,
-                             allow_outside=facts.allow_outside)
+            scan = scan_list(
+                unbuffered, path, size=facts.size, num_classes=facts.num_classes, allow_outside=facts.allow_outside
+            )
         if scan.size == facts.size and facts == _facts(file, facts.num_classes, facts.allow_outside):
             break
     else:
@@ -172,13 +179,15 @@ def _build(file, path, *, facts, places):
     problems = []
     for place in places:
         try:
-            remove_leftovers(*os.path.split(place))     # of killed builders: we hold the build lock
+            remove_leftovers(*os.path.split(place))  # of killed builders: we hold the build lock
             index_file.write_tables(place, tables, facts=facts, sha256=scan.sha256)
             return facts, *index_file.read_tables(place, facts, rehash=lambda: scan.sha256)
         except (OSError, StaleIndex) as error:
             problems.append(f"{place}: {error}")
-    raise ResourceError(f"no room for the index of {printable(path)}; set XDG_CACHE_HOME to a folder that can be written:\n"
-                        + "\n".join(problems))
+    raise ResourceError(
+        f"no room for the index of {printable(path)}; set XDG_CACHE_HOME to a folder that can be written:\n"
+        + "\n".join(problems)
+    )
 
 
 class _build_lock:
@@ -229,5 +238,5 @@ def _cached(path):
             state = os.lstat(folder)
         except OSError:
             continue
-        if state.st_uid == os.getuid() and not state.st_mode & 0o022:    # nobody else may plant an index there
+        if state.st_uid == os.getuid() and not state.st_mode & 0o022:  # nobody else may plant an index there
             yield os.path.join(folder, _cache_name(path))

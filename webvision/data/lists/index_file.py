@@ -4,6 +4,7 @@ One file, not one per table, so that tables of two lists cannot be mixed. The he
 inode, SHA-256) and which rules it was made for; its own checksum and the length catch a torn file, and sums over the
 tables catch what a bad disk changed. Nothing in it is executed or unpickled.
 """
+
 import hashlib
 import mmap
 import os
@@ -21,21 +22,22 @@ MAGIC = b"WVINDEX\n"
 VERSION = 2
 # magic, version, flags, classes, list size, mtime, rows, length, list hash, sums; the list's inode and ctime come last
 _FIELDS = struct.Struct("<8sIIQQqQQ32s32sQq")
-_HEADER_BYTES = 192                             # fields, zeros, CRC-32 in the last four bytes
+_HEADER_BYTES = 192  # fields, zeros, CRC-32 in the last four bytes
 _LABELLED, _OUTSIDE = 1, 2
 _ALIGN = 64
-_SUM_BLOCK = 8192                               # 64-bit words a sum: a block moved elsewhere changes two sums
-_GROUP_ROWS = 1 << 17                           # rows sorted at once: 1 MB temporaries are reused, larger ones mapped anew
-RACY_NS = 2_000_000_000                         # a list may change again within its time stamp's grain: 2 s on FAT, 10 ms on ext4
+_SUM_BLOCK = 8192  # 64-bit words a sum: a block moved elsewhere changes two sums
+_GROUP_ROWS = 1 << 17  # rows sorted at once: 1 MB temporaries are reused, larger ones mapped anew
+RACY_NS = 2_000_000_000  # a list may change again within its time stamp's grain: 2 s on FAT, 10 ms on ext4
 
 
 class ListFacts(NamedTuple):
     """What identifies a list on disk, and the rules that it is read by.
 
-    Size and mtime alone do not: unpacked archives, `rsync -t` and `cp -p` give another list of the same size the same mtime.
-    No program can choose a ctime, and what replaces a file by its name has another inode; but a copied data folder has new
-    ones too, so that they only ask for a look at the list's hash.
+    Size and mtime alone do not: unpacked archives, `rsync -t` and `cp -p` give another list of the same size the same
+    mtime. No program can choose a ctime, and what replaces a file by its name has another inode; but a copied data
+    folder has new ones too, so that they only ask for a look at the list's hash.
     """
+
     size: int
     mtime_ns: int
     num_classes: int
@@ -46,10 +48,11 @@ class ListFacts(NamedTuple):
 
 class Tables(NamedTuple):
     """The tables of one list; the last three are None when it has no labels."""
-    offsets: np.ndarray               # [rows + 1] start of each line in the list file, and the end
-    labels: np.ndarray | None         # [rows]
+
+    offsets: np.ndarray  # [rows + 1] start of each line in the list file, and the end
+    labels: np.ndarray | None  # [rows]
     rows_by_class: np.ndarray | None  # [rows] row numbers, class after class, in list order within a class
-    class_starts: np.ndarray | None   # int64 [classes + 1] where each class begins in rows_by_class
+    class_starts: np.ndarray | None  # int64 [classes + 1] where each class begins in rows_by_class
 
 
 class StaleIndex(Exception):
@@ -60,10 +63,10 @@ def group_by_class(labels, num_classes):
     """(rows_by_class, class_starts) of an integer array of labels."""
     starts = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=num_classes))]).astype("<i8")
     rows = np.empty(len(labels), offset_dtype(len(labels)))
-    free = starts[:-1].copy()         # where the next row of each class goes
+    free = starts[:-1].copy()  # where the next row of each class goes
     for low in range(0, len(labels), _GROUP_ROWS):
-        part = labels[low:low + _GROUP_ROWS]
-        order = np.argsort(part, kind="stable")         # a radix sort on 16 bits
+        part = labels[low : low + _GROUP_ROWS]
+        order = np.argsort(part, kind="stable")  # a radix sort on 16 bits
         counts = np.bincount(part, minlength=num_classes)
         before = np.cumsum(counts) - counts
         rows[np.repeat(free - before, counts) + np.arange(len(part))] = order + low
@@ -77,8 +80,20 @@ def write_tables(path, tables, *, facts, sha256):
     labelled = tables.labels is not None
     length = _HEADER_BYTES + sum(_padded(table.nbytes) for table in present)
     flags = _LABELLED * labelled | _OUTSIDE * facts.allow_outside
-    header = _header(MAGIC, VERSION, flags, facts.num_classes, facts.size, facts.mtime_ns, len(tables.offsets) - 1, length,
-                     bytes.fromhex(sha256), _sums_digest(present), facts.inode, facts.ctime_ns)
+    header = _header(
+        MAGIC,
+        VERSION,
+        flags,
+        facts.num_classes,
+        facts.size,
+        facts.mtime_ns,
+        len(tables.offsets) - 1,
+        length,
+        bytes.fromhex(sha256),
+        _sums_digest(present),
+        facts.inode,
+        facts.ctime_ns,
+    )
     with atomic_write(path, "wb") as file:
         file.write(header)
         for table in present:
@@ -89,8 +104,8 @@ def write_tables(path, tables, *, facts, sha256):
 def read_tables(path, facts, *, rehash):
     """(tables, sha256) from the side file at `path`; StaleIndex unless it is whole and was made for this list.
 
-    `rehash()` gives the list's SHA-256 now: asked for only when the list has another inode or ctime than when it was indexed,
-    or is so young that it could have changed without changing its time stamps.
+    `rehash()` gives the list's SHA-256 now: asked for only when the list has another inode or ctime than when it was
+    indexed, or is so young that it could have changed without changing its time stamps.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -101,11 +116,12 @@ def read_tables(path, facts, *, rehash):
         header = os.pread(fd, _HEADER_BYTES, 0) if stat.S_ISREG(state.st_mode) else b""
         rows, flags, sha256, sums, stamp = _checked_header(header, state.st_size, facts)
         mapped = mmap.mmap(fd, state.st_size, prot=mmap.PROT_READ)
-        tables = _map_tables(mapped, rows=rows, num_classes=facts.num_classes, list_size=facts.size,
-                             labelled=bool(flags & _LABELLED))
+        tables = _map_tables(
+            mapped, rows=rows, num_classes=facts.num_classes, list_size=facts.size, labelled=bool(flags & _LABELLED)
+        )
         if _sums_digest([table for table in tables if table is not None]) != sums:
             raise StaleIndex("a table does not have the sum that it was written with")
-        mapped.madvise(mmap.MADV_DONTNEED)      # the pages stay in the cache; they need not count as this process's memory
+        mapped.madvise(mmap.MADV_DONTNEED)  # the pages stay in the cache; they need not count as this process's memory
         young = state.st_mtime_ns < max(facts.mtime_ns, facts.ctime_ns) + RACY_NS
         if young or stamp != (facts.inode, facts.ctime_ns):
             if rehash() != sha256:
@@ -124,7 +140,9 @@ def _checked_header(header, file_size, facts):
         raise StaleIndex("another format")
     if length != file_size:
         raise StaleIndex("torn file")
-    if (size, mtime_ns, classes) != (facts.size, facts.mtime_ns, facts.num_classes) or (flags & _OUTSIDE and not facts.allow_outside):
+    if (size, mtime_ns, classes) != (facts.size, facts.mtime_ns, facts.num_classes) or (
+        flags & _OUTSIDE and not facts.allow_outside
+    ):
         raise StaleIndex("made for another list")
     return rows, flags, sha256.hex(), sums, tuple(stamp)
 
@@ -152,10 +170,10 @@ def _sums_digest(tables):
     digest = hashlib.sha256()
     for table in tables:
         data = table.view(np.uint8)
-        words = data[:len(data) // 8 * 8].view("<u8")
+        words = data[: len(data) // 8 * 8].view("<u8")
         whole = len(words) // _SUM_BLOCK * _SUM_BLOCK
         digest.update(words[:whole].reshape(-1, _SUM_BLOCK).sum(axis=1, dtype=np.uint64).tobytes())
-        digest.update(data[whole * 8:].tobytes())
+        digest.update(data[whole * 8 :].tobytes())
     return digest.digest()
 
 
@@ -164,16 +182,18 @@ def _padded(size):
 
 
 def _restamp(path, state, header, facts):
-    """Let the side file (stat `state`) say that its list is the one with these `facts`, from now on: its mtime becomes now.
+    """Let the side file (stat `state`) say that its list is the one with these `facts`, from now on: its mtime becomes
+    now.
 
-    In place, as the tables may be 160 MB. Who reads it meanwhile finds either header, or a wrong checksum and asks again.
+    In place, as the tables may be 160 MB. Who reads it meanwhile finds either header, or a wrong checksum and asks
+    again.
     """
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
-        return                        # not ours: every start hashes the list, 0.3 s at 16 million lines
+        return  # not ours: every start hashes the list, 0.3 s at 16 million lines
     try:
-        if os.path.samestat(os.fstat(fd), state):         # else another process has put its own there
+        if os.path.samestat(os.fstat(fd), state):  # else another process has put its own there
             os.pwrite(fd, _header(*_FIELDS.unpack_from(header)[:-2], facts.inode, facts.ctime_ns), 0)
     except OSError:
         pass

@@ -3,6 +3,7 @@
 A shuffled list of 71 million balanced entries would cost 280 MB or more in every process and must be handed about. A
 keyed bijection needs nothing: any worker computes any batch, and a run resumes at any position.
 """
+
 import functools
 import hashlib
 
@@ -10,8 +11,8 @@ import numpy as np
 
 from webvision.errors import DataError, printable
 
-_SMALL_BITS = 20          # below, four rounds leave visible structure: few round-function values; see test_order.py
-_CHUNK = 4096             # positions at a time: temporaries stay in the first-level cache; 0.2 us a row against 6 us singly
+_SMALL_BITS = 20  # below, four rounds leave visible structure: few round-function values; see test_order.py
+_CHUNK = 4096  # positions at a time: temporaries stay in the first-level cache; 0.2 us a row against 6 us singly
 
 
 def permute(positions, size, *, seed, epoch):
@@ -27,12 +28,12 @@ def permute(positions, size, *, seed, epoch):
     bits = max(2, int(size - 1).bit_length())
     keys = _round_keys(seed, epoch, 4 if bits >= _SMALL_BITS else 12)
     for low in range(0, len(flat_in), _CHUNK):
-        values = _encrypt(flat_in[low:low + _CHUNK].astype(np.uint64), bits, keys)
+        values = _encrypt(flat_in[low : low + _CHUNK].astype(np.uint64), bits, keys)
         outside = np.flatnonzero(values >= size)
-        while len(outside):                      # below half of the values at each turn: two turns on average at worst
+        while len(outside):  # below half of the values at each turn: two turns on average at worst
             values[outside] = walked = _encrypt(values[outside], bits, keys)
             outside = outside[walked >= size]
-        flat_out[low:low + _CHUNK] = values
+        flat_out[low : low + _CHUNK] = values
     return out.astype(np.int64)
 
 
@@ -76,18 +77,24 @@ class EpochOrder:
         """`index`: a ListIndex with labels, or the pair (class_starts, rows_by_class)."""
         starts, self._rows = index if isinstance(index, tuple) else (index.class_starts, index.rows_by_class)
         if starts is None:
-            raise DataError(f"{printable(index.path)} has no labels, so there is nothing to train on; each line is `name label`")
+            raise DataError(
+                f"{printable(index.path)} has no labels, so there is nothing to train on; each line is `name label`"
+            )
         self._targets = np.asarray(targets, np.int64)
         self._class_starts = np.asarray(starts[:-1], np.int64)
         self._counts = np.diff(starts).astype(np.int64)
-        if self._targets.shape != self._counts.shape or (self._targets < self._counts).any() \
-                or self._targets[self._counts == 0].any():
+        if (
+            self._targets.shape != self._counts.shape
+            or (self._targets < self._counts).any()
+            or self._targets[self._counts == 0].any()
+        ):
             raise ValueError("targets must hold, for each class, at least its count, and 0 for an empty class")
         self._target_ends = np.cumsum(self._targets)
         self.seed = int(seed)
         self._stride = _coprime_strides(self._counts)
-        self._first = np.frombuffer(hashlib.shake_256(f"webvision extras {self.seed}".encode()).digest(
-            8 * len(self._counts)), "<u8")
+        self._first = np.frombuffer(
+            hashlib.shake_256(f"webvision extras {self.seed}".encode()).digest(8 * len(self._counts)), "<u8"
+        )
 
     def __len__(self):
         return int(self._target_ends[-1]) if len(self._target_ends) else 0
@@ -99,14 +106,15 @@ class EpochOrder:
         count = self._counts[label].astype(np.uint64)
         target = self._targets[label].astype(np.uint64)
         slot = entries.astype(np.uint64) - (self._target_ends[label].astype(np.uint64) - target)
-        gone = target % count * np.uint64(epoch) % count           # where the epochs before have left off
+        gone = target % count * np.uint64(epoch) % count  # where the epochs before have left off
         turn = (slot + gone + self._first[label] % count) % count
         picture = turn * self._stride[label] % count
         return self._rows[self._class_starts[label] + picture.astype(np.int64)].astype(np.int64)
 
 
 def _coprime_strides(counts):
-    """For each count the first number from 0.618 of it (the golden section spreads multiples best) that is coprime to it."""
+    """For each count the first number from 0.618 of it (the golden section spreads multiples best) that is coprime to
+    it."""
     counts = np.maximum(np.asarray(counts, np.int64), 1)
     strides = np.maximum((counts * 0.6180339887).astype(np.int64), 1)
     while (shared := np.gcd(strides, counts) > 1).any():

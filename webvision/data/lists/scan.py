@@ -3,25 +3,34 @@
 The scan accepts what is plainly right. Every line it cannot vouch for goes to `lists.parse_line`, which accepts
 it or says why not; so the two readers cannot disagree about what a list means.
 """
+
 import hashlib
 from typing import NamedTuple
 
 import numpy as np
 
-from webvision.data.lists.text import (MAX_LABEL_DIGITS, MAX_LINE, LineRules, empty_error, first_line_is_labelled, line_error,
-                                  parse_line)
+from webvision.data.lists.text import (
+    MAX_LABEL_DIGITS,
+    MAX_LINE,
+    LineRules,
+    empty_error,
+    first_line_is_labelled,
+    line_error,
+    parse_line,
+)
 
-CHUNK = 1 << 20      # bytes at a time: the temporaries stay in the caches
+CHUNK = 1 << 20  # bytes at a time: the temporaries stay in the caches
 NEWLINE, BLANK, HASH, DOT, SLASH, ZERO = (ord(c) for c in "\n #./0")
-BOM = 0xEF           # the first byte of a byte order mark; joined files have them inside, too
+BOM = 0xEF  # the first byte of a byte order mark; joined files have them inside, too
 
 
 class Scan(NamedTuple):
     """The lines of one list: line i is bytes offsets[i] .. offsets[i+1]-1 (the last one is the newline)."""
-    offsets: np.ndarray               # uint32, from 4 GiB on uint64 [rows + 1]
-    labels: np.ndarray | None         # uint16, from 65537 classes on int32 [rows]; None: a list without labels
-    sha256: str                       # of the bytes that were scanned
-    size: int                         # how many they were
+
+    offsets: np.ndarray  # uint32, from 4 GiB on uint64 [rows + 1]
+    labels: np.ndarray | None  # uint16, from 65537 classes on int32 [rows]; None: a list without labels
+    sha256: str  # of the bytes that were scanned
+    size: int  # how many they were
 
 
 def label_dtype(num_classes):
@@ -42,12 +51,12 @@ def scan_list(file, path, *, size, num_classes, allow_outside=False):
     offsets.append(np.zeros(1))
     for lines in _chunks(file, digest):
         if rules is None:
-            first = lines[:int(np.argmax(lines == NEWLINE))].tobytes()
+            first = lines[: int(np.argmax(lines == NEWLINE))].tobytes()
             rules = LineRules(num_classes, first_line_is_labelled(first), allow_outside)
         starts, ends, labels, doubtful = _scan_lines(lines, rules)
         for i in np.flatnonzero(doubtful):
             try:
-                labels[i] = parse_line(lines[starts[i]:ends[i]].tobytes(), rules).label or 0
+                labels[i] = parse_line(lines[starts[i] : ends[i]].tobytes(), rules).label or 0
             except ValueError as reason:
                 raise line_error(path, row + int(i) + 1, reason) from None
         offsets.append(ends + (base + 1))
@@ -60,7 +69,8 @@ def scan_list(file, path, *, size, num_classes, allow_outside=False):
 
 
 class _Column:
-    """A growing array; growing moves pages instead of copying them (realloc), which a list of parts would need twice over."""
+    """A growing array; growing moves pages instead of copying them (realloc), which a list of parts would need twice
+    over."""
 
     def __init__(self, dtype):
         self._data, self._used = np.empty(1 << 16, dtype), 0
@@ -69,7 +79,7 @@ class _Column:
         end = self._used + len(values)
         if end > len(self._data):
             self._data.resize(max(end, len(self._data) * 3 // 2), refcheck=False)
-        self._data[self._used:end] = values
+        self._data[self._used : end] = values
         self._used = end
 
     def values(self):
@@ -78,23 +88,24 @@ class _Column:
 
 
 def _chunks(file, digest):
-    """Yield the file as uint8 arrays of whole lines; a missing last newline is added, an endless line cut after MAX_LINE."""
+    """Yield the file as uint8 arrays of whole lines; a missing last newline is added, an endless line cut after
+    MAX_LINE."""
     buffer = np.empty(2 * CHUNK, np.uint8)
     fill = 0
-    while got := file.readinto(memoryview(buffer)[fill:fill + CHUNK]):
-        digest.update(buffer[fill:fill + got])
+    while got := file.readinto(memoryview(buffer)[fill : fill + CHUNK]):
+        digest.update(buffer[fill : fill + got])
         fill += got
         cut = _after_last_newline(buffer[:fill])
         if cut:
             yield buffer[:cut]
         fill -= cut
-        buffer[:fill] = buffer[cut:cut + fill].copy()
+        buffer[:fill] = buffer[cut : cut + fill].copy()
         if fill > MAX_LINE + 1:
-            break                     # no name is that long: the caller's parse_line refuses the piece
+            break  # no name is that long: the caller's parse_line refuses the piece
     if fill:
         fill = min(fill, MAX_LINE + 1)
         buffer[fill] = NEWLINE
-        yield buffer[:fill + 1]
+        yield buffer[: fill + 1]
 
 
 def _after_last_newline(data):
@@ -110,7 +121,7 @@ def _scan_lines(lines, rules):
     marks = np.flatnonzero(lines <= BLANK)
     kinds = lines[marks]
     if rules.labelled and len(marks) % 2 == 0 and (kinds[::2] == BLANK).all() and (kinds[1::2] == NEWLINE).all():
-        blanks, ends = marks[::2], marks[1::2]                   # every line is `name label`: the usual list
+        blanks, ends = marks[::2], marks[1::2]  # every line is `name label`: the usual list
         starts = _starts(ends)
         doubtful = np.zeros(len(ends), bool)
     else:
@@ -144,9 +155,9 @@ def _scan_uneven(lines, marks, kinds, *, labelled):
     control = marks[(kinds != NEWLINE) & (kinds != BLANK)]
     doubtful[np.searchsorted(ends, control)] = True
     blanks = marks[kinds == BLANK]
-    until = np.searchsorted(blanks, ends)                        # blanks before each line's end
+    until = np.searchsorted(blanks, ends)  # blanks before each line's end
     count = np.diff(until, prepend=0)
-    last = np.concatenate([[0], blanks])[until]                  # the last blank at or before the line: its own if count > 0
+    last = np.concatenate([[0], blanks])[until]  # the last blank at or before the line: its own if count > 0
     # With blanks in the name, what stands before the last one (the label, or the name's end) may be a second label.
     before = lines[np.where(labelled, last, ends) - 1]
     is_digit = before - np.uint8(ZERO) <= 9
@@ -160,11 +171,11 @@ def _labels(lines, blanks, ends):
     """(labels, wrong): the decimal numbers between each blank and line end, and where there is none."""
     width = ends - blanks - 1
     wrong = (width < 1) | (width > MAX_LABEL_DIGITS)
-    labels = np.zeros(len(ends), np.int32)                       # nine digits fit
+    labels = np.zeros(len(ends), np.int32)  # nine digits fit
     longest = min(MAX_LABEL_DIGITS, int(width.max(initial=0)))
     for place in range(longest):
-        digit = lines[ends - (place + 1)] - np.uint8(ZERO)       # wraps round: what is no digit is above 9
+        digit = lines[ends - (place + 1)] - np.uint8(ZERO)  # wraps round: what is no digit is above 9
         inside = width > place
         wrong |= inside & (digit > 9)
-        labels += np.where(inside, digit, 0).astype(np.int32) * np.int32(10 ** place)
+        labels += np.where(inside, digit, 0).astype(np.int32) * np.int32(10**place)
     return labels, wrong

@@ -4,6 +4,7 @@
 the pictures, one per line: `<name> <label>`, or `<name>` alone when the whole list has no labels. The label stands
 after the last blank, so names may hold blanks. Names are bytes: what is not UTF-8 survives as surrogates.
 """
+
 import hashlib
 import os
 import re
@@ -13,18 +14,22 @@ from typing import NamedTuple
 
 from webvision.errors import DataError, printable
 
-MAX_LINE = 4096                       # bytes; Linux opens no longer path (PATH_MAX), so a longer line is not a name
-MAX_LABEL_DIGITS = 9                  # more does not fit the int32 labels of a batch
+MAX_LINE = 4096  # bytes; Linux opens no longer path (PATH_MAX), so a longer line is not a name
+MAX_LABEL_DIGITS = 9  # more does not fit the int32 labels of a batch
 IMAGE_SUFFIX = rb"\.(?:jpe?g|png|webp|bmp|gif)"
 _NAME_ENDS = re.compile(IMAGE_SUFFIX + rb"$", re.IGNORECASE)
 _NAME_AND_NUMBER = re.compile(IMAGE_SUFFIX + rb" +-?\d+$", re.IGNORECASE)
-_FORBIDDEN = {b"\0": "a NUL byte", b"\t": "a tab; one blank separates name and label",
-              b"\r": "a carriage return; Windows line ends: `sed -i 's/\\r$//' FILE` removes them"}
+_FORBIDDEN = {
+    b"\0": "a NUL byte",
+    b"\t": "a tab; one blank separates name and label",
+    b"\r": "a carriage return; Windows line ends: `sed -i 's/\\r$//' FILE` removes them",
+}
 _BOM = b"\xef\xbb\xbf"
 
 
 class Entry(NamedTuple):
     """One picture: its name below DATA/<split>/ and its class, None in a list without labels."""
+
     name: str
     label: int | None
 
@@ -32,9 +37,10 @@ class Entry(NamedTuple):
 @dataclass(frozen=True)
 class LineRules:
     """What a line of one list must satisfy."""
-    num_classes: int | None           # labels are 0..num_classes-1; None: any int32
-    labelled: bool                    # a list is labelled or not as a whole; its first line decides
-    allow_outside: bool = False       # absolute names and `..` are accepted
+
+    num_classes: int | None  # labels are 0..num_classes-1; None: any int32
+    labelled: bool  # a list is labelled or not as a whole; its first line decides
+    allow_outside: bool = False  # absolute names and `..` are accepted
 
 
 def decode_name(name):
@@ -48,19 +54,23 @@ def encode_name(name):
 
 
 def first_line_is_labelled(line):
-    """True if the list that starts with `line` (bytes) has labels: something other than an image name follows a blank."""
+    """True if the list that starts with `line` (bytes) has labels: something other than an image name follows a
+    blank."""
     _, blank, last = line.rpartition(b" ")
     return bool(blank) and not _NAME_ENDS.search(last)
 
 
 def parse_line(line, rules):
-    """The Entry in `line` (bytes, without its newline). Raises ValueError with the reason, if there is one to refuse it."""
+    """The Entry in `line` (bytes, without its newline). Raises ValueError with the reason, if there is one to refuse
+    it."""
     if len(line) > MAX_LINE:
         raise ValueError(f"the line has more than {MAX_LINE} bytes; is this a list of pictures?")
     if not line:
         raise ValueError("blank line; remove it")
     if line.startswith(_BOM):
-        raise ValueError("byte order mark (BOM); save the file as UTF-8 without it: `sed -i 's/^\\xef\\xbb\\xbf//' FILE`")
+        raise ValueError(
+            "byte order mark (BOM); save the file as UTF-8 without it: `sed -i 's/^\\xef\\xbb\\xbf//' FILE`"
+        )
     for byte, what in _FORBIDDEN.items():
         if byte in line:
             raise ValueError(f"the line holds {what}")
@@ -76,10 +86,10 @@ def _labelled_entry(line, rules):
     if not label:
         raise ValueError("blank at the end of the line; the label stands after the last blank")
     if _NAME_AND_NUMBER.search(name):
-        raise ValueError(f"two labels: {_show(line[len(name.rstrip(b'-0123456789')):])}")
+        raise ValueError(f"two labels: {_show(line[len(name.rstrip(b'-0123456789')) :])}")
     if not label.isdigit():
         raise ValueError(f"label {_show(label)} is not a class number (0, 1, 2, ...)")
-    last = (rules.num_classes or 2 ** 31) - 1
+    last = (rules.num_classes or 2**31) - 1
     if len(label) > MAX_LABEL_DIGITS or int(label) > last:
         raise ValueError(f"label {_show(label)} is outside 0..{last}; is this list for another synsets.txt?")
     return Entry(_checked_name(name, rules), int(label))
@@ -98,7 +108,9 @@ def _checked_name(name, rules):
         raise ValueError("blanks around the name; one blank separates name and label")
     if not rules.allow_outside:
         if name[:1] == b"/":
-            raise ValueError(f"absolute name {_show(name)}; names are relative to the split's folder (or --allow-outside)")
+            raise ValueError(
+                f"absolute name {_show(name)}; names are relative to the split's folder (or --allow-outside)"
+            )
         if b".." in name and b".." in name.split(b"/"):
             raise ValueError(f"'..' in the name {_show(name)} leaves the data folder (allowed by --allow-outside)")
     return decode_name(name)
@@ -112,8 +124,8 @@ def _show(text, limit=80):
 def read_list(path, num_classes=None, *, allow_outside=False):
     """Yield the Entry of each line; DataError naming file, line and reason at the first wrong one.
 
-    The readable, strict reader: about 2 us a line. `index.open_index` reads the same format at 16 million lines a second or so
-    and falls back on `parse_line` for every line that it cannot vouch for.
+    The readable, strict reader: about 2 us a line. `index.open_index` reads the same format at 16 million lines a
+    second or so and falls back on `parse_line` for every line that it cannot vouch for.
     """
     rules = None
     with open_regular(path) as file:

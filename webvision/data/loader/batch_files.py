@@ -1,8 +1,9 @@
 """The files of a batch, ready for the compiled code: plain, upright JPEGs, their bytes in memory and their sizes known.
 
-A batch of photographs can be gigabytes, times the workers. So files come in parts, each shown before the next is read; a
-batch of ordinary training pictures is one part.
+A batch of photographs can be gigabytes, times the workers. So files come in parts, each shown before the next is read;
+a batch of ordinary training pictures is one part.
 """
+
 import ctypes
 import threading
 from typing import NamedTuple
@@ -12,46 +13,61 @@ import numpy as np
 from webvision.data.native import library
 from webvision.data.pictures import images
 
-PART = 32 << 20             # bytes of files that a thread holds at a time: 256 ImageNet pictures
-_LARGEST = 8 << 20          # bytes of a file that is read into the arena; a larger one gets memory of its own
+PART = 32 << 20  # bytes of files that a thread holds at a time: 256 ImageNet pictures
+_LARGEST = 8 << 20  # bytes of a file that is read into the arena; a larger one gets memory of its own
 
 
 class Files(NamedTuple):
     """Files of some rows of a batch."""
-    rows: np.ndarray        # int64 [n]
-    addresses: np.ndarray   # int64 [n] of their bytes
-    lengths: np.ndarray     # int64 [n]
-    sides: np.ndarray       # int32 [n, 2] width and height
-    owners: tuple           # of the memory: addresses are good for as long as these are held
-    tried: int              # how many of the rows asked for were looked at; there was no room for the rest
+
+    rows: np.ndarray  # int64 [n]
+    addresses: np.ndarray  # int64 [n] of their bytes
+    lengths: np.ndarray  # int64 [n]
+    sides: np.ndarray  # int32 [n, 2] width and height
+    owners: tuple  # of the memory: addresses are good for as long as these are held
+    tried: int  # how many of the rows asked for were looked at; there was no room for the rest
 
 
 class Arena(threading.local):
     """Memory for a part of a batch's files, one for each thread; the next part reuses it.
 
-    (Fresh memory for every batch would be cleared by the kernel first: 8 page faults for a picture of 27 KB. Of the arena
-    itself the kernel gives only what was written once.)
+    (Fresh memory for every batch would be cleared by the kernel first: 8 page faults for a picture of 27 KB. Of the
+    arena itself the kernel gives only what was written once.)
     """
 
     def __init__(self):
         self._memory = np.empty(PART, np.uint8)
 
     def read(self, rows, paths, policy, beats):
-        """The `Files` that need no decision: regular files that are surely plain and upright. Good until the next call."""
+        """The `Files` that need no decision: regular files that are surely plain and upright. Good until the next
+        call."""
         count = len(rows)
         rows32, sizes, sides = np.array(rows, np.int32), np.empty(count, np.int64), np.empty((count, 2), np.int32)
         # A zero byte would end the name in C, and another file be opened: "" is none.
         names = (ctypes.c_char_p * count)(*[b"" if b"\0" in path else path for path in paths])
         room = len(self._memory)
-        while library.loaded().wv_read(count, names, rows32.ctypes.data, min(_LARGEST, room, policy.max_bytes),
-                                       self._memory.ctypes.data, room, sizes.ctypes.data, sides.ctypes.data,
-                                       beats.ctypes.data) > room:
+        while (
+            library.loaded().wv_read(
+                count,
+                names,
+                rows32.ctypes.data,
+                min(_LARGEST, room, policy.max_bytes),
+                self._memory.ctypes.data,
+                room,
+                sizes.ctypes.data,
+                sides.ctypes.data,
+                beats.ctypes.data,
+            )
+            > room
+        ):
             # Nothing was read, but their sizes are known now: again with as many as fit.
             count = int(np.searchsorted(np.cumsum(np.maximum(sizes[:count], 0)), room, "right"))
         rows32, sizes, sides = rows32[:count], sizes[:count], sides[:count]
         addresses = self._memory.ctypes.data + np.cumsum(np.maximum(sizes, 0)) - sizes
         taken = np.flatnonzero((sizes >= 0) & _accepted(sides.astype(np.int64), policy))
-        return Files(rows32[taken].astype(np.int64), addresses[taken], sizes[taken], sides[taken], (self._memory,), count)
+        return Files(
+            rows32[taken].astype(np.int64), addresses[taken], sizes[taken], sides[taken], (self._memory,), count
+        )
 
 
 def _accepted(sides, policy):
@@ -62,7 +78,8 @@ def _accepted(sides, policy):
 
 
 def read_singly(rows, paths, policy, *, inside, beats):
-    """The `Files` among these that are plain and upright after a closer look: links, EXIF, large ones. Others are left out."""
+    """The `Files` among these that are plain and upright after a closer look: links, EXIF, large ones. Others are left
+    out."""
     taken, files, sides, tried, held = [], [], [], 0, 0
     for row, path in zip(rows, paths):
         if held >= PART:
@@ -73,7 +90,7 @@ def read_singly(rows, paths, policy, *, inside, beats):
         try:
             data = images.read_bytes(path, policy, inside=inside)
             header = images.inspect(data, policy)
-        except Exception:           # whatever it is, builder.py meets it again, and counts it or names the file
+        except Exception:  # whatever it is, builder.py meets it again, and counts it or names the file
             continue
         if header.plain and header.orientation == 1:
             taken.append(row)
@@ -81,5 +98,11 @@ def read_singly(rows, paths, policy, *, inside, beats):
             held += len(data)
             sides.append((header.width, header.height))
     addresses = [ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value for data in files]
-    return Files(np.array(taken, np.int64), np.array(addresses, np.int64), np.array([*map(len, files)], np.int64),
-                 np.array(sides, np.int32).reshape(-1, 2), tuple(files), tried)
+    return Files(
+        np.array(taken, np.int64),
+        np.array(addresses, np.int64),
+        np.array([*map(len, files)], np.int64),
+        np.array(sides, np.int32).reshape(-1, 2),
+        tuple(files),
+        tried,
+    )

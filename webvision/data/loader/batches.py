@@ -1,8 +1,9 @@
 """Batches of a list, for training (for ever, augmented) and for evaluation (once, in list order). No TensorFlow.
 
-Batch k of a run is a function of (seed, k * batch, batch) and of the files, whatever builds it: this process, threads or
-worker processes. `loader.py` puts tensorpack's face on these classes.
+Batch k of a run is a function of (seed, k * batch, batch) and of the files, whatever builds it: this process, threads
+or worker processes. `loader.py` puts tensorpack's face on these classes.
 """
+
 import collections
 import operator
 import time
@@ -10,32 +11,34 @@ from typing import NamedTuple
 
 import numpy as np
 
-from webvision.data.pictures import images
 from webvision.data.loader.builder import SPARES, Job
-from webvision.data.pictures.images import REASONS
 from webvision.data.loader.source import open_source
+from webvision.data.pictures import images
+from webvision.data.pictures.images import REASONS
 from webvision.errors import IncompleteError, ResourceError, UsageError, printable
 
-_CHUNK = 4096               # positions of the order at a time: 0.2 us each then, 7 us each in batches of 64
-_CONSECUTIVE = 50           # damaged pictures in a row: a folder that went away, not bad luck
+_CHUNK = 4096  # positions of the order at a time: 0.2 us each then, 7 us each in batches of 64
+_CONSECUTIVE = 50  # damaged pictures in a row: a folder that went away, not bad luck
 _IO = REASONS.index("io")
-_NAMES_KEPT = 100           # of damaged pictures, for the report; all of them are counted
+_NAMES_KEPT = 100  # of damaged pictures, for the report; all of them are counted
 
 
 class Batch(NamedTuple):
     """One batch, rows in order."""
-    images: np.ndarray      # uint8 [n, size, size, 3], BGR; [n * views, ...] of a Preset with several views
-    labels: np.ndarray      # int32 [n] of the picture shown; -1: unlabelled
-    rows: np.ndarray        # int64 [n]: rows of the list
-    status: np.ndarray      # uint8 [n]: 0, or the index into images.REASONS of what was wrong with the row's file
-    matrices: np.ndarray | None = None      # float32 [n, 3, 4] to apply on the device, with colour_on='device'
+
+    images: np.ndarray  # uint8 [n, size, size, 3], BGR; [n * views, ...] of a Preset with several views
+    labels: np.ndarray  # int32 [n] of the picture shown; -1: unlabelled
+    rows: np.ndarray  # int64 [n]: rows of the list
+    status: np.ndarray  # uint8 [n]: 0, or the index into images.REASONS of what was wrong with the row's file
+    matrices: np.ndarray | None = None  # float32 [n, 3, 4] to apply on the device, with colour_on='device'
 
 
 class Position(NamedTuple):
     """Where a run is in its data; what a checkpoint keeps."""
+
     seed: int
-    epoch: int              # from 0
-    position: int           # of the next sample within the epoch
+    epoch: int  # from 0
+    position: int  # of the next sample within the epoch
     list_hash: str
 
 
@@ -44,7 +47,7 @@ class Bad:
 
     def __init__(self):
         self.reasons = collections.Counter()
-        self.names = {}             # name -> reason, the first _NAMES_KEPT
+        self.names = {}  # name -> reason, the first _NAMES_KEPT
         self.seen = 0
         self._in_a_row = 0
         self._io_in_a_row = 0
@@ -72,21 +75,26 @@ class Bad:
             self._in_a_row = len(status) - 1 - np.flatnonzero(status == 0)[-1]
 
     def _count_storage_errors(self, status):
-        """ResourceError after 50 failing reads in a row: of storage that is gone, nothing can be said about pictures."""
+        """ResourceError after 50 failing reads in a row: of storage that is gone, nothing can be said about
+        pictures."""
         other = np.flatnonzero(status != _IO)
         self._io_in_a_row = len(status) - 1 - other[-1] if len(other) else self._io_in_a_row + len(status)
         if self._io_in_a_row >= _CONSECUTIVE:
-            raise ResourceError(f"{self._io_in_a_row} pictures in a row could not be read for input/output errors, each tried "
-                                "twice; is the disk failing, or the network mount gone? Nothing is wrong with the pictures; run the "
-                                "same command again once they can be read")
+            raise ResourceError(
+                f"{self._io_in_a_row} pictures in a row could not be read for input/output errors, each tried "
+                "twice; is the disk failing, or the network mount gone? Nothing is wrong with the pictures; run the "
+                "same command again once they can be read"
+            )
 
     def check(self, max_bad):
         """IncompleteError when over the share `max_bad` was damaged (of at least 5,000), or 50 in a row."""
         if self._in_a_row >= _CONSECUTIVE or self.count > max_bad * max(self.seen, 5000):
             first = ", ".join(f"{printable(name)} ({reason})" for name, reason in list(self.names.items())[:3])
-            raise IncompleteError(f"{self.count} of {self.seen} pictures could not be read ({self}), {self._in_a_row} of them "
-                                  f"in a row; the first: {first}. Is the data folder whole? utils/check.py --decode names "
-                                  "all of them")
+            raise IncompleteError(
+                f"{self.count} of {self.seen} pictures could not be read ({self}), {self._in_a_row} of them "
+                f"in a row; the first: {first}. Is the data folder whole? utils/check.py --decode names "
+                "all of them"
+            )
 
     def __str__(self):
         return ", ".join(f"{count} {reason}" for reason, count in self.reasons.most_common()) or "none"
@@ -104,21 +112,49 @@ class TrainBatches:
     max_bad        share of damaged pictures above which training stops; each is replaced by one of the next samples
     """
 
-    def __init__(self, index, order, root, view, *, batch, workers=0, threads=False, start=0, rank=0, ranks=1,
-                 colour_on="worker", max_bad=0.01, policy=images.DEFAULT_POLICY, timeout=None):
+    def __init__(
+        self,
+        index,
+        order,
+        root,
+        view,
+        *,
+        batch,
+        workers=0,
+        threads=False,
+        start=0,
+        rank=0,
+        ranks=1,
+        colour_on="worker",
+        max_bad=0.01,
+        policy=images.DEFAULT_POLICY,
+        timeout=None,
+    ):
         if not len(order):
             raise UsageError(f"{index.path}: no picture to train on")
         if not 0 <= rank < ranks:
             raise UsageError(f"rank {rank} is outside 0..{ranks - 1}")
         self._index, self._order = index, order
-        self.batch, self.rank, self.ranks = map(operator.index, (batch, rank, ranks))      # NumPy's too; workers get Python's
+        self.batch, self.rank, self.ranks = map(
+            operator.index, (batch, rank, ranks)
+        )  # NumPy's too; workers get Python's
         self._max_bad = max_bad
         self.bad = Bad()
-        self.wait_seconds = 0.              # the time that next() has taken, all together
-        self._first = operator.index(start.epoch * len(order) + start.position if isinstance(start, Position) else start)
+        self.wait_seconds = 0.0  # the time that next() has taken, all together
+        self._first = operator.index(
+            start.epoch * len(order) + start.position if isinstance(start, Position) else start
+        )
         self._chunk = (None, None)
-        self._source = open_source(root, view, batch=self.batch, colour_on=colour_on, workers=workers, threads=threads,
-                                   policy=policy, timeout=timeout)
+        self._source = open_source(
+            root,
+            view,
+            batch=self.batch,
+            colour_on=colour_on,
+            workers=workers,
+            threads=threads,
+            policy=policy,
+            timeout=timeout,
+        )
 
     @property
     def samples(self):
@@ -138,8 +174,8 @@ class TrainBatches:
             number, offset = divmod(first + done, _CHUNK)
             if self._chunk[0] != number:
                 self._chunk = (number, self._compute_rows(number * _CHUNK, _CHUNK))
-            part = self._chunk[1][offset:offset + count - done]
-            out[done:done + len(part)] = part
+            part = self._chunk[1][offset : offset + count - done]
+            out[done : done + len(part)] = part
             done += len(part)
         return out
 
@@ -167,8 +203,9 @@ class TrainBatches:
             self.bad.add(lambda row, rows=rows: self._index.name(int(rows[row])), status)
             self.bad.check(self._max_bad)
             shown = rows[np.where(result.source < 0, np.arange(self.batch), result.source)]
-            yield Batch(result.images, self._index.labels[shown].astype(np.int32), rows[:self.batch], status,
-                        result.matrices)
+            yield Batch(
+                result.images, self._index.labels[shown].astype(np.int32), rows[: self.batch], status, result.matrices
+            )
 
     def _timed(self, results):
         while True:
@@ -185,22 +222,43 @@ class TrainBatches:
 
 
 class EvalBatches:
-    """The pictures of a list once, in list order; the last batch may be smaller. A damaged picture keeps its row, filled grey.
+    """The pictures of a list once, in list order; the last batch may be smaller. A damaged picture keeps its row,
+    filled grey.
 
-    `rows` restricts to these rows of the list, in their order. Other arguments as in TrainBatches; `view` is a Preset. Where
-    it has several views, `images` holds those of the first picture, then those of the second; the rest is one a picture.
+    `rows` restricts to these rows of the list, in their order. Other arguments as in TrainBatches; `view` is a Preset.
+    Where it has several views, `images` holds those of the first picture, then those of the second; the rest is one a
+    picture.
     """
 
-    def __init__(self, index, root, view, *, batch, workers=0, threads=False, rows=None, policy=images.DEFAULT_POLICY,
-                 timeout=None):
+    def __init__(
+        self,
+        index,
+        root,
+        view,
+        *,
+        batch,
+        workers=0,
+        threads=False,
+        rows=None,
+        policy=images.DEFAULT_POLICY,
+        timeout=None,
+    ):
         self._index = index
         self._rows = rows
         self.batch = batch
         self._views = view.views
         self.bad = Bad()
-        self.wait_seconds = 0.
-        self._source = open_source(root, view, batch=batch * view.views, colour_on="worker", workers=workers, threads=threads,
-                                   policy=policy, timeout=timeout)
+        self.wait_seconds = 0.0
+        self._source = open_source(
+            root,
+            view,
+            batch=batch * view.views,
+            colour_on="worker",
+            workers=workers,
+            threads=threads,
+            policy=policy,
+            timeout=timeout,
+        )
 
     @property
     def samples(self):
@@ -221,11 +279,14 @@ class EvalBatches:
         self.bad = Bad()
         for rows, result in self._timed(self._source.run(self._jobs())):
             count = len(rows)
-            status = result.status[:count * self._views].reshape(count, self._views).max(axis=1)
+            status = result.status[: count * self._views].reshape(count, self._views).max(axis=1)
             self.bad.add(lambda row, rows=rows: self._index.name(int(rows[row])), status)
-            labels = np.full(count, -1, np.int32) if self._index.labels is None else \
-                self._index.labels[rows].astype(np.int32)
-            yield Batch(result.images[:count * self._views], labels, rows, status)
+            labels = (
+                np.full(count, -1, np.int32)
+                if self._index.labels is None
+                else self._index.labels[rows].astype(np.int32)
+            )
+            yield Batch(result.images[: count * self._views], labels, rows, status)
 
     _timed = TrainBatches._timed
     close = TrainBatches.close

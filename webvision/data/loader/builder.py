@@ -2,6 +2,7 @@
 
 A batch is a function of its Job and of the files alone. Within a process nothing is kept between batches.
 """
+
 import functools
 import os
 from typing import NamedTuple
@@ -9,39 +10,45 @@ from typing import NamedTuple
 import numpy as np
 
 from webvision.data.loader import kernel
-from webvision.data.pictures import images, resample
-from webvision.data.views import colour
 from webvision.data.loader.batch_files import Arena, read_singly
+from webvision.data.pictures import images, resample
 from webvision.data.pictures.images import REASONS, ImageError
+from webvision.data.views import colour
 from webvision.data.views.placement import shrink_factor, shrink_region
 from webvision.errors import printable
 
-FILL = 114          # the grey of a picture that could not be read in evaluation: about ImageNet's mean in each channel
-SPARES = 8          # pictures that may stand in for a damaged one in training: those of the samples after the batch
+FILL = 114  # the grey of a picture that could not be read in evaluation: about ImageNet's mean in each channel
+SPARES = 8  # pictures that may stand in for a damaged one in training: those of the samples after the batch
 
 
 class Job(NamedTuple):
     """What to build."""
-    number: int                 # of the batch, counted from the start of the run
+
+    number: int  # of the batch, counted from the start of the run
     seed: int
-    first: int                  # number of the first sample, counted from the start of the run
-    names: tuple                # of the samples, bytes, below the root; then the spares
-    count: int                  # of samples
-    banned: tuple = ()          # (position in names, reason): crashed the decoder before; not opened again
+    first: int  # number of the first sample, counted from the start of the run
+    names: tuple  # of the samples, bytes, below the root; then the spares
+    count: int  # of samples
+    banned: tuple = ()  # (position in names, reason): crashed the decoder before; not opened again
 
 
 class Slot(NamedTuple):
     """Where a batch is written: arrays of at least `count` rows, often in shared memory."""
-    images: np.ndarray          # uint8 [n, size, size, 3] BGR
-    status: np.ndarray          # uint8 [n]: index into REASONS of what was wrong with the sample's own file
-    source: np.ndarray          # int16 [n]: position in Job.names of the picture shown; -1: FILL
-    matrices: np.ndarray | None = None      # float32 [n, 3, 4], when the colours are for the device
+
+    images: np.ndarray  # uint8 [n, size, size, 3] BGR
+    status: np.ndarray  # uint8 [n]: index into REASONS of what was wrong with the sample's own file
+    source: np.ndarray  # int16 [n]: position in Job.names of the picture shown; -1: FILL
+    matrices: np.ndarray | None = None  # float32 [n, 3, 4], when the colours are for the device
 
 
 def slot_layout(count, view, colour_on):
     """The arrays of a Slot: [(field, shape, dtype)]."""
     size = view.image_size
-    fields = [("images", (count, size, size, 3), np.uint8), ("status", (count,), np.uint8), ("source", (count,), np.int16)]
+    fields = [
+        ("images", (count, size, size, 3), np.uint8),
+        ("status", (count,), np.uint8),
+        ("source", (count,), np.int16),
+    ]
     return fields + ([("matrices", (count, 3, 4), np.float32)] if colour_on == "device" else [])
 
 
@@ -55,7 +62,8 @@ class BatchBuilder:
 
     def __init__(self, root, view, *, policy=images.DEFAULT_POLICY, colour_on="worker"):
         import cv2
-        cv2.setNumThreads(0)        # batches are built side by side; one picture is too small to share
+
+        cv2.setNumThreads(0)  # batches are built side by side; one picture is too small to share
         self._root = os.fsencode(root)
         self._inside = images.data_folders(self._root)
         self._view = view
@@ -65,7 +73,8 @@ class BatchBuilder:
         self._arena = Arena()
 
     def build(self, job, slot, beats=None):
-        """Write the batch `job` into `slot`. beats (int64): [0] counts progress, [2] is the position in job.names in work."""
+        """Write the batch `job` into `slot`. beats (int64): [0] counts progress, [2] is the position in job.names in
+        work."""
         batch = _Batch(job, self._view, slot, self._colour_on)
         banned = dict(job.banned)
         beats = np.zeros(4, np.int64) if beats is None else beats
@@ -88,14 +97,16 @@ class BatchBuilder:
         return sorted(others + rows)
 
     def _show_part(self, read, rows, *, job, slot, batch, beats):
-        """Show the files of `rows` that there is room for: (how many were tried, the rows among them that `read` took, those of
-        them that could not be shown). A function of its own, so that their memory is free before the next are read."""
+        """Show the files of `rows` that there is room for: (how many were tried, the rows among them that `read` took,
+        those of them that could not be shown). A function of its own, so that their memory is free before the next are
+        read."""
         files = read(rows, [self._path(job, row) for row in rows], self._policy, beats=beats)
         if not len(files.rows):
             return files.tried, (), []
         slot.status[files.rows], slot.source[files.rows] = 0, files.rows
-        failed = kernel.show(files, batch.plan, slot, colour_on=self._colour_on, tolerant=self._policy.accept_truncated,
-                             beats=beats)
+        failed = kernel.show(
+            files, batch.plan, slot, colour_on=self._colour_on, tolerant=self._policy.accept_truncated, beats=beats
+        )
         return files.tried, set(files.rows.tolist()), failed
 
     def _path(self, job, position):
@@ -136,7 +147,7 @@ class _Batch:
         self._view = view
         self._slot = slot
         self._colour_on = colour_on
-        self._decoded = (None, None)            # (what was decoded last, its pixels): the views of a picture share them
+        self._decoded = (None, None)  # (what was decoded last, its pixels): the views of a picture share them
 
     def show(self, row, data, policy):
         """Row `row` of the slot becomes the picture in `data`; ImageError if that is none."""
@@ -154,13 +165,14 @@ class _Batch:
 
     def _colour(self, row, pixels):
         import cv2
+
         out = self._slot.images[row]
         if self.plan.flips[row]:
             pixels = cv2.flip(pixels, 1)
         if self.plan.colours is None:
             out[:] = pixels
             return
-        one = colour.Composed(*(part[row:row + 1] for part in self.plan.colours))
+        one = colour.Composed(*(part[row : row + 1] for part in self.plan.colours))
         matrix = colour.matrices(one, np.array([cv2.mean(pixels)[:3]]))[0]
         if self._colour_on == "device":
             self._slot.matrices[row] = matrix

@@ -1,15 +1,16 @@
 """The loader's tensorpack face: DataFlows that feed QueueInput and FeedInput unchanged. The work is in batches.py.
 
-    index = open_index(".../meta/train.txt", num_classes)
-    order = EpochOrder(index, targets(index.counts, parse_balance("upsample")), seed=1)
-    flow = TrainLoader(index, order, ".../train", AUGMENTATIONS["webvision"], batch=256, workers=8, start=position)
-    ...
-    flow.close()
+index = open_index(".../meta/train.txt", num_classes)
+order = EpochOrder(index, targets(index.counts, parse_balance("upsample")), seed=1)
+flow = TrainLoader(index, order, ".../train", AUGMENTATIONS["webvision"], batch=256, workers=8, start=position)
+...
+flow.close()
 """
-from webvision import compat  # noqa: F401  (TensorFlow's environment, before tensorpack imports it)
-from tensorpack.dataflow.base import DataFlow, DataFlowReentrantGuard
 
+from webvision import compat  # noqa: F401  (TensorFlow's environment, before tensorpack imports it)
 from webvision.data.loader.batches import EvalBatches, TrainBatches
+
+from tensorpack.dataflow.base import DataFlow, DataFlowReentrantGuard
 
 
 class TrainLoader(DataFlow):
@@ -54,7 +55,8 @@ class TrainLoader(DataFlow):
 
 
 class EvalLoader(DataFlow):
-    """EvalBatches as a DataFlow: yields [images, labels] in list order; `batches()` yields Batch with rows and status."""
+    """EvalBatches as a DataFlow: yields [images, labels] in list order; `batches()` yields Batch with rows and
+    status."""
 
     def __init__(self, *args, **kwargs):
         self._batches = EvalBatches(*args, **kwargs)

@@ -1,8 +1,9 @@
 """A batch in one call of the compiled code: what view_batch.c takes, and when it may be used.
 
-Only training goes this way: its pixels are within one level of OpenCV's, while evaluation keeps OpenCV's and Pillow's to
-the bit on every machine. Pictures that are no plain, upright JPEG go through the general path, one by one.
+Only training goes this way: its pixels are within one level of OpenCV's, while evaluation keeps OpenCV's and Pillow's
+to the bit on every machine. Pictures that are no plain, upright JPEG go through the general path, one by one.
 """
+
 import numpy as np
 
 from webvision.data.native import library
@@ -10,8 +11,8 @@ from webvision.data.pictures import decode
 from webvision.data.pictures.images import OutOfMemoryError
 from webvision.data.views.placement import shrink_factor, shrink_region
 
-_NO_MEMORY = 2      # WV_NO_MEMORY of decode_window.h
-_FIELDS = 13        # of view_batch.c: row, picture's size, shrinking, region, resized size, corner, mirrored
+_NO_MEMORY = 2  # WV_NO_MEMORY of decode_window.h
+_FIELDS = 13  # of view_batch.c: row, picture's size, shrinking, region, resized size, corner, mirrored
 
 
 def usable(view):
@@ -20,18 +21,34 @@ def usable(view):
 
 
 def show(files, plan, slot, *, tolerant, colour_on, beats=None):
-    """Write the pictures `files` (batch_files.Files) of a batch into `slot`; returns the rows of those that could not be, to be
-    looked at one by one. `beats`: int64 progress counters, or None."""
+    """Write the pictures `files` (batch_files.Files) of a batch into `slot`; returns the rows of those that could not
+    be, to be looked at one by one. `beats`: int64 progress counters, or None."""
     tasks = _tasks(files.rows, files.sides, plan)
     failed = np.ones(len(slot.status), np.uint8)
     device = colour_on == "device" and plan.colours is not None
-    colours = None if plan.colours is None else np.concatenate(
-        [plan.colours.linear.reshape(-1, 9), plan.colours.of_mean.reshape(-1, 9), plan.colours.offset], axis=1)
+    colours = (
+        None
+        if plan.colours is None
+        else np.concatenate(
+            [plan.colours.linear.reshape(-1, 9), plan.colours.of_mean.reshape(-1, 9), plan.colours.offset], axis=1
+        )
+    )
     status = library.loaded().wv_batch(
-        len(tasks), tasks.ctypes.data, files.addresses.ctypes.data, files.lengths.ctypes.data,
-        None if colours is None else colours.ctypes.data, slot.images.shape[1], tolerant, slot.images.ctypes.data,
-        slot.matrices.ctypes.data if device else None, failed.ctypes.data, None if beats is None else beats.ctypes.data)
-    if status or (failed == _NO_MEMORY).any():      # not a reason to go through OpenCV: its bytes differ, and a batch's follow from the seed alone
+        len(tasks),
+        tasks.ctypes.data,
+        files.addresses.ctypes.data,
+        files.lengths.ctypes.data,
+        None if colours is None else colours.ctypes.data,
+        slot.images.shape[1],
+        tolerant,
+        slot.images.ctypes.data,
+        slot.matrices.ctypes.data if device else None,
+        failed.ctypes.data,
+        None if beats is None else beats.ctypes.data,
+    )
+    if (
+        status or (failed == _NO_MEMORY).any()
+    ):  # not a reason to go through OpenCV: its bytes differ, and a batch's follow from the seed alone
         raise OutOfMemoryError("no memory to build a batch; use fewer --workers or a smaller --batch")
     return files.rows[failed[files.rows] != 0].tolist()
 

@@ -11,6 +11,7 @@ What can go wrong with a worker, while the parent waits for a batch:
 
 A picture at which workers died twice, or hung once, is named and not opened again (reason 'crash' or 'time-out').
 """
+
 import collections
 import contextlib
 import dataclasses
@@ -24,23 +25,23 @@ import weakref
 
 from webvision.data.loader import view_json
 from webvision.data.loader.builder import Slot
-from webvision.data.pictures.images import REASONS
 from webvision.data.loader.ring import Ring
 from webvision.data.loader.worker_link import WorkerLink
+from webvision.data.pictures.images import REASONS
 from webvision.errors import ResourceError, printable
 
-AHEAD = 2               # batches per worker, finished or in the making, beyond those handed over
-LEASES = 7              # batches that a consumer may hold before they are copied for it: training's queue, staging and step
-TIMEOUT_S = 60.         # without a heart-beat: for one picture, on a cold network mount
-STOPPED_S = 4.
-START_S = 120.          # for a worker to import NumPy from a cold disk
+AHEAD = 2  # batches per worker, finished or in the making, beyond those handed over
+LEASES = 7  # batches that a consumer may hold before they are copied for it: training's queue, staging and step
+TIMEOUT_S = 60.0  # without a heart-beat: for one picture, on a cold network mount
+STOPPED_S = 4.0
+START_S = 120.0  # for a worker to import NumPy from a cold disk
 _TICK_S = 0.5
-_STRIKES = 2            # deaths at the same picture: one may be chance (the kernel's memory killer), two are the picture
+_STRIKES = 2  # deaths at the same picture: one may be chance (the kernel's memory killer), two are the picture
 
 
 def _to_stderr(text):
-    if sys.stderr is not None:                      # print would write to stdout
-        with contextlib.suppress(OSError, ValueError):      # closed, or nobody reads it any more: no reason to end a run
+    if sys.stderr is not None:  # print would write to stdout
+        with contextlib.suppress(OSError, ValueError):  # closed, or nobody reads it any more: no reason to end a run
             print(f"loader: {text}", file=sys.stderr, flush=True)
 
 
@@ -53,25 +54,33 @@ class _Pending:
 
 
 class Pool:
-    """`workers` processes building batches of `batch` pictures of `view` below `root`. Not for two consumers at once."""
+    """`workers` processes building batches of `batch` pictures of `view` below `root`. Not for two consumers at
+    once."""
 
     def __init__(self, root, view, *, batch, workers, colour_on, policy, timeout=None, log=_to_stderr):
         self._slots = AHEAD * workers + 1 + LEASES
-        self._spec = {"root": os.fsdecode(root), "view": view_json.to_json(view), "policy": dataclasses.asdict(policy),
-                      "batch": batch, "workers": workers, "colour_on": colour_on, "slots": self._slots}
+        self._spec = {
+            "root": os.fsdecode(root),
+            "view": view_json.to_json(view),
+            "policy": dataclasses.asdict(policy),
+            "batch": batch,
+            "workers": workers,
+            "colour_on": colour_on,
+            "slots": self._slots,
+        }
         self._make_ring = lambda: Ring(view, count=batch, colour_on=colour_on, slots=self._slots, workers=workers)
         self._timeout = timeout or TIMEOUT_S
         self._log = log
-        self._ring, self._links = None, {}                       # number -> WorkerLink
-        self._free = collections.deque(range(self._slots))      # consumers append to it when they drop a batch
-        self._leased = set()                                    # slots that consumers hold
-        self._pending = collections.OrderedDict()               # number -> _Pending, in order of dealing out
-        self._strikes = collections.Counter()                   # name -> deaths
-        self.banned = {}                                        # name -> index into REASONS
+        self._ring, self._links = None, {}  # number -> WorkerLink
+        self._free = collections.deque(range(self._slots))  # consumers append to it when they drop a batch
+        self._leased = set()  # slots that consumers hold
+        self._pending = collections.OrderedDict()  # number -> _Pending, in order of dealing out
+        self._strikes = collections.Counter()  # name -> deaths
+        self.banned = {}  # name -> index into REASONS
         self._restarts = collections.deque(maxlen=3 * workers + 5)
         self._delivered = self._serial = 0
         self._closed, self._parent = False, os.getpid()
-        self._turn = threading.Lock()                           # held while a run looks at the pipes
+        self._turn = threading.Lock()  # held while a run looks at the pipes
 
     @property
     def pids(self):
@@ -79,9 +88,10 @@ class Pool:
         return [link.pid for _, link in sorted(self._links.items())]
 
     def run(self, jobs):
-        """Yield (tag, Slot) for each (tag, Job) of `jobs`, in order. A Slot is the caller's for as long as it holds the arrays."""
+        """Yield (tag, Slot) for each (tag, Job) of `jobs`, in order. A Slot is the caller's for as long as it holds the
+        arrays."""
         self._start()
-        for pending in self._pending.values():      # of a run that was left early
+        for pending in self._pending.values():  # of a run that was left early
             pending.dropped = True
         jobs, mine, exhausted = iter(jobs), collections.deque(), False
         try:
@@ -93,7 +103,7 @@ class Pool:
                         mine.append(self._deal(*dealt))
                 if mine and mine[0].done:
                     yield mine[0].tag, self._hand_over(mine.popleft())
-                elif exhausted and not mine or not self._wait():        # (none may be ours yet: an earlier run has all slots)
+                elif exhausted and not mine or not self._wait():  # (none may be ours yet: an earlier run has all slots)
                     return
         finally:
             self._free.extend(pending.slot for pending in mine if pending.done)
@@ -101,7 +111,7 @@ class Pool:
     def close(self):
         """End all workers; a run in another thread ends as well. Arrays that are held stay valid."""
         self._closed = True
-        if os.getpid() != self._parent:             # a copy of the process that owns them
+        if os.getpid() != self._parent:  # a copy of the process that owns them
             return
         with self._turn:
             for link in self._links.values():
@@ -146,8 +156,11 @@ class Pool:
 
     def _give(self, link, pending):
         names = [os.fsdecode(name) for name in pending.job.names]
-        banned = [(position, self.banned[name]) for position, name in enumerate(names) if name in self.banned] \
-            if self.banned else []
+        banned = (
+            [(position, self.banned[name]) for position, name in enumerate(names) if name in self.banned]
+            if self.banned
+            else []
+        )
         line = json.dumps([pending.slot, *pending.job._replace(names=names, banned=banned)])
         link.send(pending.job.number, line.encode("ascii"))
 
@@ -159,7 +172,7 @@ class Pool:
             poll = select.poll()
             for link in self._links.values():
                 poll.register(link.answer_fd, select.POLLIN)
-                if not link.flush():            # a long line: the rest as soon as the worker has read
+                if not link.flush():  # a long line: the rest as soon as the worker has read
                     poll.register(link.job_fd, select.POLLOUT)
             began = time.monotonic()
             poll.poll(_TICK_S * 1000)
@@ -194,7 +207,7 @@ class Pool:
         """Why a worker that is still there must go ('stopped', 'time-out'), or None."""
         beat = int(self._ring.beats[number, 0])
         if not link.owed or beat != link.beat:
-            link.beat, link.stalled_s = beat, 0.
+            link.beat, link.stalled_s = beat, 0.0
             return None
         link.stalled_s += waited
         if link.stalled_s >= STOPPED_S and link.is_stopped():
@@ -207,14 +220,16 @@ class Pool:
         if trouble != "died":
             link.kill()
         how = link.end()
-        del self._links[number]             # before anything below can fail
+        del self._links[number]  # before anything below can fail
         blamed = self._blame(number, link, trouble)
         at = f" at {printable(blamed)}" if blamed else ""
         self._log(f"worker {number + 1} (pid {link.pid}) {how if trouble == 'died' else trouble}{at}; replaced")
         self._restarts.append(self._delivered)
         if len(self._restarts) == self._restarts.maxlen and self._delivered - self._restarts[0] < 100:
-            raise ResourceError(f"loader workers ended {len(self._restarts)} times within 100 batches, the last one {how}{at}; "
-                                "if memory ran out, use fewer --workers; messages above may say more")
+            raise ResourceError(
+                f"loader workers ended {len(self._restarts)} times within 100 batches, the last one {how}{at}; "
+                "if memory ran out, use fewer --workers; messages above may say more"
+            )
         self._start_worker(number)
 
     def _blame(self, number, link, trouble):
@@ -232,8 +247,9 @@ class Pool:
         """The finished batch: the shared memory itself while few are out, a copy for a consumer that keeps many."""
         self._delivered += 1
         slot = self._ring.slot(pending.slot)
-        slot = Slot(*(field if name == "images" or field is None else field.copy()
-                      for name, field in zip(Slot._fields, slot)))
+        slot = Slot(
+            *(field if name == "images" or field is None else field.copy() for name, field in zip(Slot._fields, slot))
+        )
         if len(self._leased) >= LEASES:
             slot = slot._replace(images=slot.images.copy())
             self._free.append(pending.slot)
@@ -244,5 +260,5 @@ class Pool:
 
 
 def _give_back(leased, free, slot):
-    leased.discard(slot)        # called by whichever thread drops the last reference; both operations are atomic
+    leased.discard(slot)  # called by whichever thread drops the last reference; both operations are atomic
     free.append(slot)

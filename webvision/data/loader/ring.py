@@ -3,6 +3,7 @@
 One anonymous file holds a page of heart-beats and then the slots, each a whole batch on page boundaries. Whoever holds
 its descriptor can map it: only the workers that inherit it do.
 """
+
 import errno
 import fcntl
 import mmap
@@ -13,7 +14,7 @@ import numpy as np
 from webvision.data.loader.builder import Slot, slot_layout
 from webvision.errors import ResourceError
 
-BEATS = 4               # int64 per worker: a counter of progress, the batch's number, the position in its names, unused
+BEATS = 4  # int64 per worker: a counter of progress, the batch's number, the position in its names, unused
 _PAGE = 4096
 _LESS = "use fewer --workers or a smaller --batch"
 
@@ -21,11 +22,12 @@ _LESS = "use fewer --workers or a smaller --batch"
 class Ring:
     """`slots` batches of `count` pictures of `view`, and heart-beats of `workers`.
 
-    Without `fd` the memory is made, and reserved now, so that too little of it is an error here and not a bus error later.
+    Without `fd` the memory is made, and reserved now, so that too little of it is an error here and not a bus error
+    later.
     """
 
     def __init__(self, view, *, count, colour_on, slots, workers, fd=None):
-        self._fields = []               # (field, shape, dtype, offset within the slot)
+        self._fields = []  # (field, shape, dtype, offset within the slot)
         offset = 0
         for field, shape, dtype in slot_layout(count, view, colour_on):
             self._fields.append((field, shape, np.dtype(dtype), offset))
@@ -39,8 +41,12 @@ class Ring:
     def slot(self, number):
         """New arrays over slot `number`; whatever is derived from them keeps them, and the memory, alive."""
         start = self._first + number * self._slot_bytes
-        return Slot(**{field: np.ndarray(shape, dtype, self._memory, start + offset)
-                       for field, shape, dtype, offset in self._fields})
+        return Slot(
+            **{
+                field: np.ndarray(shape, dtype, self._memory, start + offset)
+                for field, shape, dtype, offset in self._fields
+            }
+        )
 
     def close(self):
         """Close the descriptor; the memory goes when its last array does."""
@@ -54,7 +60,8 @@ def _pages(size):
 
 
 def inheritable(fd):
-    """`fd`, or in its place one beyond 0, 1 and 2: where those are closed they are given out next, and a worker has its own."""
+    """`fd`, or in its place one beyond 0, 1 and 2: where those are closed they are given out next, and a worker has its
+    own."""
     if fd > 2:
         return fd
     copy = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
@@ -65,7 +72,7 @@ def inheritable(fd):
 def _reserve(size):
     """(descriptor, mapping) of new memory."""
     free = _free_memory()
-    if size > 0.8 * free:               # asked first: reserving more than there is wakes the kernel's memory killer
+    if size > 0.8 * free:  # asked first: reserving more than there is wakes the kernel's memory killer
         raise ResourceError(f"{size >> 20} MB of memory for batches, and {free >> 20} MB are free; {_LESS}")
     try:
         fd = os.memfd_create("webvision-batches", os.MFD_CLOEXEC)
@@ -77,10 +84,14 @@ def _reserve(size):
             os.close(fd)
             raise
     except OSError as error:
-        hint = {errno.EMFILE: "raise `ulimit -n`", errno.ENFILE: "raise `ulimit -n`",
-                errno.ENOMEM: f"{_LESS}, or raise `ulimit -v`"}
-        raise ResourceError(f"{size >> 20} MB of memory for batches cannot be had ({error.strerror}); "
-                            f"{hint.get(error.errno, _LESS)}") from None
+        hint = {
+            errno.EMFILE: "raise `ulimit -n`",
+            errno.ENFILE: "raise `ulimit -n`",
+            errno.ENOMEM: f"{_LESS}, or raise `ulimit -v`",
+        }
+        raise ResourceError(
+            f"{size >> 20} MB of memory for batches cannot be had ({error.strerror}); {hint.get(error.errno, _LESS)}"
+        ) from None
 
 
 def _free_memory():
@@ -88,8 +99,10 @@ def _free_memory():
     with open("/proc/meminfo", encoding="ascii") as file:
         free = next(int(line.split()[1]) << 10 for line in file if line.startswith("MemAvailable"))
     try:
-        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as limit, \
-                open("/sys/fs/cgroup/memory.current", encoding="ascii") as used:
+        with (
+            open("/sys/fs/cgroup/memory.max", encoding="ascii") as limit,
+            open("/sys/fs/cgroup/memory.current", encoding="ascii") as used,
+        ):
             return min(free, int(limit.read()) - int(used.read()))
-    except (OSError, ValueError):       # no control groups here, or no limit ("max")
+    except (OSError, ValueError):  # no control groups here, or no limit ("max")
         return free

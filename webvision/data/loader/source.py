@@ -1,4 +1,5 @@
 """Who builds the batches: this process, threads, or worker processes. All of them give the same bytes, in order."""
+
 import collections
 import operator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from webvision.data.loader.spawn import needs_a_thread
 from webvision.errors import UsageError
 
 MAX_WORKERS = 512
-_AHEAD = 2                  # batches in the making per thread
+_AHEAD = 2  # batches in the making per thread
 
 
 def open_source(root, view, *, batch, colour_on, workers, threads, policy, timeout):
@@ -48,7 +49,8 @@ class InProcess:
 
 
 class Threads:
-    """Builds ahead in threads: decoders, OpenCV and file reads leave the interpreter's lock. Good to about four cores."""
+    """Builds ahead in threads: decoders, OpenCV and file reads leave the interpreter's lock. Good to about four
+    cores."""
 
     def __init__(self, builder, make_slot, workers):
         self._builder = builder

@@ -3,6 +3,7 @@
 A worker asks the kernel to be killed when its parent dies (PR_SET_PDEATHSIG), and for the kernel the parent is the
 *thread* that started it. Loaders are iterated from threads that come and go, so those must not start workers.
 """
+
 import contextlib
 import errno
 import json
@@ -37,11 +38,14 @@ def needs_a_thread():
     except RuntimeError as error:
         if "start new thread" not in str(error):
             raise
-        raise ResourceError("no more threads can be started; use fewer --workers, or raise `ulimit -u` or `ulimit -v`") from None
+        raise ResourceError(
+            "no more threads can be started; use fewer --workers, or raise `ulimit -u` or `ulimit -v`"
+        ) from None
 
 
 def start_worker(spec, fds):
-    """A running worker (subprocess.Popen) for `spec`, inheriting only the descriptors `fds`; ResourceError if there is none."""
+    """A running worker (subprocess.Popen) for `spec`, inheriting only the descriptors `fds`; ResourceError if there is
+    none."""
     global _requests
     with _lock:
         if _requests is None:
@@ -54,8 +58,10 @@ def start_worker(spec, fds):
     worker = answer.get()
     if isinstance(worker, OSError):
         hint = {errno.EMFILE: "raise `ulimit -n`", errno.EAGAIN: "raise `ulimit -u`"}.get(worker.errno, "")
-        raise ResourceError(f"loader worker {spec['worker'] + 1} of {spec['workers']} cannot be started ({worker.strerror}); "
-                            f"use fewer --workers{' or ' + hint if hint else ''}")
+        raise ResourceError(
+            f"loader worker {spec['worker'] + 1} of {spec['workers']} cannot be started ({worker.strerror}); "
+            f"use fewer --workers{' or ' + hint if hint else ''}"
+        )
     if isinstance(worker, BaseException):
         raise worker
     return worker
@@ -70,6 +76,10 @@ def _serve(requests):
         spec, fds, answer = requests.get()
         try:
             command = [sys.executable, "-P", "-c", _CODE, _ROOT, json.dumps({**spec, "parent": os.getpid()})]
-            answer.put(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, pass_fds=fds, env=environment))
-        except BaseException as error:      # whoever asked is waiting and must be answered
+            answer.put(
+                subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, pass_fds=fds, env=environment
+                )
+            )
+        except BaseException as error:  # whoever asked is waiting and must be answered
             answer.put(error)

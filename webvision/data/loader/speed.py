@@ -3,6 +3,7 @@
 CPU times are for one picture and one core; they add up to what a worker spends. Reading is also timed from the disk
 itself, because a store that cannot be read fast enough is not helped by more workers.
 """
+
 import collections
 import itertools
 import os
@@ -17,22 +18,23 @@ from webvision.data.pictures.images import ImageError, inspect, read_bytes, read
 from webvision.data.views.placement import shrink_factor, shrink_region
 from webvision.errors import DataError
 
-HEADROOM = 1.25             # a loader this much faster than the step keeps it waiting below 2% of the time
-_WARM_UP = 2                # batches before the clock starts
-_HELD = 6                   # batches that training holds while it takes the next: what is handed over then may have to be copied
-_CROWDED = 1.3              # workers this much slower together than alone are worth a word
+HEADROOM = 1.25  # a loader this much faster than the step keeps it waiting below 2% of the time
+_WARM_UP = 2  # batches before the clock starts
+_HELD = 6  # batches that training holds while it takes the next: what is handed over then may have to be copied
+_CROWDED = 1.3  # workers this much slower together than alone are worth a word
 
 
 class Timing(NamedTuple):
     """Microseconds per picture, of CPU unless it says otherwise; None where it was not measured."""
-    read_disk_wall: float       # opening and reading, not in the page cache, one at a time
-    read: float                 # the same from the page cache
-    decode: float               # the crop's window of the JPEG
-    augment: float              # the rest of the work: header, resize, mirror, colours
-    hand_over: float            # in the training process
+
+    read_disk_wall: float  # opening and reading, not in the page cache, one at a time
+    read: float  # the same from the page cache
+    decode: float  # the crop's window of the JPEG
+    augment: float  # the rest of the work: header, resize, mirror, colours
+    hand_over: float  # in the training process
     workers: int
-    together_wall: float        # with `workers` workers, all at once, as training sees it
-    damaged: int                # of the pictures looked at
+    together_wall: float  # with `workers` workers, all at once, as training sees it
+    damaged: int  # of the pictures looked at
 
     @property
     def worker(self):
@@ -60,7 +62,7 @@ def measure(index, order, root, view, *, batch, workers, pictures=512):
         raise DataError(f"{index.path}: none of {len(paths)} pictures can be read; utils/check.py --decode says why")
     total = _build(names, root, view, batch)
     wall, hand_over = _together(index, order, root, view, batch=batch, workers=workers, pictures=len(paths))
-    return Timing(disk, read, decode, max(total - read - decode, 0.), hand_over, workers, wall, len(paths) - headers)
+    return Timing(disk, read, decode, max(total - read - decode, 0.0), hand_over, workers, wall, len(paths) - headers)
 
 
 def _per(seconds, count):
@@ -95,7 +97,9 @@ def _decode(files, view):
     for number, data in enumerate(files):
         try:
             header = inspect(data)
-            x, y, width, height, *resized = plan.place(*([side] for side in header.shown_size), [number])[0, :6].tolist()
+            x, y, width, height, *resized = plan.place(*([side] for side in header.shown_size), [number])[
+                0, :6
+            ].tolist()
             factor = shrink_factor(width, height, *resized) if header.plain and view.shrink else 1
             window = shrink_region((x, y, width, height), factor, header.shown_size)
             began = time.process_time()
@@ -109,8 +113,10 @@ def _decode(files, view):
 
 def _build(names, root, view, batch):
     builder, slot = BatchBuilder(root, view), new_slot(batch, view, "worker")
-    jobs = [Job(number, 1, first, tuple(names[first:first + batch]), batch)
-            for number, first in enumerate(range(0, len(names), batch))]
+    jobs = [
+        Job(number, 1, first, tuple(names[first : first + batch]), batch)
+        for number, first in enumerate(range(0, len(names), batch))
+    ]
     builder.build(jobs[0], slot)
     began = time.process_time()
     for job in jobs:
@@ -140,8 +146,10 @@ def explain(timing, rate, cores):
     if timing.damaged:
         said.append(f"{timing.damaged} of the pictures looked at cannot be read; utils/check.py --decode names them.")
     if rate is None:
-        said.append(f"{_workers(timing.workers)} {timing.rate:.0f} pictures/s. Say what your GPUs take with --rate, the "
-                    "images/s that training prints with --fake, or have a step measured: --depth 50.")
+        said.append(
+            f"{_workers(timing.workers)} {timing.rate:.0f} pictures/s. Say what your GPUs take with --rate, the "
+            "images/s that training prints with --fake, or have a step measured: --depth 50."
+        )
         return said
     enough = enough_workers(timing, rate, cores)
     feeds = f"{_workers(timing.workers)} {timing.rate:.0f} pictures/s, the step takes {rate:.0f}"
@@ -149,12 +157,23 @@ def explain(timing, rate, cores):
         case "step":
             said.append(f"The step is the bottleneck, not the loader: {feeds}. It will not wait for data.")
         case "hand-over":
-            said.append(f"The hand-over is the bottleneck: the training process passes on {1e6 / timing.hand_over:.0f} pictures/s, the "
-                        f"step takes {rate:.0f}. More workers do not help; a smaller --size does.")
+            said.append(
+                f"The hand-over is the bottleneck: the training process passes on {1e6 / timing.hand_over:.0f} "
+                "pictures/s, the "
+                f"step takes {rate:.0f}. More workers do not help; a smaller --size does."
+            )
         case "loader":
-            said.append(f"The loader is the bottleneck: {feeds}. {enough} would be enough"
-                        + (f", more than the {cores} cores here. utils/shrink.py makes the pictures cheaper." if enough > cores else "."))
-    said.append(f"Enough for {rate:.0f} pictures/s: --workers {enough}" + (", on as many cores." if enough > cores else "."))
+            said.append(
+                f"The loader is the bottleneck: {feeds}. {enough} would be enough"
+                + (
+                    f", more than the {cores} cores here. utils/shrink.py makes the pictures cheaper."
+                    if enough > cores
+                    else "."
+                )
+            )
+    said.append(
+        f"Enough for {rate:.0f} pictures/s: --workers {enough}" + (", on as many cores." if enough > cores else ".")
+    )
     return said
 
 
@@ -165,17 +184,24 @@ def _workers(count):
 def _describe_worker(timing):
     parts = {"decoding": timing.decode, "resizing and colours": timing.augment, "reading files": timing.read}
     largest = max(parts, key=parts.get)
-    yield f"A worker spends {timing.worker:.0f} us on a picture, most of it {largest} ({parts[largest] / timing.worker:.0%})."
+    part = parts[largest] / timing.worker
+    yield f"A worker spends {timing.worker:.0f} us on a picture, most of it {largest} ({part:.0%})."
     if timing.read_disk_wall > 4 * timing.worker:
-        yield (f"The storage is slow: {timing.read_disk_wall / 1000:.1f} ms a file, one at a time. More workers read side by "
-               "side; a local copy or utils/shrink.py helps more.")
+        yield (
+            f"The storage is slow: {timing.read_disk_wall / 1000:.1f} ms a file, one at a time. More workers read side "
+            "by "
+            "side; a local copy or utils/shrink.py helps more."
+        )
 
 
 def _describe_together(timing, cores):
     each = _each(timing, cores)
     if each > _CROWDED * timing.worker:
-        yield (f"{timing.workers} at once, each takes {each:.0f} us: they share the cores with each other (hyper-threads, memory) "
-               "or with other programs.")
+        yield (
+            f"{timing.workers} at once, each takes {each:.0f} us: they share the cores with each other (hyper-threads, "
+            "memory) "
+            "or with other programs."
+        )
 
 
 def bottleneck(timing, rate):

@@ -1,4 +1,5 @@
 """A view of pictures (Augmentation or Preset) as text, for worker processes."""
+
 import dataclasses
 
 from webvision.data.views.augment import Augmentation

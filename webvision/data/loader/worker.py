@@ -1,8 +1,10 @@
 """A worker process: reads jobs, one JSON line each, builds the batches into shared memory, answers one line each.
 
 It imports NumPy and the decoders, never TensorFlow, and is started as a new program, not as a copy of the training
-process: TensorFlow's threads hold locks that a copy would inherit. It ends when its job pipe ends, whatever it is doing.
+process: TensorFlow's threads hold locks that a copy would inherit. It ends when its job pipe ends, whatever it is
+doing.
 """
+
 import ctypes
 import errno
 import json
@@ -21,7 +23,7 @@ def main():
     spec = json.loads(sys.argv[1])
     _die_with_parent(spec["parent"])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)       # meant for the training process, which saves its state first
+        signal.signal(number, signal.SIG_IGN)  # meant for the training process, which saves its state first
     jobs = queue.SimpleQueue()
     answer = os.fdopen(spec["answers"], "w", buffering=1)
     try:
@@ -29,7 +31,7 @@ def main():
         _work(spec, jobs, answer)
     except BrokenPipeError:
         os._exit(0)
-    except BaseException as error:      # every way to fail is reported before the end
+    except BaseException as error:  # every way to fail is reported before the end
         print(json.dumps(_report(error)), file=answer)
         os._exit(1)
 
@@ -38,20 +40,25 @@ def _report(error):
     """The last line for the training process: {kind: text}."""
     if _is_of_memory(error):
         return {"memory": traceback.format_exc()}
-    if type(error).__name__ == "ResourceError":         # by name: errors.py may be what could not be imported
+    if type(error).__name__ == "ResourceError":  # by name: errors.py may be what could not be imported
         return {"resource": str(error)}
     return {"error": traceback.format_exc()}
 
 
 def _is_of_memory(error):
     """Whether there was no memory for an array, for a mapping, or for the stack of a thread."""
-    return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or "start new thread" in str(error)
+    return (
+        isinstance(error, MemoryError)
+        or getattr(error, "errno", None) == errno.ENOMEM
+        or "start new thread" in str(error)
+    )
 
 
 def _die_with_parent(parent):
-    """The kernel kills this process when the thread that started it ends; pool.py keeps that thread for the process's life."""
+    """The kernel kills this process when the thread that started it ends; pool.py keeps that thread for the process's
+    life."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:          # it ended before the line above
+    if os.getppid() != parent:  # it ended before the line above
         os._exit(0)
 
 
@@ -59,18 +66,25 @@ def _read_jobs(fd, jobs):
     with os.fdopen(fd, "rb") as lines:
         for line in lines:
             jobs.put(line)
-    os._exit(0)                         # the training process closed the pipe, or is no more
+    os._exit(0)  # the training process closed the pipe, or is no more
 
 
 def _work(spec, jobs, answer):
     from webvision.data.loader import view_json
     from webvision.data.loader.builder import BatchBuilder, Job
-    from webvision.data.pictures.images import ImagePolicy
     from webvision.data.loader.ring import Ring
+    from webvision.data.pictures.images import ImagePolicy
+
     view = view_json.from_json(spec["view"])
     policy = ImagePolicy(**{**spec["policy"], "formats": tuple(spec["policy"]["formats"])})
-    ring = Ring(view, count=spec["batch"], colour_on=spec["colour_on"], slots=spec["slots"], workers=spec["workers"],
-                fd=spec["memory"])
+    ring = Ring(
+        view,
+        count=spec["batch"],
+        colour_on=spec["colour_on"],
+        slots=spec["slots"],
+        workers=spec["workers"],
+        fd=spec["memory"],
+    )
     builder = BatchBuilder(spec["root"], view, policy=policy, colour_on=spec["colour_on"])
     beats = ring.beats[spec["worker"]]
 

@@ -1,4 +1,5 @@
 """The parent's end of one worker process: its pipes, the batches it owes, and whether it lives."""
+
 import contextlib
 import errno
 import json
@@ -22,23 +23,26 @@ class WorkerLink:
             for place, fd in enumerate(fds):
                 fds[place] = inheritable(fd)
             job_end, self.job_fd, self.answer_fd, answer_end = fds
-            self._process = start_worker({**spec, "jobs": job_end, "answers": answer_end, "memory": ring.fd},
-                                         (job_end, answer_end, ring.fd))
+            self._process = start_worker(
+                {**spec, "jobs": job_end, "answers": answer_end, "memory": ring.fd}, (job_end, answer_end, ring.fd)
+            )
         except BaseException as error:
             for fd in fds:
                 os.close(fd)
             if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-                raise ResourceError(f"loader worker {spec['worker'] + 1} of {spec['workers']} cannot be started "
-                                    f"({error.strerror}); use fewer --workers or raise `ulimit -n`") from None
+                raise ResourceError(
+                    f"loader worker {spec['worker'] + 1} of {spec['workers']} cannot be started "
+                    f"({error.strerror}); use fewer --workers or raise `ulimit -n`"
+                ) from None
             raise
         os.close(job_end)
         os.close(answer_end)
         os.set_blocking(self.job_fd, False)
         os.set_blocking(self.answer_fd, False)
         self.pid = self._process.pid
-        self.owed = []              # numbers of the batches it was given and has not answered, in order
+        self.owed = []  # numbers of the batches it was given and has not answered, in order
         self.ready = False
-        self.stalled_s = 0.         # time waited for it without a heart-beat
+        self.stalled_s = 0.0  # time waited for it without a heart-beat
         self.beat = -1
         self._outbox = b""
         self._inbox = b""
@@ -53,7 +57,7 @@ class WorkerLink:
         """Write what the pipe takes; whether that was all. Never blocks: a stopped worker reads nothing."""
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             while self._outbox:
-                self._outbox = self._outbox[os.write(self.job_fd, self._outbox):]
+                self._outbox = self._outbox[os.write(self.job_fd, self._outbox) :]
         return not self._outbox
 
     def receive(self):
@@ -81,12 +85,13 @@ class WorkerLink:
         """Kill it, without waiting."""
         self._process.kill()
 
-    def end(self, patience_s=10.):
+    def end(self, patience_s=10.0):
         """See it dead and close the pipes; returns how it ended, as text.
 
-        Only a dead worker writes no more into its slot. One that the kernel holds (a dead network mount) raises HangError.
+        Only a dead worker writes no more into its slot. One that the kernel holds (a dead network mount) raises
+        HangError.
         """
-        for grace in (1., patience_s):              # one that closed its pipe ends by itself, as a rule
+        for grace in (1.0, patience_s):  # one that closed its pipe ends by itself, as a rule
             try:
                 how = self._process.wait(grace)
                 break
@@ -96,6 +101,6 @@ class WorkerLink:
             raise HangError(f"loader worker {self.pid} cannot be killed; the storage it reads from does not answer")
         fds, self.job_fd, self.answer_fd = (self.job_fd, self.answer_fd), None, None
         for fd in fds:
-            if fd is not None:          # a second close would hit a file that somebody else has opened since
+            if fd is not None:  # a second close would hit a file that somebody else has opened since
                 os.close(fd)
         return f"killed by {signal.Signals(-how).name}" if how < 0 else f"exit status {how}"

@@ -1,10 +1,12 @@
-"""Compile the C files of this folder where a C compiler and libjpeg-turbo's headers are; part of `make setup`, and never its failure.
+"""Compile the C files of this folder where a C compiler and libjpeg-turbo's headers are; part of `make setup`, and
+never its failure.
 
     python -m webvision.data.native.build
 
 The library is tried on a picture of its own, in a process of its own, before it gets its name: one that crashes or
 decodes another picture than the wheel does is not used.
 """
+
 import os
 import shutil
 import subprocess
@@ -13,8 +15,10 @@ import tempfile
 
 from webvision.data.native import library
 
-_SOURCES = [os.path.join(os.path.dirname(os.path.abspath(__file__)), name) for name in
-            ("decode_window.c", "read_batch.c", "view_batch.c", "view_avx2.c", "view_avx512.c")]
+_SOURCES = [
+    os.path.join(os.path.dirname(os.path.abspath(__file__)), name)
+    for name in ("decode_window.c", "read_batch.c", "view_batch.c", "view_avx2.c", "view_avx512.c")
+]
 _FLAGS = ["-O3", "-fno-math-errno", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall"]
 
 
@@ -29,9 +33,14 @@ def build(compiler=None):
         return f"{os.path.dirname(library.LIBRARY)}: {error.strerror}"
     os.close(fd)
     try:
-        problem = _run([compiler, *_FLAGS, *_SOURCES, "-o", new, "-ljpeg", "-lm"], "the compiler failed; are the headers of "
-                       "libjpeg-turbo (Debian: libjpeg-dev, Fedora: libjpeg-turbo-devel) installed?")
-        problem = problem or _run([sys.executable, "-m", "webvision.data.native.build", new], "the new library failed its trial")
+        problem = _run(
+            [compiler, *_FLAGS, *_SOURCES, "-o", new, "-ljpeg", "-lm"],
+            "the compiler failed; are the headers of "
+            "libjpeg-turbo (Debian: libjpeg-dev, Fedora: libjpeg-turbo-devel) installed?",
+        )
+        problem = problem or _run(
+            [sys.executable, "-m", "webvision.data.native.build", new], "the new library failed its trial"
+        )
         if problem is None:
             os.chmod(new, 0o755)
             os.replace(new, library.LIBRARY)
@@ -43,8 +52,13 @@ def build(compiler=None):
 
 def _run(command, otherwise):
     try:
-        done = subprocess.run(command, capture_output=True, timeout=120, check=False,
-                              cwd=os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(_SOURCES[0])))))
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            timeout=120,
+            check=False,
+            cwd=os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(_SOURCES[0])))),
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{otherwise} ({error})"
     if done.returncode == 0:
@@ -60,14 +74,14 @@ def try_library(path):
     import simplejpeg
 
     noise = np.random.Generator(np.random.Philox(key=1)).integers(0, 256, (12, 15, 3), np.uint8)
-    picture = np.ascontiguousarray(noise.repeat(9, axis=0).repeat(9, axis=1)[:-1, :-2])      # 107 x 133: no whole blocks
+    picture = np.ascontiguousarray(noise.repeat(9, axis=0).repeat(9, axis=1)[:-1, :-2])  # 107 x 133: no whole blocks
     library.use(path)
     for sampling in ("444", "422", "420"):
         data = simplejpeg.encode_jpeg(picture, quality=90, colorsubsampling=sampling)
         whole = simplejpeg.decode_jpeg(data, "BGR").astype(int)
         for x, y, width, height in ((0, 0, 133, 107), (1, 1, 1, 1), (17, 9, 60, 44), (40, 51, 93, 56)):
             status, _, window = library.decode_window(data, (133, 107), (x, y, width, height))
-            if status or np.abs(window - whole[y:y + height, x:x + width]).max() > 1:
+            if status or np.abs(window - whole[y : y + height, x : x + width]).max() > 1:
                 return False
     return True
 
@@ -77,7 +91,10 @@ def main(arguments):
     if arguments:
         return 0 if try_library(arguments[0]) else 1
     problem = build()
-    print("JPEG decoding: " + (f"by a wheel, whole pictures at a time; {problem}" if problem else "compiled here, windows only"))
+    print(
+        "JPEG decoding: "
+        + (f"by a wheel, whole pictures at a time; {problem}" if problem else "compiled here, windows only")
+    )
     return 0
 
 

@@ -1,14 +1,16 @@
-"""The door to the compiled code: the C files of this folder as one ctypes library, where `make setup` could build it."""
+"""The door to the compiled code: the C files of this folder as one ctypes library, where `make setup` could build
+it."""
+
 import ctypes
 import os
 
 import numpy as np
 
 LIBRARY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_decode_window.so")
-_VERSION = 5                # WV_VERSION of decode_window.h
-NO_MEMORY = 2               # WV_NO_MEMORY of decode_window.h
+_VERSION = 5  # WV_VERSION of decode_window.h
+NO_MEMORY = 2  # WV_NO_MEMORY of decode_window.h
 
-_library = None             # None: not looked for yet; False: not there
+_library = None  # None: not looked for yet; False: not there
 
 
 def loaded():
@@ -31,15 +33,42 @@ def _load(path):
             return None
     except (OSError, AttributeError):
         return None
-    found.wv_decode.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p,
-                                ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p]
+    found.wv_decode.argtypes = [
+        ctypes.c_char_p,
+        ctypes.c_size_t,
+        ctypes.c_void_p,
+        ctypes.c_int,
+        ctypes.c_void_p,
+        ctypes.c_int,
+        ctypes.c_void_p,
+        ctypes.c_char_p,
+    ]
     found.wv_read.restype = ctypes.c_int64
-    found.wv_read.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64,
-                              ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+    found.wv_read.argtypes = [
+        ctypes.c_int,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_int64,
+        ctypes.c_void_p,
+        ctypes.c_int64,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+    ]
     if found.wv_kernel():
-        found.wv_batch.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p,
-                                   ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p,
-                                   ctypes.c_void_p]
+        found.wv_batch.argtypes = [
+            ctypes.c_int,
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_int,
+            ctypes.c_int,
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+        ]
     return found
 
 
@@ -52,6 +81,14 @@ def decode_window(data, size, box, *, scale=1, tolerant=False):
     out = np.empty((height, width, 3), np.uint8)
     message = ctypes.create_string_buffer(200)
     numbers = (ctypes.c_int32 * 6)(*size, x, y, width, height)
-    status = loaded().wv_decode(data, len(data), ctypes.addressof(numbers), scale, ctypes.addressof(numbers) + 8, tolerant,
-                                 out.ctypes.data, message)
+    status = loaded().wv_decode(
+        data,
+        len(data),
+        ctypes.addressof(numbers),
+        scale,
+        ctypes.addressof(numbers) + 8,
+        tolerant,
+        out.ctypes.data,
+        message,
+    )
     return status, message.value.decode("ascii", "replace"), out

@@ -6,10 +6,11 @@ Plain JPEGs (8 bits, Huffman, grey or three components) have three paths, tried 
     simplejpeg  a wheel, no compiler needed: decodes all, then cuts; the first choice for whole pictures
     opencv      decodes all, then cuts; and no warnings, so that only a missing end marker shows damage
 
-They agree in every pixel as long as they bundle a libjpeg-turbo of version 2 or 3 (tests compare them; one grey level is
-the promise). What simplejpeg has no name for (uncommon samplings) takes one of the others. Whatever is not a plain JPEG is
-OpenCV's. Lack of memory is a MemoryError on every path, and no verdict. `describe()` says which path is in use.
+They agree in every pixel as long as they bundle a libjpeg-turbo of version 2 or 3 (tests compare them; one grey level
+is the promise). What simplejpeg has no name for (uncommon samplings) takes one of the others. Whatever is not a plain
+JPEG is OpenCV's. Lack of memory is a MemoryError on every path, and no verdict. `describe()` says which path is in use.
 """
+
 import functools
 import importlib.util
 import os
@@ -45,7 +46,8 @@ def decode(data, header, *, window=None, scale=1, tolerant=False, path=None):
     box = window or (0, 0, *size)
     if not header.plain:
         return _cut(_opencv(data, header, 1), box)
-    # A whole picture is 5% faster through the wheel's newer libjpeg-turbo than through the system's; the pixels are equal.
+    # A whole picture is 5% faster through the wheel's newer libjpeg-turbo than through the system's; the pixels are
+    # equal.
     path = path or _path(first="simplejpeg" if box == (0, 0, *size) else "window")
     if path == "simplejpeg":
         try:
@@ -59,7 +61,7 @@ def decode(data, header, *, window=None, scale=1, tolerant=False, path=None):
 
 def _cut(image, box):
     x, y, width, height = box
-    part = image[y:y + height, x:x + width]
+    part = image[y : y + height, x : x + width]
     if part.shape != (height, width, 3):
         raise DecodeError("the picture is smaller than its header says")
     return np.ascontiguousarray(part)
@@ -71,7 +73,8 @@ def fast_path():
 
 
 def _path(first="window"):
-    """The JPEG path in use, `first` if it is there. WEBVISION_DECODER=simplejpeg or opencv chooses a later one, for comparisons."""
+    """The JPEG path in use, `first` if it is there. WEBVISION_DECODER=simplejpeg or opencv chooses a later one, for
+    comparisons."""
     otherwise = _path_but_simplejpeg()
     if first == "window" == otherwise or os.environ.get("WEBVISION_DECODER") == "opencv" or not _has_simplejpeg():
         return otherwise
@@ -90,15 +93,23 @@ def _has_simplejpeg():
 def describe():
     """One line for the run's header: the JPEG path in use."""
     level = library.loaded().wv_kernel() if library.loaded() else 0
-    resize = (", OpenCV resizes (no AVX2)", ", batches resized and coloured by AVX2", ", batches resized and coloured by AVX-512")[level]
-    return {"window": f"window decode by libjpeg-turbo, compiled here{resize}",
-            "simplejpeg": "full decode by simplejpeg (window decode needs a C compiler and libjpeg-turbo's headers at "
-                          "`make setup`; about 1.4 times faster)",
-            "opencv": "full decode by OpenCV (neither the compiled decoder nor simplejpeg is there)"}[_path()]
+    resize = (
+        ", OpenCV resizes (no AVX2)",
+        ", batches resized and coloured by AVX2",
+        ", batches resized and coloured by AVX-512",
+    )[level]
+    return {
+        "window": f"window decode by libjpeg-turbo, compiled here{resize}",
+        "simplejpeg": "full decode by simplejpeg (window decode needs a C compiler and libjpeg-turbo's headers at "
+        "`make setup`; about 1.4 times faster)",
+        "opencv": "full decode by OpenCV (neither the compiled decoder nor simplejpeg is there)",
+    }[_path()]
 
 
 def _window(data, header, scale, box, tolerant):
-    status, message, pixels = library.decode_window(data, (header.width, header.height), box, scale=scale, tolerant=tolerant)
+    status, message, pixels = library.decode_window(
+        data, (header.width, header.height), box, scale=scale, tolerant=tolerant
+    )
     if status:
         raise (MemoryError if status == library.NO_MEMORY else DecodeError)(message)
     return pixels
@@ -106,19 +117,23 @@ def _window(data, header, scale, box, tolerant):
 
 def _simplejpeg(data, header, scale, tolerant):
     import simplejpeg
+
     try:
         height, width = simplejpeg.decode_jpeg_header(data, strict=False)[:2]
-        if (width, height) != (header.width, header.height):    # never allocate for a size that was not checked
+        if (width, height) != (header.width, header.height):  # never allocate for a size that was not checked
             raise DecodeError("two headers of different sizes")
-        shrink = {} if scale == 1 else {"min_height": -(-height // scale), "min_width": -(-width // scale),
-                                        "min_factor": scale}
+        shrink = (
+            {}
+            if scale == 1
+            else {"min_height": -(-height // scale), "min_width": -(-width // scale), "min_factor": scale}
+        )
         try:
             return simplejpeg.decode_jpeg(data, "BGR", strict=not tolerant, **shrink)
         except ValueError as error:
             if tolerant or not str(error).startswith(_HARMLESS):
                 raise
             return simplejpeg.decode_jpeg(data, "BGR", strict=False, **shrink)
-    except KeyError:                    # its tables of names are older than the libjpeg-turbo within
+    except KeyError:  # its tables of names are older than the libjpeg-turbo within
         raise _UnknownKind from None
     except ValueError as error:
         if any(words in str(error) for words in _NO_MEMORY):
@@ -131,22 +146,32 @@ def _simplejpeg(data, header, scale, tolerant):
 @functools.cache
 def _silent_opencv():
     import cv2
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)      # the reason is raised; 10,000 files would be 10,000 lines
+
+    cv2.utils.logging.setLogLevel(
+        cv2.utils.logging.LOG_LEVEL_SILENT
+    )  # the reason is raised; 10,000 files would be 10,000 lines
     return cv2
 
 
 def _opencv(data, header, scale):
     cv2 = _silent_opencv()
-    flags = cv2.IMREAD_IGNORE_ORIENTATION | {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2,
-                                             4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}[scale]
+    flags = (
+        cv2.IMREAD_IGNORE_ORIENTATION
+        | {
+            1: cv2.IMREAD_COLOR,
+            2: cv2.IMREAD_REDUCED_COLOR_2,
+            4: cv2.IMREAD_REDUCED_COLOR_4,
+            8: cv2.IMREAD_REDUCED_COLOR_8,
+        }[scale]
+    )
     why = f"OpenCV cannot decode this {header.format}"
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         image, why = None, str(error).strip().splitlines()[0]
     if image is None:
-        # Some of its decoders say no more than that when memory runs out; and one that says so may have been asked for more
-        # than the picture is worth, by damaged data. So: could it have had all that a picture of this size takes?
+        # Some of its decoders say no more than that when memory runs out; and one that says so may have been asked for
+        # more than the picture is worth, by damaged data. So: could it have had all that a picture of this size takes?
         np.empty(_OPENCV_PIXEL_BYTES * header.width * header.height + _OPENCV_FILE_BYTES * len(data), np.uint8)
         raise DecodeError(why)
     if image.shape[:2] != (-(-header.height // scale), -(-header.width // scale)):

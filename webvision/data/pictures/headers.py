@@ -3,22 +3,24 @@
 A header is read before any decoder sees the file, because the decoders allocate what a header asks for: a 31 KB PNG may
 claim 50000 x 50000 pixels.
 """
+
 import struct
 import zlib
 from typing import NamedTuple
 
-FORMATS = ("jpeg", "png", "webp", "bmp", "gif")     # decoded; everything else is refused by its first bytes
+FORMATS = ("jpeg", "png", "webp", "bmp", "gif")  # decoded; everything else is refused by its first bytes
 
 
 class Header(NamedTuple):
     """The claims of a file about its picture; sizes are as stored, before `orientation` (EXIF, 1..8) is applied."""
+
     format: str
     width: int
     height: int
     orientation: int = 1
-    channels: int = 3           # of a JPEG: 1 grey, 3 colour, 4 CMYK; of the others as stored
-    plain: bool = False         # an 8-bit Huffman JPEG of 1 or 3 components: what the fast decoders take
-    complete: bool = True       # the end marker is there
+    channels: int = 3  # of a JPEG: 1 grey, 3 colour, 4 CMYK; of the others as stored
+    plain: bool = False  # an 8-bit Huffman JPEG of 1 or 3 components: what the fast decoders take
+    complete: bool = True  # the end marker is there
 
     @property
     def shown_size(self):
@@ -47,7 +49,9 @@ def read_header(data):
     elif data[:2] == b"BM":
         parse = _bmp
     else:
-        raise HeaderError("format", f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file (starts with {bytes(data[:8])!r})")
+        raise HeaderError(
+            "format", f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file (starts with {bytes(data[:8])!r})"
+        )
     try:
         header = parse(data)
     except (struct.error, IndexError):
@@ -57,8 +61,8 @@ def read_header(data):
     return header
 
 
-_NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})              # markers without a segment: TEM, RSTn, SOI
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}     # SOFn; C4, C8, CC are other segments
+_NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a segment: TEM, RSTn, SOI
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOFn; C4, C8, CC are other segments
 
 
 def _jpeg(data):
@@ -68,7 +72,7 @@ def _jpeg(data):
         if position < 0:
             raise HeaderError("header", "a JPEG without a frame header")
         marker = data[position + 1]
-        if marker == 0xFF:                                      # fill bytes
+        if marker == 0xFF:  # fill bytes
             position += 1
             continue
         position += 2
@@ -81,8 +85,8 @@ def _jpeg(data):
             raise HeaderError("header", "a JPEG segment reaches past the end of the file")
         if marker in _FRAMES:
             break
-        if marker == 0xE1 and data[position + 2:position + 8] == b"Exif\0\0" and orientation == 1:
-            orientation = _exif_orientation(data[position + 8:position + length])
+        if marker == 0xE1 and data[position + 2 : position + 8] == b"Exif\0\0" and orientation == 1:
+            orientation = _exif_orientation(data[position + 8 : position + length])
         position += length
     precision, height, width, channels = struct.unpack_from(">BHHB", data, position + 2)
     # An embedded thumbnail has an end marker of its own, but it lies before the frame header.
@@ -97,8 +101,8 @@ def _exif_orientation(tiff):
     if order is None:
         return 1
     try:
-        offset, = struct.unpack_from(order + "I", tiff, 4)
-        count, = struct.unpack_from(order + "H", tiff, offset)
+        (offset,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, offset)
         for entry in range(offset + 2, offset + 2 + 12 * min(count, 200), 12):
             tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
             if tag == 0x0112:
@@ -108,7 +112,7 @@ def _exif_orientation(tiff):
     return 1
 
 
-_PNG_SLACK = 1 << 20        # bytes that a cut chunk may claim beyond its picture's uncompressed pixels: profiles, texts
+_PNG_SLACK = 1 << 20  # bytes that a cut chunk may claim beyond its picture's uncompressed pixels: profiles, texts
 
 
 def _png(data):
@@ -120,13 +124,15 @@ def _png(data):
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
         if end > len(data):
-            if length > 8 * (width + 1) * height + _PNG_SLACK:      # OpenCV allocates what a chunk asks for: 2 GB for 60 x 44
+            if (
+                length > 8 * (width + 1) * height + _PNG_SLACK
+            ):  # OpenCV allocates what a chunk asks for: 2 GB for 60 x 44
                 raise HeaderError("corrupt", f"a PNG chunk at byte {position} claims {length} bytes")
             break
-        if zlib.crc32(data[position + 4:end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
+        if zlib.crc32(data[position + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
             raise HeaderError("corrupt", f"wrong check sum of a PNG chunk at byte {position}")
         if kind == b"eXIf":
-            orientation = _exif_orientation(data[position + 8:end - 4])
+            orientation = _exif_orientation(data[position + 8 : end - 4])
         if kind == b"IEND":
             complete = True
             break
@@ -144,11 +150,11 @@ def _webp(data):
     elif kind == b"VP8 ":
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
     elif kind == b"VP8L":
-        bits, = struct.unpack_from("<I", data, 21)
+        (bits,) = struct.unpack_from("<I", data, 21)
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     else:
         raise HeaderError("header", f"an unknown kind of WebP: {bytes(kind)!r}")
-    stated, = struct.unpack_from("<I", data, 4)
+    (stated,) = struct.unpack_from("<I", data, 4)
     return Header("webp", width, height, orientation, complete=stated + 8 <= len(data))
 
 
@@ -157,7 +163,7 @@ def _webp_orientation(data):
     while position + 8 <= len(data):
         kind, length = struct.unpack_from("<4sI", data, position)
         if kind == b"EXIF":
-            block = data[position + 8:position + 8 + length]
+            block = data[position + 8 : position + 8 + length]
             return _exif_orientation(block[6:] if block[:6] == b"Exif\0\0" else block)
         position += 8 + length + (length & 1)
     return 1
@@ -175,7 +181,7 @@ def _bmp(data):
         compression = 0
     else:
         width, height, _, depth, compression = struct.unpack_from("<iiHHI", data, 18)
-        height = abs(height)                                    # negative: stored from the top
+        height = abs(height)  # negative: stored from the top
     row_bytes = (abs(width) * depth + 31) // 32 * 4
     complete = compression not in (0, 3) or offset + row_bytes * height <= len(data)
     return Header("bmp", width, height, complete=complete)

@@ -6,17 +6,19 @@ none. What the treatment is:
 * Formats: JPEG, PNG, WebP, BMP, GIF, told by their first bytes; everything else is refused (fewer decoders to attack).
 * Size: at most `max_pixels`, sides in at most `max_side_ratio`, both read from the header before anything is allocated.
 * EXIF orientation is applied, whatever the format, as viewers and cv2.imread do. ICC profiles and DPI are ignored.
-* Grey becomes three equal channels; CMYK and YCCK become colour as OpenCV converts them; a palette is looked up; 16 bits
+* Grey becomes three equal channels; CMYK and YCCK become colour as OpenCV converts them; a palette is looked up; 16
+bits
   become 8; alpha is dropped, not blended; of an animation the first frame is taken.
 * A missing end marker, or a decoder's complaint about the data, makes a file damaged. `accept_truncated` lets it in.
 
 Files are opened here and handed to the decoders as bytes: OpenCV crashes on names that are not UTF-8.
 
-Links: a data set from a stranger may hold links to this machine's files. A picture that is a link out of the data folder
-(the parent of the split's folder) is refused, unless `allow_outside`. A link within it is followed. Folders that are
-links, the split's own or a class's, may lead anywhere: `preprocess.py` makes none and no archive brings one along, so
-they are the user's.
+Links: a data set from a stranger may hold links to this machine's files. A picture that is a link out of the data
+folder (the parent of the split's folder) is refused, unless `allow_outside`. A link within it is followed. Folders that
+are links, the split's own or a class's, may lead anywhere: `preprocess.py` makes none and no archive brings one along,
+so they are the user's.
 """
+
 import errno
 import os
 import stat
@@ -29,8 +31,24 @@ from webvision.data.pictures.headers import FORMATS, HeaderError, read_header
 from webvision.errors import DataError, ResourceError, printable
 
 # Index = the number in Batch.status. Appended to, never reordered: reports hold the codes.
-REASONS = ("ok", "empty", "missing", "not-a-file", "permission", "io", "file-too-large", "format", "header",
-           "too-many-pixels", "side-ratio", "truncated", "corrupt", "crash", "time-out", "outside")
+REASONS = (
+    "ok",
+    "empty",
+    "missing",
+    "not-a-file",
+    "permission",
+    "io",
+    "file-too-large",
+    "format",
+    "header",
+    "too-many-pixels",
+    "side-ratio",
+    "truncated",
+    "corrupt",
+    "crash",
+    "time-out",
+    "outside",
+)
 
 
 class ImageError(DataError):
@@ -48,11 +66,12 @@ class OutOfMemoryError(ResourceError, MemoryError):
 @dataclass(frozen=True)
 class ImagePolicy:
     """What is accepted as a picture."""
-    max_pixels: int = 64 << 20              # 8192 x 8192: 200 MB decoded
-    max_side_ratio: float = 50.             # 8000 x 2 decodes, and then breaks crops
-    max_bytes: int = 256 << 20              # no photograph is larger
-    accept_truncated: bool = False          # take what could be decoded of a cut or flipped file
-    allow_outside: bool = False             # follow links out of the data folder
+
+    max_pixels: int = 64 << 20  # 8192 x 8192: 200 MB decoded
+    max_side_ratio: float = 50.0  # 8000 x 2 decodes, and then breaks crops
+    max_bytes: int = 256 << 20  # no photograph is larger
+    accept_truncated: bool = False  # take what could be decoded of a cut or flipped file
+    allow_outside: bool = False  # follow links out of the data folder
     formats: tuple = FORMATS
 
 
@@ -72,8 +91,10 @@ def inspect(data, policy=DEFAULT_POLICY):
     if header.width * header.height > policy.max_pixels:
         raise ImageError("too-many-pixels", f"{header.width} x {header.height} is over {policy.max_pixels} pixels")
     if max(header.width, header.height) > policy.max_side_ratio * min(header.width, header.height):
-        raise ImageError("side-ratio", f"{header.width} x {header.height}: one side is over "
-                                       f"{policy.max_side_ratio:g} times the other")
+        raise ImageError(
+            "side-ratio",
+            f"{header.width} x {header.height}: one side is over {policy.max_side_ratio:g} times the other",
+        )
     if not (header.complete or policy.accept_truncated):
         raise ImageError("truncated", f"the end of the {header.format} file is missing")
     return header
@@ -88,9 +109,9 @@ def read_image(data, policy=DEFAULT_POLICY):
 def read_window(data, header, window, *, scale=1, policy=DEFAULT_POLICY):
     """The pixels `window` = (x, y, width, height) of the picture as shown, decoding little more than those.
 
-    `header` is inspect's. With `scale` 2, 4 or 8 the window is in pixels of the picture shrunk by that factor, each side
-    rounded up; only plain JPEGs shrink while they are decoded (`header.plain`). Equal to the same part of `read_image`,
-    except that damage outside the window goes unnoticed.
+    `header` is inspect's. With `scale` 2, 4 or 8 the window is in pixels of the picture shrunk by that factor, each
+    side rounded up; only plain JPEGs shrink while they are decoded (`header.plain`). Equal to the same part of
+    `read_image`, except that damage outside the window goes unnoticed.
     """
     shown = tuple(-(-side // scale) for side in header.shown_size)
     stored = stored_window(window, shown, header.orientation)
@@ -98,7 +119,7 @@ def read_window(data, header, window, *, scale=1, policy=DEFAULT_POLICY):
         pixels = _decode(data, header, policy, window=stored, scale=scale)
     else:
         x, y, width, height = stored
-        pixels = _decode(data, header, policy)[y:y + height, x:x + width]
+        pixels = _decode(data, header, policy)[y : y + height, x : x + width]
     return turn(pixels, header.orientation)
 
 
@@ -111,28 +132,34 @@ def read_image_file(path, policy=DEFAULT_POLICY, *, inside=None):
 
 
 def data_folders(root):
-    """What `inside` is for the pictures of a split's folder `root` (bytes): the data folder, as named and as it really lies."""
-    return tuple({os.path.realpath(folder).rstrip(b"/") + b"/"
-                  for folder in (os.path.dirname(os.path.abspath(root)), os.path.dirname(os.path.realpath(root)), root)})
+    """What `inside` is for the pictures of a split's folder `root` (bytes): the data folder, as named and as it really
+    lies."""
+    return tuple(
+        {
+            os.path.realpath(folder).rstrip(b"/") + b"/"
+            for folder in (os.path.dirname(os.path.abspath(root)), os.path.dirname(os.path.realpath(root)), root)
+        }
+    )
 
 
 def read_bytes(path, policy=DEFAULT_POLICY, *, inside=None):
     """The bytes of the regular file `path` (or what a link leads to); ImageError if there is none.
 
-    Its kind is looked at first, and it is opened without waiting: a FIFO would block for ever, a device could do anything.
-    `inside`: folders (bytes, ending in "/") that a link must not lead out of, as `data_folders` gives them; None: anywhere.
+    Its kind is looked at first, and it is opened without waiting: a FIFO would block for ever, a device could do
+    anything. `inside`: folders (bytes, ending in "/") that a link must not lead out of, as `data_folders` gives them;
+    None: anywhere.
     """
     try:
         state, is_link = look_at(path, policy, inside=inside)
         if not stat.S_ISREG(state.st_mode):
             raise ImageError("not-a-file", "not a regular file")
-        flags = 0 if is_link else os.O_NOFOLLOW         # a link put there since would not have been looked at
+        flags = 0 if is_link else os.O_NOFOLLOW  # a link put there since would not have been looked at
         try:
             return _read(path, policy, flags)
         except OSError as error:
             if error.errno not in (errno.EIO, errno.ESTALE, errno.ETIMEDOUT):
                 raise
-            return _read(path, policy, flags)           # once more: network mounts lose a handle now and then
+            return _read(path, policy, flags)  # once more: network mounts lose a handle now and then
     except OSError as error:
         raise unreadable(error) from None
     except MemoryError:
@@ -156,16 +183,26 @@ def look_at(path, policy=DEFAULT_POLICY, *, inside=None):
     return os.stat(path), True
 
 
-_SPENT = {errno.EMFILE: "raise `ulimit -n`, or use fewer --workers", errno.ENFILE: "other programs of this machine hold them",
-          errno.ENOMEM: "fewer --workers or --jobs, or a smaller --batch, need less"}
+_SPENT = {
+    errno.EMFILE: "raise `ulimit -n`, or use fewer --workers",
+    errno.ENFILE: "other programs of this machine hold them",
+    errno.ENOMEM: "fewer --workers or --jobs, or a smaller --batch, need less",
+}
 
 
 def unreadable(error):
-    """What an OSError is raised as: an ImageError, or a ResourceError if the machine is at its limit, whatever the picture."""
+    """What an OSError is raised as: an ImageError, or a ResourceError if the machine is at its limit, whatever the
+    picture."""
     if error.errno in _SPENT:
         return ResourceError(f"no picture can be read: {error.strerror}; {_SPENT[error.errno]}")
-    reason = {errno.ENOENT: "missing", errno.ENOTDIR: "missing", errno.ELOOP: "missing", errno.ENAMETOOLONG: "missing",
-              errno.EACCES: "permission", errno.EPERM: "permission"}.get(error.errno, "io")
+    reason = {
+        errno.ENOENT: "missing",
+        errno.ENOTDIR: "missing",
+        errno.ELOOP: "missing",
+        errno.ENAMETOOLONG: "missing",
+        errno.EACCES: "permission",
+        errno.EPERM: "permission",
+    }.get(error.errno, "io")
     return ImageError(reason, error.strerror or "cannot be read")
 
 
@@ -180,7 +217,7 @@ def _read(path, policy, flags):
         if size > policy.max_bytes:
             raise ImageError("file-too-large", f"{size} bytes; at most {policy.max_bytes} are read")
         data = os.read(fd, size)
-        while len(data) < size:             # a signal or a network mount may cut a read short
+        while len(data) < size:  # a signal or a network mount may cut a read short
             more = os.read(fd, size - len(data))
             if not more:
                 break

@@ -1,15 +1,16 @@
 """Resizing as the systems we are compared with do it: OpenCV's bicubic, Pillow's bilinear and bicubic.
 
-They are not interchangeable: OpenCV interpolates between the nearest pixels whatever the factor (a = -0.75), Pillow widens
-its filter when it shrinks (antialiasing; bicubic a = -0.5). On photographs halved in size they differ by 5 levels on
-average. Pillow's is done here in NumPy, to the bit, so that evaluation needs no Pillow.
+They are not interchangeable: OpenCV interpolates between the nearest pixels whatever the factor (a = -0.75), Pillow
+widens its filter when it shrinks (antialiasing; bicubic a = -0.5). On photographs halved in size they differ by 5
+levels on average. Pillow's is done here in NumPy, to the bit, so that evaluation needs no Pillow.
 """
+
 import functools
 
 import numpy as np
 
 METHODS = ("cubic", "pil-bilinear", "pil-bicubic")
-_BITS = 22                      # Pillow's fixed point for 8-bit pictures: 32 - 8 - 2
+_BITS = 22  # Pillow's fixed point for 8-bit pictures: 32 - 8 - 2
 
 
 def resize_part(image, resized, corner, size, method):
@@ -25,31 +26,33 @@ def resize_part(image, resized, corner, size, method):
 
 def _opencv(image, resized, corner, size):
     import cv2
+
     left, top = corner
     if image.shape[1::-1] != tuple(resized):
         image = cv2.resize(image, resized, interpolation=cv2.INTER_CUBIC)
-    return np.ascontiguousarray(image[top:top + size, left:left + size])
+    return np.ascontiguousarray(image[top : top + size, left : left + size])
 
 
 @functools.lru_cache(maxsize=256)
 def _coefficients(length, resized, start, count, method):
     """For each output start..start+count-1: the first input pixel [count], and the integer weights [count, taps]."""
-    reach, weigh = {"pil-bilinear": (1., _triangle), "pil-bicubic": (2., _bicubic)}[method]
+    reach, weigh = {"pil-bilinear": (1.0, _triangle), "pil-bicubic": (2.0, _bicubic)}[method]
     factor = length / resized
-    stretch = max(factor, 1.)
+    stretch = max(factor, 1.0)
     centres = (np.arange(start, start + count) + 0.5) * factor
     first = np.maximum((centres - reach * stretch + 0.5).astype(np.int64), 0)
     last = np.minimum((centres + reach * stretch + 0.5).astype(np.int64), length)
     taps = np.arange(int((last - first).max()))
     # One tap after the other, in Pillow's order of operations: the sums must round as its do.
-    weights = weigh((taps + first[:, None] - centres[:, None] + 0.5) * (1. / stretch))
+    weights = weigh((taps + first[:, None] - centres[:, None] + 0.5) * (1.0 / stretch))
     weights[taps >= (last - first)[:, None]] = 0
     total = np.zeros(count)
     for tap in taps:
         total += weights[:, tap]
     weights /= total[:, None]
     fixed = np.trunc(weights * (1 << _BITS) + np.where(weights < 0, -0.5, 0.5)).astype(np.int32)
-    # All rows as many taps: where a row has fewer, it starts earlier with weights of zero, so that no index leaves the input.
+    # All rows as many taps: where a row has fewer, it starts earlier with weights of zero, so that no index leaves the
+    # input.
     over = np.maximum(first + len(taps) - length, 0)
     for row in np.flatnonzero(over):
         fixed[row] = np.roll(fixed[row], over[row])

@@ -1,8 +1,10 @@
-"""The training recipe's randomness: draw everything for a batch at once, apply it later, anywhere, with the same result.
+"""The training recipe's randomness: draw everything for a batch at once, apply it later, anywhere, with the same
+result.
 
 Sample number n of a run (n = 0, 1, ... over all epochs) owns DRAWS numbers of one counter-based generator: its crop,
 colours and mirroring depend on (seed, n) alone, not on the batch size, the worker or the rank that builds it.
 """
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,27 +12,30 @@ import numpy as np
 from webvision.data.views import colour
 from webvision.data.views.placement import Plan
 
-DRAWS = 48                      # uniform numbers per sample; a multiple of 4, Philox makes four at a time
+DRAWS = 48  # uniform numbers per sample; a multiple of 4, Philox makes four at a time
 _FLIP, _ORDER, _BRIGHTNESS, _CONTRAST, _SATURATION, _NORMAL, _X, _Y, _TRIES = 0, 1, 2, 3, 4, 5, 9, 10, 12
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """The WebVision training recipe (upstream's, which is fb.resnet.torch's), one field per knob."""
-    image_size: int = 224
-    area: tuple = (0.08, 1.)            # of the crop, as a share of the picture; Szegedy et al. 2014, sec. 6
-    aspect: tuple = (0.75, 1.333)       # of the crop, width to height, then swapped in half of the cases
-    tries: int = 10                     # to fit a crop into the picture; then a centre crop of the shorter side
-    brightness: tuple = (0.6, 1.4)      # factor
-    contrast: tuple = (0.6, 1.4)        # factor
-    contrast_mean: str = "channel"      # 'channel': each channel keeps its mean (upstream); 'grey': one mean (fb.resnet.torch)
-    saturation: float = 0.4             # factor within 1 +- this
-    lighting: float = 0.1               # standard deviation along the colour axes of ImageNet
-    colours: bool = True                # False: crop and mirror only
-    flip: bool = True
-    shrink: bool = True                 # decode a JPEG at 1/2, 1/4, 1/8 where the crop is that much larger than the target
 
-    resampling = "cubic"                # OpenCV's INTER_CUBIC, as upstream; not a field: nothing else is built
+    image_size: int = 224
+    area: tuple = (0.08, 1.0)  # of the crop, as a share of the picture; Szegedy et al. 2014, sec. 6
+    aspect: tuple = (0.75, 1.333)  # of the crop, width to height, then swapped in half of the cases
+    tries: int = 10  # to fit a crop into the picture; then a centre crop of the shorter side
+    brightness: tuple = (0.6, 1.4)  # factor
+    contrast: tuple = (0.6, 1.4)  # factor
+    contrast_mean: str = (
+        "channel"  # 'channel': each channel keeps its mean (upstream); 'grey': one mean (fb.resnet.torch)
+    )
+    saturation: float = 0.4  # factor within 1 +- this
+    lighting: float = 0.1  # standard deviation along the colour axes of ImageNet
+    colours: bool = True  # False: crop and mirror only
+    flip: bool = True
+    shrink: bool = True  # decode a JPEG at 1/2, 1/4, 1/8 where the crop is that much larger than the target
+
+    resampling = "cubic"  # OpenCV's INTER_CUBIC, as upstream; not a field: nothing else is built
 
     def __post_init__(self):
         if not 8 <= self.image_size <= 4096:
@@ -47,26 +52,30 @@ class Augmentation:
     def plan(self, seed, first, count):
         """The `Plan` of the samples first .. first+count-1 of the run with `seed`."""
         drawn = draw(seed, first, count)
-        return Plan(place=lambda widths, heights, rows=slice(None): self._place(drawn[rows], widths, heights),
-                    flips=(drawn[:, _FLIP] < 0.5) if self.flip else np.zeros(count, bool),
-                    colours=colour.compose(self.colour_draws(drawn), self.contrast_mean) if self.colours else None)
+        return Plan(
+            place=lambda widths, heights, rows=slice(None): self._place(drawn[rows], widths, heights),
+            flips=(drawn[:, _FLIP] < 0.5) if self.flip else np.zeros(count, bool),
+            colours=colour.compose(self.colour_draws(drawn), self.contrast_mean) if self.colours else None,
+        )
 
     def colour_draws(self, drawn):
         """The colour part of the uniform numbers `drawn` [n, DRAWS]."""
         # Box and Muller: normal numbers from a fixed number of uniform ones.
-        radius = np.sqrt(-2 * np.log1p(-drawn[:, _NORMAL:_NORMAL + 2]))
-        angle = 2 * np.pi * drawn[:, _NORMAL + 2:_NORMAL + 4]
+        radius = np.sqrt(-2 * np.log1p(-drawn[:, _NORMAL : _NORMAL + 2]))
+        angle = 2 * np.pi * drawn[:, _NORMAL + 2 : _NORMAL + 4]
         normal = np.concatenate([radius * np.cos(angle), radius[:, :1] * np.sin(angle[:, :1])], axis=1)
-        return colour.ColourDraws(order=(drawn[:, _ORDER] * len(colour.ORDERS)).astype(np.int64),
-                                  brightness=_between(self.brightness, drawn[:, _BRIGHTNESS]),
-                                  contrast=_between(self.contrast, drawn[:, _CONTRAST]),
-                                  saturation=_between((1 - self.saturation, 1 + self.saturation), drawn[:, _SATURATION]),
-                                  lighting=normal * self.lighting)
+        return colour.ColourDraws(
+            order=(drawn[:, _ORDER] * len(colour.ORDERS)).astype(np.int64),
+            brightness=_between(self.brightness, drawn[:, _BRIGHTNESS]),
+            contrast=_between(self.contrast, drawn[:, _CONTRAST]),
+            saturation=_between((1 - self.saturation, 1 + self.saturation), drawn[:, _SATURATION]),
+            lighting=normal * self.lighting,
+        )
 
     def _place(self, drawn, widths, heights):
         """Random-area crops of pictures of the given sizes; int32 [n, 8]."""
         widths, heights = np.asarray(widths, np.int64)[:, None], np.asarray(heights, np.int64)[:, None]
-        tries = drawn[:, _TRIES:_TRIES + 3 * self.tries].reshape(len(drawn), self.tries, 3)
+        tries = drawn[:, _TRIES : _TRIES + 3 * self.tries].reshape(len(drawn), self.tries, 3)
         area = _between(self.area, tries[..., 0]) * (widths * heights)
         aspect = _between(self.aspect, tries[..., 1])
         crop_width = np.maximum((np.sqrt(area * aspect) + 0.5).astype(np.int64), 1)
@@ -88,20 +97,30 @@ class Augmentation:
 
 
 def draw(seed, first, count):
-    """The uniform numbers [count, DRAWS] in [0, 1) of the samples first .. first+count-1; independent of how they are grouped."""
+    """The uniform numbers [count, DRAWS] in [0, 1) of the samples first .. first+count-1; independent of how they are
+    grouped."""
     generator = np.random.Philox(key=int(seed) & (1 << 128) - 1, counter=int(first) * (DRAWS // 4))
     return np.random.Generator(generator).random((count, DRAWS))
 
 
 def centre(width, height, short_side, size):
-    """Resize so that the shorter side is `short_side`, keep the centre: rounding as tensorpack's ResizeShortestEdge, CenterCrop."""
+    """Resize so that the shorter side is `short_side`, keep the centre: rounding as tensorpack's ResizeShortestEdge,
+    CenterCrop."""
     factor = short_side / min(width, height)
     if height < width:
         resized_height, resized_width = short_side, int(factor * width + 0.5)
     else:
         resized_height, resized_width = int(factor * height + 0.5), short_side
-    return (0, 0, width, height, resized_width, resized_height,
-            int((resized_width - size) * 0.5), int((resized_height - size) * 0.5))
+    return (
+        0,
+        0,
+        width,
+        height,
+        resized_width,
+        resized_height,
+        int((resized_width - size) * 0.5),
+        int((resized_height - size) * 0.5),
+    )
 
 
 def _between(limits, uniform):

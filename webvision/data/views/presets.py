@@ -1,4 +1,5 @@
-"""How each system prepares a picture for evaluation, by name. Pixels stay uint8 BGR; the normalisation is for the graph.
+"""How each system prepares a picture for evaluation, by name. Pixels stay uint8 BGR; the normalisation is for the
+graph.
 
 | preset     | border | resize                               | crop | then                         |
 |------------|--------|--------------------------------------|------|------------------------------|
@@ -12,6 +13,7 @@ The Pillow ones are exact to the bit, given the same decoded pixels; one differe
 applied for all of them (torchvision and Pillow ignore it). Kneron publishes the normalisation and the size, not how the
 sides are brought to it; a plain resize is our reading.
 """
+
 import dataclasses
 from dataclasses import dataclass
 
@@ -26,21 +28,23 @@ _STD_RGB = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preset:
-    """A fixed view of a picture, and what the graph does with its pixels: (x / scale - mean) / std in `colour_order`."""
+    """A fixed view of a picture, and what the graph does with its pixels: (x / scale - mean) / std in
+    `colour_order`."""
+
     name: str
     image_size: int = 224
-    short_side: int | None = 256        # None: both sides are brought to the image size
-    border: int = 0                     # pixels cut from each side first
-    resampling: str = "cubic"           # resample.METHODS
-    rounding: str = "tensorpack"        # of the long side and the crop's corner: 'tensorpack' or 'torchvision'
-    colour_order: str = "rgb"           # of the network's input; the loader always yields BGR
-    scale: float = 255.
-    mean: tuple = _MEAN_RGB             # in colour_order
-    std: tuple = _STD_RGB               # in colour_order
-    crops: int = 1                      # views of a picture: 1, its centre, or 5, the corners of the resized picture first
-    flip: bool = False                  # each crop mirrored too, after all crops as they are
+    short_side: int | None = 256  # None: both sides are brought to the image size
+    border: int = 0  # pixels cut from each side first
+    resampling: str = "cubic"  # resample.METHODS
+    rounding: str = "tensorpack"  # of the long side and the crop's corner: 'tensorpack' or 'torchvision'
+    colour_order: str = "rgb"  # of the network's input; the loader always yields BGR
+    scale: float = 255.0
+    mean: tuple = _MEAN_RGB  # in colour_order
+    std: tuple = _STD_RGB  # in colour_order
+    crops: int = 1  # views of a picture: 1, its centre, or 5, the corners of the resized picture first
+    flip: bool = False  # each crop mirrored too, after all crops as they are
 
-    shrink = False                      # never: evaluation sees the pixels that a full decode gives
+    shrink = False  # never: evaluation sees the pixels that a full decode gives
 
     def __post_init__(self):
         if not 8 <= self.image_size <= 4096:
@@ -65,15 +69,21 @@ class Preset:
         views = np.arange(first, first + count) % self.views
 
         def place(widths, heights, rows=slice(None)):
-            return np.array([self.place(int(width), int(height), crop=int(view) % self.crops)
-                             for width, height, view in zip(widths, heights, views[rows])], np.int32).reshape(-1, 8)
+            return np.array(
+                [
+                    self.place(int(width), int(height), crop=int(view) % self.crops)
+                    for width, height, view in zip(widths, heights, views[rows])
+                ],
+                np.int32,
+            ).reshape(-1, 8)
+
         return Plan(place=place, flips=views >= self.crops, colours=None)
 
     def place(self, width, height, *, crop=None):
         """Region, resized size and corner (placement.FIELDS) for a picture of this size.
 
-        Of five crops, 0..3 are the corners of the resized picture, left before right and top before bottom; any other is
-        the centre.
+        Of five crops, 0..3 are the corners of the resized picture, left before right and top before bottom; any other
+        is the centre.
         """
         *resized, left, top = self._centre(width, height)
         if self.crops == 5 and crop is not None and crop < 4:
@@ -81,7 +91,7 @@ class Preset:
         return (*resized, left, top)
 
     def _centre(self, width, height):
-        border = min(self.border, (min(width, height) - 1) // 2)    # a picture of 3 px keeps one
+        border = min(self.border, (min(width, height) - 1) // 2)  # a picture of 3 px keeps one
         width, height, size = width - 2 * border, height - 2 * border, self.image_size
         if self.short_side is None:
             return border, border, width, height, size, size, 0, 0
@@ -89,13 +99,18 @@ class Preset:
             return (border, border, *augment.centre(width, height, self.short_side, size)[2:])
         long_side = int(self.short_side * max(width, height) / min(width, height))
         resized = (self.short_side, long_side) if width <= height else (long_side, self.short_side)
-        return border, border, width, height, *resized, *(int(round((side - size) / 2.)) for side in resized)
+        return border, border, width, height, *resized, *(int(round((side - size) / 2.0)) for side in resized)
 
 
-PRESETS = {preset.name: preset for preset in (
-    Preset("webvision", colour_order="bgr", mean=_MEAN_RGB[::-1], std=_STD_RGB[::-1]),
-    Preset("objectnet", short_side=224, border=2, resampling="pil-bilinear", rounding="torchvision"),
-    Preset("sotabench", resampling="pil-bicubic", rounding="torchvision"),
-    Preset("di-engine", resampling="pil-bilinear", rounding="torchvision"),
-    Preset("kneron", short_side=None, resampling="pil-bilinear", scale=256., mean=(.5, .5, .5), std=(1., 1., 1.)),
-)}
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset("webvision", colour_order="bgr", mean=_MEAN_RGB[::-1], std=_STD_RGB[::-1]),
+        Preset("objectnet", short_side=224, border=2, resampling="pil-bilinear", rounding="torchvision"),
+        Preset("sotabench", resampling="pil-bicubic", rounding="torchvision"),
+        Preset("di-engine", resampling="pil-bilinear", rounding="torchvision"),
+        Preset(
+            "kneron", short_side=None, resampling="pil-bilinear", scale=256.0, mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 1.0)
+        ),
+    )
+}

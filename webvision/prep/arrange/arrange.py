@@ -3,6 +3,7 @@
 First the plan, from the lists alone; then the census, before anything is touched; then every file to its place;
 the lists last. Each step finds what an earlier, killed run left and goes on from there: the end is the same bytes.
 """
+
 import contextlib
 import errno
 import os
@@ -15,20 +16,20 @@ import numpy as np
 from webvision.errors import DataError, IncompleteError, ResourceError, UsageError
 from webvision.files import atomic_write, directory_lock, remove_leftovers, write_json
 from webvision.prep.arrange import census, placing
-from webvision.progress import Progress
 from webvision.prep.arrange.rawlist import RawList, read_synsets
+from webvision.progress import Progress
 
-REPORT = "arrange.json"                 # in DATA/meta
-SCRATCH = ".arranging"                  # in DATA: copies before they get their name; gone when the run ends
-CHUNK = 512                             # files between two looks at the clock
-THREADS, SLOW_SECONDS = 16, .0002       # how many place files where placing one takes longer than this
-MAX_MISSING = .001                      # share of a split's pictures that may be missing or empty
+REPORT = "arrange.json"  # in DATA/meta
+SCRATCH = ".arranging"  # in DATA: copies before they get their name; gone when the run ends
+CHUNK = 512  # files between two looks at the clock
+THREADS, SLOW_SECONDS = 16, 0.0002  # how many place files where placing one takes longer than this
+MAX_MISSING = 0.001  # share of a split's pictures that may be missing or empty
 
 # Where the evaluation pictures lie: as WebVision 2.0's archives unpack, as 1.0's do, and by hand.
 EVAL_FOLDERS = "{split}_images_resized", "{split}_images_256", "{split}_images", "{split}"
 
 
-_NOT_HERE = {errno.EXDEV, errno.EROFS, errno.EPERM, errno.EACCES}      # what renames and links fail with, copies not
+_NOT_HERE = {errno.EXDEV, errno.EROFS, errno.EPERM, errno.EACCES}  # what renames and links fail with, copies not
 _PAST = {"move": "moved", "link": "linked", "copy": "copied"}
 
 
@@ -36,12 +37,14 @@ def arrange(raw, data, *, method="move", train_list=None, max_missing=MAX_MISSIN
     """Arrange the set in `raw` into `data` (may be the same folder); returns the report, also in meta/arrange.json."""
     if not os.path.isdir(raw):
         raise UsageError(f"{raw}: no such folder; --raw names the folder that holds info/, google/ and flickr/")
-    classes = read_synsets(os.path.join(raw, "info", "synsets.txt"))       # in a folder that is no set, nothing is made
+    classes = read_synsets(os.path.join(raw, "info", "synsets.txt"))  # in a folder that is no set, nothing is made
     _make_writable(data)
     with directory_lock(data, "preparation"):
         remove_leftovers(os.path.join(data, "meta"))
         parts = [_plan_train(raw, data, classes, train_list=train_list)]
-        parts += [part for split in ("val", "test") if (part := _plan_eval(raw, data, classes, split=split, remark=remark))]
+        parts += [
+            part for split in ("val", "test") if (part := _plan_eval(raw, data, classes, split=split, remark=remark))
+        ]
         _take_stock(parts)
         report = _report(parts, classes)
         try:
@@ -50,7 +53,7 @@ def arrange(raw, data, *, method="move", train_list=None, max_missing=MAX_MISSIN
             _place_all(parts, data, method=method, classes=classes)
             _write_lists(os.path.join(data, "meta"), parts, classes)
         except BaseException:
-            with contextlib.suppress(OSError):      # a full disk: what stopped us matters more than its report
+            with contextlib.suppress(OSError):  # a full disk: what stopped us matters more than its report
                 write_json(os.path.join(data, "meta", REPORT), report)
             raise
         report["complete"] = True
@@ -62,8 +65,10 @@ def _make_writable(data):
     try:
         os.makedirs(os.path.join(data, "meta"), exist_ok=True)
     except OSError as error:
-        raise ResourceError(f"{error}; --data names a folder to arrange into (with --copy if the set's own folder is "
-                            "read-only or on another disk)") from None
+        raise ResourceError(
+            f"{error}; --data names a folder to arrange into (with --copy if the set's own folder is "
+            "read-only or on another disk)"
+        ) from None
 
 
 def _plan_train(raw, data, classes, *, train_list):
@@ -76,12 +81,18 @@ def _plan_train(raw, data, classes, *, train_list):
 
 def _plan_eval(raw, data, classes, *, split, remark):
     """The val or test part, or None (with a remark) where the set has none."""
-    lists = [path for path in (os.path.join(raw, f"{split}_filelist.txt"), os.path.join(raw, "info", f"{split}_filelist.txt"))
-             if os.path.exists(path)]
+    lists = [
+        path
+        for path in (os.path.join(raw, f"{split}_filelist.txt"), os.path.join(raw, "info", f"{split}_filelist.txt"))
+        if os.path.exists(path)
+    ]
     target = os.path.join(data, split)
     folders = [path for name in EVAL_FOLDERS if os.path.isdir(path := os.path.join(raw, name.format(split=split)))]
     if not lists or not (folders or os.path.isdir(target)):
-        remark(f"no {split} set: {'no ' + split + '_filelist.txt' if not lists else 'a list, but no pictures'} in {raw}; going on without")
+        remark(
+            f"no {split} set: {'no ' + split + '_filelist.txt' if not lists else 'a list, but no pictures'} in {raw}; "
+            "going on without"
+        )
         return None
     rows = [RawList(path, len(classes)) for path in lists]
     if rows[0].sha256 != rows[-1].sha256:
@@ -114,13 +125,17 @@ def _stop_if_much_is_missing(parts, max_missing):
         if len(missing) + len(empty) > max_missing * len(part):
             first = part.rows.line(int(min([*missing[:1], *empty[:1]])))
             raise IncompleteError(
-                f"{part.places.split}: of {len(part):,} listed pictures {len(missing):,} are missing and {len(empty):,} are "
-                f"empty files, the first at {first}; nothing was moved. If an archive is not unpacked yet, unpack it and "
-                f"run this again; to do without them: --max-missing {_percent_above(len(missing) + len(empty), len(part))}")
+                f"{part.places.split}: of {len(part):,} listed pictures {len(missing):,} are missing and "
+                f"{len(empty):,} are "
+                f"empty files, the first at {first}; nothing was moved. If an archive is not unpacked yet, unpack it "
+                "and "
+                "run this again; to do without them: --max-missing "
+                f"{_percent_above(len(missing) + len(empty), len(part))}"
+            )
 
 
 def _percent_above(count, total):
-    return f"{min(100., np.ceil(1e4 * count / total) / 100):g}%"
+    return f"{min(100.0, np.ceil(1e4 * count / total) / 100):g}%"
 
 
 def _check_devices(parts, method):
@@ -128,8 +143,10 @@ def _check_devices(parts, method):
     for part in parts:
         os.makedirs(part.places.target, exist_ok=True)
         if method != "copy" and os.stat(part.places.source).st_dev != os.stat(part.places.target).st_dev:
-            raise ResourceError(f"{part.places.source} and {part.places.target} are on different file systems, where a file can't be "
-                                f"{_PAST[method]} without copying; use --copy, or choose --data on the same one")
+            raise ResourceError(
+                f"{part.places.source} and {part.places.target} are on different file systems, where a file can't be "
+                f"{_PAST[method]} without copying; use --copy, or choose --data on the same one"
+            )
 
 
 def _place_all(parts, data, *, method, classes):
@@ -148,20 +165,22 @@ def _place_all(parts, data, *, method, classes):
         for part in parts:
             _remove_empty_folders(part)
     os.rmdir(scratch)
-    placing.sync_file_system(data)      # the lists come after the files they name, through a power cut too
+    placing.sync_file_system(data)  # the lists come after the files they name, through a power cut too
 
 
 def _place_part(part, placer, progress):
     rows = np.flatnonzero(part.keep & (part.state & census.AT_SOURCE != 0))
-    chunks = [rows[start:start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
     occupied, done = [], 0
     for names, count in _in_step(lambda chunk: _place_rows(part, placer, chunk), chunks):
         occupied += names
         done += count
         progress(done)
     if occupied:
-        raise DataError(f"{part.places.target}: {len(occupied)} files already there differ from the ones to be put there "
-                        f"(first: {os.fsdecode(occupied[0])}); neither was touched. Another set's? Choose another --data")
+        raise DataError(
+            f"{part.places.target}: {len(occupied)} files already there differ from the ones to be put there "
+            f"(first: {os.fsdecode(occupied[0])}); neither was touched. Another set's? Choose another --data"
+        )
 
 
 def _in_step(work, chunks):
@@ -197,22 +216,26 @@ def _place_rows(part, placer, rows):
         except placing.Occupied:
             occupied.append(name)
         except FileNotFoundError as error:
-            raise IncompleteError(f"{part.rows.line(row)}: {error}: it was there a moment ago; is something else at work in this "
-                                  "folder? Run the same command again to go on") from None
+            raise IncompleteError(
+                f"{part.rows.line(row)}: {error}: it was there a moment ago; is something else at work in this "
+                "folder? Run the same command again to go on"
+            ) from None
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise ResourceError(f"{error}; free some space and run the same command again: it goes on") from None
             if error.errno not in _NOT_HERE:
                 raise
-            raise ResourceError(f"{part.rows.line(row)}: {error}; files that can't be {_PAST[placer.method]} can be arranged with "
-                                "--copy, into another --data if need be") from None
+            raise ResourceError(
+                f"{part.rows.line(row)}: {error}; files that can't be {_PAST[placer.method]} can be arranged with "
+                "--copy, into another --data if need be"
+            ) from None
     return occupied, len(rows)
 
 
 def _place_one(placer, source, target):
     try:
         placer.place(source, target)
-    except FileNotFoundError:           # a name with folders in it, in val or test: rare enough to try first
+    except FileNotFoundError:  # a name with folders in it, in val or test: rare enough to try first
         os.makedirs(os.path.dirname(target), exist_ok=True)
         placer.place(source, target)
 
@@ -228,8 +251,10 @@ def _real_folder(path):
         os.mkdir(path)
     except FileExistsError:
         if not stat.S_ISDIR(os.lstat(path).st_mode):
-            raise DataError(f"{path}: is not a folder (a link to one won't do: pictures would land outside); "
-                            "remove it or choose another --data") from None
+            raise DataError(
+                f"{path}: is not a folder (a link to one won't do: pictures would land outside); "
+                "remove it or choose another --data"
+            ) from None
 
 
 def _remove_empty_folders(part):
@@ -240,7 +265,7 @@ def _remove_empty_folders(part):
         for folder, _, _ in os.walk(os.path.join(os.fsencode(part.places.source), top), topdown=False):
             try:
                 os.rmdir(folder)
-            except OSError:             # not empty: extra files, reported
+            except OSError:  # not empty: extra files, reported
                 continue
 
 
@@ -268,10 +293,17 @@ def _report(parts, classes):
                 names.add(part.rows.name(row))
         kept = len(part) - (missing.count if part.classes else 0)
         report[part.places.split] = {
-            "list": os.path.basename(part.rows.path), "list_sha256": part.rows.sha256, "listed": len(part.rows), "kept": kept,
+            "list": os.path.basename(part.rows.path),
+            "list_sha256": part.rows.sha256,
+            "listed": len(part.rows),
+            "kept": kept,
             "labelled": part.rows.labels is not None,
-            "missing": missing.report(), "empty": empty.report(), "extra": part.extra.report(), "not_regular": part.odd.report(),
-            "duplicate_rows": part.duplicates.report(), "conflicting_rows": part.conflicts.report(),
+            "missing": missing.report(),
+            "empty": empty.report(),
+            "extra": part.extra.report(),
+            "not_regular": part.odd.report(),
+            "duplicate_rows": part.duplicates.report(),
+            "conflicting_rows": part.conflicts.report(),
             "renamed": part.renamed.report(),
         }
         if part.classes:

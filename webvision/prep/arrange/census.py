@@ -3,6 +3,7 @@
 Python's own 64-bit hash of a name stands for the name (random per process, so no list can be made to collide on
 purpose); wherever equality decides about a row, the bytes themselves are compared.
 """
+
 import os
 import stat
 from typing import NamedTuple
@@ -11,9 +12,9 @@ import numpy as np
 
 from webvision.errors import DataError
 
-AT_SOURCE, AT_TARGET, EMPTY = 1, 2, 4       # bits of Part.state
-NAMES_KEPT = 1000                           # names a report lists of each kind; the count is always complete
-MAX_NAME_BYTES = 255                        # NAME_MAX of every Linux file system
+AT_SOURCE, AT_TARGET, EMPTY = 1, 2, 4  # bits of Part.state
+NAMES_KEPT = 1000  # names a report lists of each kind; the count is always complete
+MAX_NAME_BYTES = 255  # NAME_MAX of every Linux file system
 
 
 class Names:
@@ -34,6 +35,7 @@ class Names:
 
 class Places(NamedTuple):
     """Where a part comes from and goes to. Names in the list are relative to `source`, final names to `target`."""
+
     split: str
     source: str
     target: str
@@ -49,9 +51,9 @@ class Part:
         self.rows, self.places = rows, places
         self.classes = classes
         self._folders = [os.fsencode(wnid) + b"/" for wnid in classes or ()]
-        self._labels = None if rows.labels is None else memoryview(rows.labels)     # Python ints: 3x faster to index
+        self._labels = None if rows.labels is None else memoryview(rows.labels)  # Python ints: 3x faster to index
         self.keep = np.ones(len(rows), bool)
-        self._levels = {}               # row -> k: its name is the source path joined by k underscores, not the base name
+        self._levels = {}  # row -> k: its name is the source path joined by k underscores, not the base name
         self.state = np.zeros(len(rows), np.uint8)
         self.duplicates, self.conflicts, self.renamed = Names(), Names(), Names()
         self.extra, self.odd = Names(), Names()
@@ -69,7 +71,7 @@ class Part:
         if not self.classes:
             return name
         level = self._levels.get(row)
-        base = name.replace(b"/", b"_" * level) if level else name[name.rfind(b"/") + 1:]
+        base = name.replace(b"/", b"_" * level) if level else name[name.rfind(b"/") + 1 :]
         return self._folders[self._labels[row]] + base
 
     def kept_rows(self):
@@ -82,7 +84,6 @@ class Part:
 
     def empty(self):
         return np.flatnonzero(self.keep & (self.state & EMPTY != 0))
-
 
     def _drop_duplicates(self):
         """A file can be moved once: the first row that names it counts, as it did in the original script."""
@@ -102,22 +103,28 @@ class Part:
             for row in {row for group in groups for row in group if level == 1 or row in self._levels}:
                 self._levels[row] = level
         else:
-            raise DataError(f"{self.rows.line(groups[0][0])} and {self.rows.line(groups[0][1])} would get one name however "
-                            "they are prefixed; rename one of the files")
+            raise DataError(
+                f"{self.rows.line(groups[0][0])} and {self.rows.line(groups[0][1])} would get one name however "
+                "they are prefixed; rename one of the files"
+            )
         for row in self._levels:
             name = self.final_name(row)
             if len(name) - name.rfind(b"/") > MAX_NAME_BYTES + 1:
-                raise DataError(f"{self.rows.line(row)}: another picture of its class has the same base name, and with its source "
-                                f"in front the name is longer than {MAX_NAME_BYTES} bytes; rename the file")
+                raise DataError(
+                    f"{self.rows.line(row)}: another picture of its class has the same base name, and with its source "
+                    f"in front the name is longer than {MAX_NAME_BYTES} bytes; rename the file"
+                )
             self.renamed.add(name)
 
     def take_stock(self, progress):
         """Look at the disk: fills state, extra, odd."""
         kept = self.kept_rows()
-        for name_of, root, bit in ((self.rows.name, self.places.source, AT_SOURCE),
-                                   (self.final_name, self.places.target, AT_TARGET)):
+        for name_of, root, bit in (
+            (self.rows.name, self.places.source, AT_SOURCE),
+            (self.final_name, self.places.target, AT_TARGET),
+        ):
             if root == self.places.target and bit == AT_SOURCE:
-                continue                # already lies where it belongs
+                continue  # already lies where it belongs
             hashes = _hashes(kept, name_of)
             by_hash = kept[np.argsort(hashes)]
             hashes.sort()
@@ -144,8 +151,10 @@ class Part:
             return [b""]
         if self._tops:
             return self._tops
-        tops = {name.partition(b"/")[0] if b"/" in name else None
-                for name in map(self.rows.name, integers(self.kept_rows()))}
+        tops = {
+            name.partition(b"/")[0] if b"/" in name else None
+            for name in map(self.rows.name, integers(self.kept_rows()))
+        }
         if None in tops:
             raise DataError(f"{self.rows.path}: names lie in no folder (google/, flickr/, ...); is this the raw list?")
         self._tops = sorted(tops)
@@ -155,7 +164,7 @@ class Part:
 def integers(rows):
     """The row numbers as Python integers, without a list of all of them (36 bytes each)."""
     for start in range(0, len(rows), 1 << 16):
-        yield from rows[start:start + (1 << 16)].tolist()
+        yield from rows[start : start + (1 << 16)].tolist()
 
 
 def _hashes(rows, name_of):
@@ -196,6 +205,6 @@ def walk(root, folder, odd):
                     sizes.append(status.st_size)
                 else:
                     odd.add(prefix + entry.name)
-        stack += sorted(folders, reverse=True)      # the same order in every run, so that reports are the same
+        stack += sorted(folders, reverse=True)  # the same order in every run, so that reports are the same
         if names:
             yield prefix, names, sizes

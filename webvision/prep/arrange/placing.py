@@ -1,4 +1,5 @@
 """Put one file at its place, by move, hard link or copy: never over another file, and whole or not at all."""
+
 import ctypes
 import errno
 import filecmp
@@ -10,7 +11,7 @@ import threading
 METHODS = "move", "link", "copy"
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_AT_FDCWD, _RENAME_NOREPLACE = -100, 1          # <fcntl.h>, <linux/fs.h>
+_AT_FDCWD, _RENAME_NOREPLACE = -100, 1  # <fcntl.h>, <linux/fs.h>
 
 
 class Occupied(Exception):
@@ -18,7 +19,8 @@ class Occupied(Exception):
 
 
 class Placer:
-    """place(source, target) for one method; `scratch` is a folder of its own on the target's file system (for copies)."""
+    """place(source, target) for one method; `scratch` is a folder of its own on the target's file system (for
+    copies)."""
 
     def __init__(self, method, scratch):
         self.scratch = os.fsencode(scratch)
@@ -49,10 +51,10 @@ class Placer:
             if self.method == "move":
                 os.unlink(source)
         elif self.method == "copy" and there.st_size == 0 < here.st_size:
-            os.unlink(target)               # what a power cut leaves of a copy that had not reached the disk
+            os.unlink(target)  # what a power cut leaves of a copy that had not reached the disk
             self._copy(source, target)
         elif self.method == "copy" and (there.st_size, there.st_mtime_ns) == (here.st_size, here.st_mtime_ns):
-            return                          # an earlier run's copy: times are copied too
+            return  # an earlier run's copy: times are copied too
         elif not filecmp.cmp(source, target, shallow=False):
             raise Occupied
         elif self.method == "move":
@@ -67,11 +69,11 @@ def move(source, target):
     if code not in (errno.EINVAL, errno.ENOSYS):
         raise OSError(code, os.strerror(code), source, None, target)
     try:
-        os.link(source, target)             # a file system without that flag (NFS): two steps that can't replace either
+        os.link(source, target)  # a file system without that flag (NFS): two steps that can't replace either
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
             raise
-        if os.path.lexists(target):         # without links as well (FAT); the folder's lock keeps others out
+        if os.path.lexists(target):  # without links as well (FAT); the folder's lock keeps others out
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
         os.rename(source, target)
     else:

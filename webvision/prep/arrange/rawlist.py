@@ -1,8 +1,10 @@
-"""The file lists of an unpacked set, as it was distributed: `google/q00001/a.jpg 0`, `val000001.jpg 0`, `test000001.jpg`.
+"""The file lists of an unpacked set, as it was distributed: `google/q00001/a.jpg 0`, `val000001.jpg 0`,
+`test000001.jpg`.
 
 Read once, in pieces; the names stay in the mapped file, and a row costs 14 bytes: 16 million rows 224 MB. What is
 wrong with a line is said with file, line, reason and remedy; nothing is skipped.
 """
+
 import hashlib
 import mmap
 import os
@@ -14,7 +16,7 @@ import numpy as np
 from webvision.errors import DataError, printable
 
 CHUNK_BYTES = 1 << 20
-MAX_LINE_BYTES = 4096 + 16      # PATH_MAX and a label: longer can't be a file
+MAX_LINE_BYTES = 4096 + 16  # PATH_MAX and a label: longer can't be a file
 UNLABELLED = -1
 
 # What nearly every line of every real list looks like; the rest takes parse_line's slow, explaining road (4 us, not 1).
@@ -35,8 +37,11 @@ class RawList:
             except ValueError as problem:
                 raise DataError(f"{path}:{number}: {problem}") from None
             if labels and (label == UNLABELLED) != (labels[-1] == UNLABELLED):
-                raise DataError(f"{path}:{number}: this line {'has no' if label < 0 else 'has a'} label, the lines above "
-                                f"{'have' if label < 0 else 'have none'}: {_quote(line)}; a list is labelled as a whole or not at all")
+                raise DataError(
+                    f"{path}:{number}: this line {'has no' if label < 0 else 'has a'} label, the lines above "
+                    f"{'have' if label < 0 else 'have none'}: {_quote(line)}; a list is labelled as a whole or not at "
+                    "all"
+                )
             self._starts.append(start + line.index(name))
             self._lengths.append(len(name))
             labels.append(label)
@@ -53,7 +58,7 @@ class RawList:
 
     def name(self, row):
         start = self._starts[row]
-        return self._bytes[start:start + self._lengths[row]]
+        return self._bytes[start : start + self._lengths[row]]
 
     def line(self, row):
         """'path:line' of a row."""
@@ -63,8 +68,8 @@ class RawList:
 def parse_line(line, num_classes):
     """b'name label' or b'name' -> (name, label or UNLABELLED). ValueError says what is wrong with it.
 
-    The label is the digits after the last blank; names may contain blanks. Blanks and CR around the line and a tab before
-    the label are the distributor's, and harmless. A name that would lead out of its folder is refused.
+    The label is the digits after the last blank; names may contain blanks. Blanks and CR around the line and a tab
+    before the label are the distributor's, and harmless. A name that would lead out of its folder is refused.
     """
     plain = _PLAIN_LINE(line)
     if plain and (label := int(plain[2])) < num_classes:
@@ -75,11 +80,13 @@ def parse_line(line, num_classes):
     name, label = line, UNLABELLED
     cut = max(line.rfind(b" "), line.rfind(b"\t"))
     if cut >= 0:
-        tail = line[cut + 1:]
+        tail = line[cut + 1 :]
         if tail.isdigit() and (tail == b"0" or tail[0] != 48) and len(tail) < 10:
             name, label = line[:cut].rstrip(b" \t"), int(tail)
             if label >= num_classes:
-                raise ValueError(f"label {label} is outside 0..{num_classes - 1}; is this list for another synsets.txt?")
+                raise ValueError(
+                    f"label {label} is outside 0..{num_classes - 1}; is this list for another synsets.txt?"
+                )
             before, _, last = name.rpartition(b" ")
             if last.isdigit() and b"." in before.rpartition(b"/")[2]:
                 raise ValueError(f"two labels: {_quote(line)}")
@@ -98,9 +105,12 @@ def _check_name(name):
     if b"\0" in name or b"\t" in name:
         raise ValueError(f"the name contains a NUL or tab: {_quote(name)}")
     if name[:1] == b"/" or b"//" in name or name[-1:] == b"/" or name[:3] == b"\xef\xbb\xbf":
-        raise ValueError("starts with a byte order mark; save the list as plain UTF-8" if name[:1] == b"\xef" else
-                         f"not a file below the set's folder: {_quote(name)}")
-    if b"." in (name[:1], name[-1:]) or b"/." in name:       # cheap first: almost no name has these
+        raise ValueError(
+            "starts with a byte order mark; save the list as plain UTF-8"
+            if name[:1] == b"\xef"
+            else f"not a file below the set's folder: {_quote(name)}"
+        )
+    if b"." in (name[:1], name[-1:]) or b"/." in name:  # cheap first: almost no name has these
         if not {b"", b".", b".."}.isdisjoint(name.split(b"/")):
             raise ValueError(f"'.' or '..' leads out of the set's folder: {_quote(name)}")
 
@@ -112,13 +122,21 @@ def read_synsets(path):
     for number, line in enumerate(_lines(path, hashlib.sha256()), 1):
         words = line.split()
         wnid = os.fsdecode(words[0]) if words else ""
-        problem = ("blank line; delete it" if not words else
-                   "starts with a byte order mark; save it as plain UTF-8" if line[:3] == b"\xef\xbb\xbf" else
-                   "ends in CR LF; convert it: sed -i 's/\\r$//'" if line[-1:] == b"\r" else
-                   f"the line starts with a blank: {_quote(line)}" if line[:1].isspace() else
-                   f"class id {_quote(words[0])} can't name a folder" if wnid in (".", "..") or "/" in wnid
-                   or not wnid.isprintable() else
-                   f"class id {wnid} is already on line {seen[wnid]}" if wnid in seen else None)
+        problem = (
+            "blank line; delete it"
+            if not words
+            else "starts with a byte order mark; save it as plain UTF-8"
+            if line[:3] == b"\xef\xbb\xbf"
+            else "ends in CR LF; convert it: sed -i 's/\\r$//'"
+            if line[-1:] == b"\r"
+            else f"the line starts with a blank: {_quote(line)}"
+            if line[:1].isspace()
+            else f"class id {_quote(words[0])} can't name a folder"
+            if wnid in (".", "..") or "/" in wnid or not wnid.isprintable()
+            else f"class id {wnid} is already on line {seen[wnid]}"
+            if wnid in seen
+            else None
+        )
         if problem:
             raise DataError(f"{path}:{number}: {problem}")
         seen[wnid] = number
@@ -134,8 +152,10 @@ def _lines(path, digest):
     try:
         file = open(path, "rb")
     except FileNotFoundError:
-        raise DataError(f"{path}: not found; is this an unpacked WebVision set? `bash download.sh` makes one, --raw "
-                        "names another folder") from None
+        raise DataError(
+            f"{path}: not found; is this an unpacked WebVision set? `bash download.sh` makes one, --raw "
+            "names another folder"
+        ) from None
     with file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)

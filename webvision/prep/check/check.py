@@ -1,7 +1,10 @@
-"""Is this data set right? Lists against folders, pictures against the reader that training uses; reports, and cleaned lists.
+"""Is this data set right? Lists against folders, pictures against the reader that training uses; reports, and cleaned
+lists.
 
-Never changes or deletes a picture or a list. Killed at any point and started again, it goes on, and ends in the same bytes.
+Never changes or deletes a picture or a list. Killed at any point and started again, it goes on, and ends in the same
+bytes.
 """
+
 import contextlib
 import itertools
 import os
@@ -14,46 +17,58 @@ from webvision.data.lists.folders import SPLITS, read_meta_classes, settle_struc
 from webvision.data.lists.text import encode_name
 from webvision.errors import DataError, ResourceError, printable
 from webvision.files import directory_lock, remove_leftovers
-from webvision.prep.check import lists, report as check_report, same as check_same
+from webvision.prep.check import lists
+from webvision.prep.check import report as check_report
+from webvision.prep.check import same as check_same
 from webvision.prep.check.drawings import write_imbalance, write_sheet
+from webvision.prep.check.findings import Findings
 from webvision.prep.check.pool import ScanPool
 from webvision.prep.check.scan import ScanOptions, condemned, examine
-from webvision.prep.check.findings import Findings
 from webvision.progress import Progress
 
-WORK = ".work"            # in the report's folder while a check is unfinished
-_BLOCK_ROWS = {"names": 8192, "content": 1024, "decode": 256, "near": 256}     # a tenth of a second or so: what a kill costs
+WORK = ".work"  # in the report's folder while a check is unfinished
+_BLOCK_ROWS = {
+    "names": 8192,
+    "content": 1024,
+    "decode": 256,
+    "near": 256,
+}  # a tenth of a second or so: what a kill costs
 
 
 @dataclass(frozen=True)
 class CheckOptions:
     """How a data set is checked."""
+
     scan: ScanOptions = ScanOptions()
-    jobs: int = 1                     # worker processes
-    timeout_s: float = 60.            # for one picture
-    allow_outside: bool = False       # names may be absolute or hold '..'
-    fix: bool = False                 # write cleaned lists
-    restart: bool = False             # forget what an unfinished check found
+    jobs: int = 1  # worker processes
+    timeout_s: float = 60.0  # for one picture
+    allow_outside: bool = False  # names may be absolute or hold '..'
+    fix: bool = False  # write cleaned lists
+    restart: bool = False  # forget what an unfinished check found
 
 
 @dataclass
 class Split:
     """What is known about one split."""
+
     name: str
-    root: bytes                       # its folder
+    root: bytes  # its folder
     checked: lists.CheckedList
-    records: np.ndarray = None        # of check_scan.RECORD, a row each
+    records: np.ndarray = None  # of check_scan.RECORD, a row each
     repeats: lists.Repeats = None
-    unlisted: list = None             # paths (bytes) of files that no row names
+    unlisted: list = None  # paths (bytes) of files that no row names
 
 
 def check(data, out, options):
-    """Check the data set at `data`, write the reports into the folder `out`, and return the report (a dict, as in report.json)."""
-    classes = read_meta_classes(os.path.join(data, "meta"))          # first: a wrong --data must not be created by --out
+    """Check the data set at `data`, write the reports into the folder `out`, and return the report (a dict, as in
+    report.json)."""
+    classes = read_meta_classes(os.path.join(data, "meta"))  # first: a wrong --data must not be created by --out
     try:
         os.makedirs(out, exist_ok=True)
     except OSError as error:
-        raise ResourceError(f"{printable(out)}: {error.strerror}; name another folder for the reports with --out") from None
+        raise ResourceError(
+            f"{printable(out)}: {error.strerror}; name another folder for the reports with --out"
+        ) from None
     with directory_lock(out, "check"):
         work = os.path.join(out, WORK)
         if options.restart:
@@ -83,8 +98,11 @@ def _open_splits(data, classes, work, options):
             settle_structure(checked.index, root, classes)
         splits.append(Split(name, os.fsencode(root), checked))
     if not splits:
-        raise DataError(f"{printable(os.path.join(data, 'meta'))}: no train.txt, val.txt or test.txt; is this the data set's folder? "
-                        "(utils/preprocess.py makes them)")
+        raise DataError(
+            f"{printable(os.path.join(data, 'meta'))}: no train.txt, val.txt or test.txt; is this the data set's "
+            "folder? "
+            "(utils/preprocess.py makes them)"
+        )
     return splits
 
 
@@ -105,8 +123,12 @@ def _scan(split, work, options):
     """The RECORD of each row, from worker processes; goes on where an unfinished scan was killed."""
     index = split.checked.index
     identity = f"{index.hash} {len(index)} {index.class_folders is not None} {options.scan}"
-    findings = Findings(os.path.join(work, f"{split.name}.findings"), rows=len(index),
-                        block_rows=_BLOCK_ROWS[options.scan.level], identity=identity)
+    findings = Findings(
+        os.path.join(work, f"{split.name}.findings"),
+        rows=len(index),
+        block_rows=_BLOCK_ROWS[options.scan.level],
+        identity=identity,
+    )
     todo = findings.missing_blocks()
 
     def examine_block(block, row_begins, verdicts):
@@ -114,12 +136,18 @@ def _scan(split, work, options):
         records = []
         for row, path in zip(range(low, high), index.paths(range(low, high)), strict=True):
             row_begins(row)
-            records.append(condemned(path, verdicts[row]) if row in verdicts else examine(split.root, path, options.scan))
+            records.append(
+                condemned(path, verdicts[row]) if row in verdicts else examine(split.root, path, options.scan)
+            )
         return b"".join(records)
+
     pool = ScanPool(examine_block, jobs=min(options.jobs, max(1, len(todo))), timeout_s=options.timeout_s)
     done = len(index) - sum(high - low for low, high in map(findings.bounds, todo))
     what = {"names": "looking for", "content": "reading"}.get(options.scan.level, "decoding")
-    with Progress(f"{split.name}: {what}", len(index), "pictures") as progress, contextlib.closing(pool.run(todo)) as answers:
+    with (
+        Progress(f"{split.name}: {what}", len(index), "pictures") as progress,
+        contextlib.closing(pool.run(todo)) as answers,
+    ):
         progress.update(done)
         for block, data in answers:
             findings.put(block, data)
@@ -136,8 +164,10 @@ def _same_pictures(splits, *, near):
     ('near', split, other): rows that look alike but are not equal, once for two splits.
     """
     same = {(split.name, split.name): check_same.copies(split.records) for split in splits}
-    for long, short in itertools.combinations(splits, 2):    # train comes first
-        same[long.name, short.name], same[short.name, long.name] = check_same.equal_both_ways(long.records, short.records)
+    for long, short in itertools.combinations(splits, 2):  # train comes first
+        same[long.name, short.name], same[short.name, long.name] = check_same.equal_both_ways(
+            long.records, short.records
+        )
         if near:
             alike = check_same.near_look(short.records, long.records)
             differ = (short.records["content"][alike.left] != long.records["content"][alike.right]).any(axis=1)
@@ -153,13 +183,18 @@ def _write_reports(out, classes, splits, same, report, options):
     if train.labelled:
         write_imbalance(os.path.join(out, "imbalance.png"), train.counts)
     sheet = os.path.join(out, "worst.png")
-    tiles = [(os.path.join(split.root, encode_name(path)), caption) for split, path, caption in check_report.worst(splits, same)]
+    tiles = [
+        (os.path.join(split.root, encode_name(path)), caption)
+        for split, path, caption in check_report.worst(splits, same)
+    ]
     if tiles:
         write_sheet(sheet, tiles, jobs=options.jobs)
     elif os.path.exists(sheet):
-        os.unlink(sheet)                                     # of an earlier check
+        os.unlink(sheet)  # of an earlier check
     if options.fix:
         folder = os.path.join(out, "fixed")
         os.makedirs(folder, exist_ok=True)
         for split in splits:
-            check_report.write_fixed(os.path.join(folder, f"{split.name}.txt"), split, check_report.kept_rows(split, same))
+            check_report.write_fixed(
+                os.path.join(folder, f"{split.name}.txt"), split, check_report.kept_rows(split, same)
+            )

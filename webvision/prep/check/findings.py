@@ -1,4 +1,5 @@
 """Findings that survive a kill: one file per list, filled block by block, so that a restarted check goes on."""
+
 import hashlib
 import os
 import struct
@@ -21,8 +22,13 @@ class Findings:
         self.blocks = -(-rows // block_rows)
         self._start = _HEADER.size + 4 * self.blocks
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        header = _HEADER.pack(_MAGIC, hashlib.sha256(identity.encode("utf-8", "surrogateescape")).digest(), rows, block_rows)
-        if os.pread(self._fd, _HEADER.size, 0) != header or os.fstat(self._fd).st_size != self._start + rows * RECORD.itemsize:
+        header = _HEADER.pack(
+            _MAGIC, hashlib.sha256(identity.encode("utf-8", "surrogateescape")).digest(), rows, block_rows
+        )
+        if (
+            os.pread(self._fd, _HEADER.size, 0) != header
+            or os.fstat(self._fd).st_size != self._start + rows * RECORD.itemsize
+        ):
             os.ftruncate(self._fd, 0)
             os.ftruncate(self._fd, self._start + rows * RECORD.itemsize)
             os.pwrite(self._fd, header, 0)
@@ -58,11 +64,11 @@ class Findings:
 
 
 def _mark(data):
-    return zlib.crc32(data) or 1       # 0 means not done
+    return zlib.crc32(data) or 1  # 0 means not done
 
 
 def _write_all(fd, data, position):
     view = memoryview(data)
-    while view:                        # a disk may take a part and be full for the rest
+    while view:  # a disk may take a part and be full for the rest
         written = os.pwrite(fd, view, position)
         view, position = view[written:], position + written

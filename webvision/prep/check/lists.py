@@ -1,4 +1,5 @@
 """What lists and folders say about each other, before any picture is opened."""
+
 import os
 from array import array
 from typing import NamedTuple
@@ -6,20 +7,28 @@ from typing import NamedTuple
 import numpy as np
 
 from webvision.data.lists.index import ListIndex, open_index
-from webvision.data.lists.text import LineRules, empty_error, first_line_is_labelled, line_error, open_regular, parse_line
+from webvision.data.lists.text import (
+    LineRules,
+    empty_error,
+    first_line_is_labelled,
+    line_error,
+    open_regular,
+    parse_line,
+)
 from webvision.errors import DataError
 from webvision.prep.check.scan import path_hash
 
-WRONG_KEPT = 100_000      # with the wrong synsets.txt, all 16 million lines are wrong
-_READ_LINES = 1 << 24     # bytes of one line that are looked at; longer ones are refused piece by piece
+WRONG_KEPT = 100_000  # with the wrong synsets.txt, all 16 million lines are wrong
+_READ_LINES = 1 << 24  # bytes of one line that are looked at; longer ones are refused piece by piece
 
 
 class CheckedList(NamedTuple):
     """The acceptable lines of a list as an index, and the others."""
+
     index: ListIndex
-    lines: np.ndarray | None          # line number (from 1) of each row; None: row + 1
-    wrong: list                       # (line number, reason) of the first WRONG_KEPT lines that were refused
-    wrong_count: int                  # how many were
+    lines: np.ndarray | None  # line number (from 1) of each row; None: row + 1
+    wrong: list  # (line number, reason) of the first WRONG_KEPT lines that were refused
+    wrong_count: int  # how many were
 
     def line(self, row):
         """The line number of a row."""
@@ -51,7 +60,9 @@ def _salvage(path, num_classes, *, work_dir, allow_outside):
                 continue
             kept.write(line + b"\n")
             good.append(number)
-    return CheckedList(open_index(copy, num_classes, allow_outside=allow_outside), np.frombuffer(good, np.int64), wrong, wrong_count)
+    return CheckedList(
+        open_index(copy, num_classes, allow_outside=allow_outside), np.frombuffer(good, np.int64), wrong, wrong_count
+    )
 
 
 def _rules(path, num_classes, allow_outside):
@@ -71,9 +82,10 @@ def _rules(path, num_classes, allow_outside):
 
 class Repeats(NamedTuple):
     """Rows that name a picture which an earlier row names."""
-    rows: np.ndarray                  # in list order
-    first: np.ndarray                 # the earlier row of each
-    conflict: np.ndarray              # bool: the two have different labels
+
+    rows: np.ndarray  # in list order
+    first: np.ndarray  # the earlier row of each
+    conflict: np.ndarray  # bool: the two have different labels
 
 
 def find_repeats(index, hashes):
@@ -94,10 +106,11 @@ def find_repeats(index, hashes):
 
 
 def find_unlisted(root, hashes, *, progress=lambda done: None):
-    """The files below `root` (bytes) that no row names, as sorted paths (bytes). `hashes`: path_hash of each row's path."""
+    """The files below `root` (bytes) that no row names, as sorted paths (bytes). `hashes`: path_hash of each row's
+    path."""
     listed = np.sort(hashes)
     unlisted, done = [], 0
-    for folder, names in _walk(root):
+    for _folder, names in _walk(root):
         found = np.fromiter(map(path_hash, names), np.uint64, len(names))
         at = np.minimum(np.searchsorted(listed, found), len(listed) - 1)
         unlisted.extend(names[i] for i in np.flatnonzero(listed[at] != found))

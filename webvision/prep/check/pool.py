@@ -2,6 +2,7 @@
 
 Workers are forked, talk over pipes of their own, and end with their parent however it ends.
 """
+
 import collections
 import contextlib
 import ctypes
@@ -15,13 +16,15 @@ import traceback
 
 from webvision.errors import DataError, ResourceError, WebvisionError
 
-_STRIKES = 2              # deaths or time-outs at one row: the first may be chance (the kernel's memory killer), two are the picture
-_TICK_S = .5
-_MAX_EARLY_DEATHS = 5     # of workers that had not begun a row
-_COMMAND = struct.Struct("<QI")       # block, number of verdicts that follow
-_ANSWER = struct.Struct("<IB")        # length of what follows, its kind
+_STRIKES = (
+    2  # deaths or time-outs at one row: the first may be chance (the kernel's memory killer), two are the picture
+)
+_TICK_S = 0.5
+_MAX_EARLY_DEATHS = 5  # of workers that had not begun a row
+_COMMAND = struct.Struct("<QI")  # block, number of verdicts that follow
+_ANSWER = struct.Struct("<IB")  # length of what follows, its kind
 _DATA, _DATA_ERROR, _SCARCE, _BUG = range(4)
-_SLOT = struct.Struct("<qd")          # row being looked at (-1: none), since when (monotonic)
+_SLOT = struct.Struct("<qd")  # row being looked at (-1: none), since when (monotonic)
 
 
 class _Worker:
@@ -34,22 +37,23 @@ class _Worker:
 class ScanPool:
     """`jobs` processes that call `work(block, row_begins, verdicts)` for blocks of rows.
 
-    work: returns bytes; calls row_begins(row) before each row; verdicts {row: 'crash' | 'time-out'} are rows it must not open.
+    work: returns bytes; calls row_begins(row) before each row; verdicts {row: 'crash' | 'time-out'} are rows it must
+    not open.
     """
 
-    def __init__(self, work, *, jobs, timeout_s=60.):
+    def __init__(self, work, *, jobs, timeout_s=60.0):
         self._work, self._timeout_s = work, timeout_s
         self._slots = mmap.mmap(-1, _SLOT.size * jobs)
         self._workers = [_Worker(number) for number in range(jobs)]
         self._strikes = collections.Counter()
-        self._verdicts = collections.defaultdict(dict)             # block -> {row: reason}
+        self._verdicts = collections.defaultdict(dict)  # block -> {row: reason}
         self._early_deaths = 0
 
     def run(self, blocks):
         """Yield (block, bytes) for each of `blocks` (integers), in the order in which they get done."""
         waiting = collections.deque(blocks)
         try:
-            for worker in self._workers[:len(waiting)]:
+            for worker in self._workers[: len(waiting)]:
                 self._start(worker)
                 self._give(worker, waiting.popleft())
             while busy := [worker for worker in self._workers if worker.block is not None]:
@@ -91,7 +95,7 @@ class ScanPool:
         length, kind = _ANSWER.unpack_from(worker.inbox)
         if len(worker.inbox) < _ANSWER.size + length:
             return None
-        answer, worker.inbox = worker.inbox[_ANSWER.size:], b""
+        answer, worker.inbox = worker.inbox[_ANSWER.size :], b""
         if kind != _DATA:
             text = answer.decode("utf-8", "surrogateescape")
             known = {_DATA_ERROR: DataError, _SCARCE: ResourceError}.get(kind)
@@ -125,13 +129,14 @@ class ScanPool:
     def _give(self, worker, block):
         verdicts = self._verdicts.get(block, {})
         message = _COMMAND.pack(block, len(verdicts)) + b"".join(
-            struct.pack("<QB", row, reason == "crash") for row, reason in verdicts.items())
+            struct.pack("<QB", row, reason == "crash") for row, reason in verdicts.items()
+        )
         worker.block = block
-        with contextlib.suppress(BrokenPipeError):                 # it died waiting; its answer pipe tells
+        with contextlib.suppress(BrokenPipeError):  # it died waiting; its answer pipe tells
             os.write(worker.commands, message)
 
     def _start(self, worker):
-        _SLOT.pack_into(self._slots, worker.number * _SLOT.size, -1, 0.)
+        _SLOT.pack_into(self._slots, worker.number * _SLOT.size, -1, 0.0)
         command_end, worker.commands = os.pipe()
         worker.answers, answer_end = os.pipe()
         worker.inbox = b""
@@ -140,8 +145,8 @@ class ScanPool:
         if not worker.pid:
             try:
                 _end_with_parent(parent)
-                signal.signal(signal.SIGINT, signal.SIG_IGN)       # the parent ends us
-                for other in self._workers:                        # or a sibling would hold our pipes open
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
+                for other in self._workers:  # or a sibling would hold our pipes open
                     for fd in {other.commands, other.answers} - {None}:
                         with contextlib.suppress(OSError):
                             os.close(fd)
@@ -157,19 +162,22 @@ class ScanPool:
 
         def row_begins(row):
             _SLOT.pack_into(self._slots, position, row, time.monotonic())
+
         with os.fdopen(commands, "rb") as pipe, os.fdopen(answers, "wb") as out:
             while head := pipe.read(_COMMAND.size):
                 block, count = _COMMAND.unpack(head)
                 verdicts = dict(struct.unpack("<QB", pipe.read(9)) for _ in range(count))
                 try:
                     kind = _DATA
-                    data = self._work(block, row_begins, {row: "crash" if crash else "time-out" for row, crash in verdicts.items()})
+                    data = self._work(
+                        block, row_begins, {row: "crash" if crash else "time-out" for row, crash in verdicts.items()}
+                    )
                 except WebvisionError as error:
                     kind = _SCARCE if isinstance(error, ResourceError) else _DATA_ERROR
                     data = str(error).encode("utf-8", "surrogateescape")
-                except Exception:      # ours, not the picture's: the parent shows it
+                except Exception:  # ours, not the picture's: the parent shows it
                     kind, data = _BUG, traceback.format_exc().encode("utf-8", "surrogateescape")
-                _SLOT.pack_into(self._slots, position, -1, 0.)
+                _SLOT.pack_into(self._slots, position, -1, 0.0)
                 out.write(_ANSWER.pack(len(data), kind) + data)
                 out.flush()
 
@@ -183,5 +191,5 @@ class ScanPool:
 def _end_with_parent(parent):
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != parent:         # it died before we asked
+    if os.getppid() != parent:  # it died before we asked
         os._exit(1)

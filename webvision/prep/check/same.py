@@ -1,19 +1,21 @@
 """The same picture more than once: equal bytes, or an equal look."""
+
 from typing import NamedTuple
 
 import numpy as np
 
 from webvision.prep.check.scan import DECODED, READ
 
-NEAR_BITS = 3             # of 64: resizing and recompression change up to about three, two photographs differ in about 30
-_BAND_BITS = 16           # four bands: two hashes within three bits agree in at least one
-_PLAIN_BITS = 6           # fewer ones (or zeros) than that show next to nothing: a sky, a white page; they all look alike
-_ROWS = 1 << 20           # looked up at once
-_PAIRS = 1 << 22          # compared at once: 100 MB
+NEAR_BITS = 3  # of 64: resizing and recompression change up to about three, two photographs differ in about 30
+_BAND_BITS = 16  # four bands: two hashes within three bits agree in at least one
+_PLAIN_BITS = 6  # fewer ones (or zeros) than that show next to nothing: a sky, a white page; they all look alike
+_ROWS = 1 << 20  # looked up at once
+_PAIRS = 1 << 22  # compared at once: 100 MB
 
 
 class Pairs(NamedTuple):
     """Rows of two lists, pair by pair."""
+
     left: np.ndarray
     right: np.ndarray
 
@@ -26,11 +28,11 @@ def equal_content(left, right, right_rows=None):
     if right_rows is None:
         right_rows = np.flatnonzero(right["flags"] & READ)
     keys = right["content"][right_rows, 0]
-    order = np.argsort(keys, kind="stable")              # of equal ones the first row comes first
+    order = np.argsort(keys, kind="stable")  # of equal ones the first row comes first
     keys, right_rows = keys[order], right_rows[order]
     found = [(np.zeros(0, np.int64),) * 2]
     for low in range(0, len(left) if len(keys) else 0, _ROWS):
-        part = left[low:low + _ROWS]
+        part = left[low : low + _ROWS]
         place = np.minimum(np.searchsorted(keys, part["content"][:, 0]), len(keys) - 1)
         rows = np.flatnonzero((keys[place] == part["content"][:, 0]) & (part["flags"] & READ != 0))
         candidates = right_rows[place[rows]]
@@ -65,7 +67,7 @@ def near_look(left, right):
     found = [np.zeros((0, 2), np.int64)]
     for shift in range(0, 64, _BAND_BITS):
         found.extend(_band_pairs(left_looks, right_looks, shift))
-    pairs = np.unique(np.concatenate(found), axis=0)     # the bands of a pair may agree twice
+    pairs = np.unique(np.concatenate(found), axis=0)  # the bands of a pair may agree twice
     return Pairs(left_rows[pairs[:, 0]], right_rows[pairs[:, 1]])
 
 
@@ -85,7 +87,7 @@ def _band_pairs(left, right, shift):
     counts = ends - begins
     total = np.cumsum(counts)
     low = 0
-    while low < len(left):                               # as many of `left` at once as make _PAIRS pairs
+    while low < len(left):  # as many of `left` at once as make _PAIRS pairs
         high = max(low + 1, int(np.searchsorted(total, total[low] - counts[low] + _PAIRS, "right")))
         count = counts[low:high]
         first = np.repeat(np.arange(low, high), count)

@@ -1,4 +1,5 @@
 """Look at one listed picture: is it there, what are its bytes, can training read it?"""
+
 import functools
 import hashlib
 import os
@@ -9,22 +10,34 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from webvision.data.pictures.images import (DEFAULT_POLICY, REASONS, ImageError, ImagePolicy, data_folders, look_at, read_bytes,
-                                   read_image, unreadable)
 from webvision.data.lists.text import encode_name
+from webvision.data.pictures.images import (
+    DEFAULT_POLICY,
+    REASONS,
+    ImageError,
+    ImagePolicy,
+    data_folders,
+    look_at,
+    read_bytes,
+    read_image,
+    unreadable,
+)
 
 # One row's finding, 42 bytes. `path`: hash of where it lies; `content`: of its bytes; `look`: of what it shows.
-RECORD = np.dtype([("path", "<u8"), ("size", "<i8"), ("content", "<u8", (2,)), ("look", "<u8"), ("reason", "u1"), ("flags", "u1")])
+RECORD = np.dtype(
+    [("path", "<u8"), ("size", "<i8"), ("content", "<u8", (2,)), ("look", "<u8"), ("reason", "u1"), ("flags", "u1")]
+)
 _PACK = struct.Struct("<Qq16sQBB")
 assert _PACK.size == RECORD.itemsize
-READ, DECODED = 1, 2                   # flags: `content` holds; the picture was decoded (`look` holds)
+READ, DECODED = 1, 2  # flags: `content` holds; the picture was decoded (`look` holds)
 LEVELS = ("names", "content", "decode", "near")
 
 
 @dataclass(frozen=True)
 class ScanOptions:
     """How closely the pictures are looked at."""
-    level: str = "content"             # of LEVELS, each closer: the file is there; its bytes; its pixels; what they look like
+
+    level: str = "content"  # of LEVELS, each closer: the file is there; its bytes; its pixels; what they look like
     policy: ImagePolicy = DEFAULT_POLICY
 
     def at_least(self, level):
@@ -63,7 +76,7 @@ def condemned(path, reason):
     return _PACK.pack(path_hash(encode_name(path)), -1, b"", 0, REASONS.index(reason), 0)
 
 
-_data_folders = functools.lru_cache(data_folders)         # a process looks at pictures of one split after the other
+_data_folders = functools.lru_cache(data_folders)  # a process looks at pictures of one split after the other
 
 
 def _size(full, policy, inside):
@@ -83,8 +96,8 @@ def look_of(image):
     Survives resizing and recompression; pictures that differ in at most three bits are as good as equal.
     """
     small = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    while min(small.shape) >= 64:      # halving even sizes is OpenCV's fast case: 19 us instead of 214 for 341 x 256
+    while min(small.shape) >= 64:  # halving even sizes is OpenCV's fast case: 19 us instead of 214 for 341 x 256
         height, width = (side // 2 for side in small.shape)
-        small = cv2.resize(small[:2 * height, :2 * width], (width, height), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(small[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
     small = cv2.resize(small, (9, 8), interpolation=cv2.INTER_AREA)
     return int.from_bytes(np.packbits(small[:, 1:] < small[:, :-1]).tobytes(), "little")

@@ -4,9 +4,10 @@
     OUT/{google,flickr}/q00001/...   OUT/val_images_resized/   OUT/test_images_resized/
 
 It has the real set's troubles in known amounts: classes 20:1, rows with a wrong label (true_labels.json says which, and
-what the test pictures show), grey pictures, PNG called .jpg, turned pictures whose EXIF tag says so, equal base names in
-several folders, and a few files that are no picture. Bytes are a function of the seed.
+what the test pictures show), grey pictures, PNG called .jpg, turned pictures whose EXIF tag says so, equal base names
+in several folders, and a few files that are no picture. Bytes are a function of the seed.
 """
+
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -21,16 +22,16 @@ from webvision.prep.demo import pictures as demo_pictures
 from webvision.progress import Progress
 
 MARKER = ".demo.json"
-VERSION = 1                          # part of the marker: a set drawn by other code is not continued
+VERSION = 1  # part of the marker: a set drawn by other code is not continued
 
-LARGEST_CLASS, IMBALANCE = 440, 20   # pictures of the most frequent class, and how many times the rarest has fewer
-WRONG_SHARE = .08                    # of each class's rows show another class
+LARGEST_CLASS, IMBALANCE = 440, 20  # pictures of the most frequent class, and how many times the rarest has fewer
+WRONG_SHARE = 0.08  # of each class's rows show another class
 VAL_PER_CLASS, TEST_PER_CLASS = 20, 10
-QUERIES_PER_CLASS = 2                # in each source
-SHORT_SIDE = 80, 201                 # pixels: [from, to)
-ODD_SHARES = {"grey": .05, "png": .02, "exif": .06}      # of all pictures, in train, val and test
-BROKEN = ("empty", "html", "html", "half", "half", "half")    # training files that are no (whole) picture
-CLASHES = 14                         # pairs of pictures of one class with one base name, across sources or queries
+QUERIES_PER_CLASS = 2  # in each source
+SHORT_SIDE = 80, 201  # pixels: [from, to)
+ODD_SHARES = {"grey": 0.05, "png": 0.02, "exif": 0.06}  # of all pictures, in train, val and test
+BROKEN = ("empty", "html", "html", "half", "half", "half")  # training files that are no (whole) picture
+CLASHES = 14  # pairs of pictures of one class with one base name, across sources or queries
 
 # EXIF orientation -> how the stored pixels lie, seen from upright (CIPA DC-008: 6 is shown turned 90 degrees clockwise)
 STORED_TURN = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_COUNTERCLOCKWISE, 8: cv2.ROTATE_90_CLOCKWISE}
@@ -38,11 +39,12 @@ STORED_TURN = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_COUNTERCLOCKWISE, 8: cv2.ROTA
 
 class Picture(NamedTuple):
     """One file to draw; everything about it is decided before the first pixel, so drawing can go in any order."""
-    path: str        # relative to OUT
-    label: int       # what the lists say
-    shows: int       # what it shows
-    kind: str        # 'plain', 'grey', 'png', 'exif', or one of BROKEN
-    seed: tuple      # of its own generator
+
+    path: str  # relative to OUT
+    label: int  # what the lists say
+    shows: int  # what it shows
+    kind: str  # 'plain', 'grey', 'png', 'exif', or one of BROKEN
+    seed: tuple  # of its own generator
 
 
 def draw(out, *, seed=1):
@@ -72,10 +74,11 @@ def draw(out, *, seed=1):
 
 
 def class_counts():
-    """Training pictures by class, geometric from LARGEST_CLASS down to 1/IMBALANCE of it, the frequent ones scattered."""
+    """Training pictures by class, geometric from LARGEST_CLASS down to 1/IMBALANCE of it, the frequent ones
+    scattered."""
     num_classes = len(demo_pictures.CLASSES)
     counts = LARGEST_CLASS * IMBALANCE ** (-np.arange(num_classes) / (num_classes - 1))
-    return [round(counts[i * 5 % num_classes]) for i in range(num_classes)]       # 5 and 12 have no common divisor
+    return [round(counts[i * 5 % num_classes]) for i in range(num_classes)]  # 5 and 12 have no common divisor
 
 
 def plan(seed):
@@ -85,8 +88,14 @@ def plan(seed):
     splits = [train]
     for number, (split, per_class) in enumerate((("val", VAL_PER_CLASS), ("test", TEST_PER_CLASS)), 1):
         labels = rng.permutation(np.repeat(np.arange(len(demo_pictures.CLASSES)), per_class)).tolist()
-        splits.append([Picture(f"{split}_images_resized/{split}{i + 1:06d}.jpg", label, label, _draw_kind(rng),
-                               (seed, number, i)) for i, label in enumerate(labels)])
+        splits.append(
+            [
+                Picture(
+                    f"{split}_images_resized/{split}{i + 1:06d}.jpg", label, label, _draw_kind(rng), (seed, number, i)
+                )
+                for i, label in enumerate(labels)
+            ]
+        )
     return splits
 
 
@@ -98,15 +107,17 @@ def _plan_train(rng, seed):
         wrong = rng.choice(count, round(count * WRONG_SHARE), replace=False)
         shows[wrong] = (label + rng.integers(1, num_classes, len(wrong))) % num_classes
         for shown in shows.tolist():
-            source = "google" if rng.random() < .55 else "flickr"
+            source = "google" if rng.random() < 0.55 else "flickr"
             query = label * QUERIES_PER_CLASS + int(rng.integers(QUERIES_PER_CLASS)) + 1
             rows.append([source, query, _web_name(rng, source), label, shown, _draw_kind(rng)])
     _give_equal_names(rng, rows)
     for row, kind in zip(rng.choice(len(rows), len(BROKEN), replace=False), BROKEN, strict=True):
         rows[row][5] = kind
-    rows.sort(key=lambda row: (row[0] != "google", row[1]))       # stable: by source, then query, as crawled
-    return [Picture(f"{source}/q{query:05d}/{name}", label, shown, kind, (seed, 3, i))
-            for i, (source, query, name, label, shown, kind) in enumerate(rows)]
+    rows.sort(key=lambda row: (row[0] != "google", row[1]))  # stable: by source, then query, as crawled
+    return [
+        Picture(f"{source}/q{query:05d}/{name}", label, shown, kind, (seed, 3, i))
+        for i, (source, query, name, label, shown, kind) in enumerate(rows)
+    ]
 
 
 def _web_name(rng, source):
@@ -141,11 +152,13 @@ def encode(picture):
     if picture.kind == "empty":
         return b""
     if picture.kind == "html":
-        return b"<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head><body>This photo is gone.</body></html>\n"
+        return (
+            b"<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head><body>This photo is gone.</body></html>\n"
+        )
     rng = np.random.default_rng(picture.seed)
     short = int(rng.integers(*SHORT_SIDE))
     sides = short, round(short * rng.uniform(1, 1.6))
-    height, width = sides if rng.random() < .6 else sides[::-1]
+    height, width = sides if rng.random() < 0.6 else sides[::-1]
     image = demo_pictures.photograph(demo_pictures.CLASSES[picture.shows][2], rng, height, width)
     quality = int(rng.integers(80, 96))
     if picture.kind == "png":
@@ -156,7 +169,7 @@ def encode(picture):
         orientation = int(rng.choice(list(STORED_TURN)))
         return _with_orientation(_jpeg(cv2.rotate(image, STORED_TURN[orientation]), quality), orientation)
     data = _jpeg(image, quality)
-    return data[:len(data) // 2] if picture.kind == "half" else data
+    return data[: len(data) // 2] if picture.kind == "half" else data
 
 
 def _jpeg(image, quality):
@@ -165,8 +178,14 @@ def _jpeg(image, quality):
 
 def _with_orientation(jpeg, orientation):
     """`jpeg` with an APP1 segment right after SOI: big-endian TIFF, one entry, tag 0x0112, SHORT."""
-    tiff = (b"MM\x00\x2a\x00\x00\x00\x08" + b"\x00\x01" + b"\x01\x12\x00\x03\x00\x00\x00\x01"
-            + orientation.to_bytes(2, "big") + b"\x00\x00" + b"\x00\x00\x00\x00")
+    tiff = (
+        b"MM\x00\x2a\x00\x00\x00\x08"
+        + b"\x00\x01"
+        + b"\x01\x12\x00\x03\x00\x00\x00\x01"
+        + orientation.to_bytes(2, "big")
+        + b"\x00\x00"
+        + b"\x00\x00\x00\x00"
+    )
     body = b"Exif\x00\x00" + tiff
     return jpeg[:2] + b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body + jpeg[2:]
 
@@ -183,11 +202,14 @@ def _write_info(info, train, val, test):
     for name, lines in lists.items():
         with atomic_write(os.path.join(info, name)) as file:
             file.writelines(f"{line}\n" for line in lines)
-    write_json(os.path.join(info, "true_labels.json"), {
-        "wrong": {p.path: p.shows for p in train if p.shows != p.label},
-        "broken": {p.path: p.kind for p in train if p.kind in BROKEN},
-        "test": {os.path.basename(p.path): p.shows for p in test},
-    })
+    write_json(
+        os.path.join(info, "true_labels.json"),
+        {
+            "wrong": {p.path: p.shows for p in train if p.shows != p.label},
+            "broken": {p.path: p.kind for p in train if p.kind in BROKEN},
+            "test": {os.path.basename(p.path): p.shows for p in test},
+        },
+    )
 
 
 def _marker(seed, *, complete):
@@ -212,6 +234,8 @@ def _claim(out, seed):
     except (ValueError, TypeError):
         raise DataError(f"{path}: is not what this command wrote; delete {out} and draw again") from None
     if not same:
-        raise UsageError(f"{out}: holds the demo's data set drawn with other settings ({path}); choose another folder, "
-                         "or delete this one first")
+        raise UsageError(
+            f"{out}: holds the demo's data set drawn with other settings ({path}); choose another folder, "
+            "or delete this one first"
+        )
     return found["complete"] is True

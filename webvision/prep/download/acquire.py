@@ -6,6 +6,7 @@ In the state folder (TARGET/archives), by what exists:
     NAME.done.json              unpacked and on the disk; only now may NAME go
     NAME.quarantine             what came instead of the file, kept until a good one has come
 """
+
 import json
 import os
 import shutil
@@ -18,14 +19,15 @@ from webvision.prep.download import proof, unpack
 from webvision.prep.download.fetch import fetch
 from webvision.prep.download.tarstream import TarError
 
-ROUNDS = 3                  # fetches of one file in one run before its server is said to have a bad copy
+ROUNDS = 3  # fetches of one file in one run before its server is said to have a bad copy
 
 
 class Job(NamedTuple):
     """What acquiring needs beside the archive."""
+
     target: str
     state: str
-    transfer: object            # fetch.Transfer
+    transfer: object  # fetch.Transfer
     manifest: proof.Manifest
     keep: bool = False
     skip_odd: bool = False
@@ -69,7 +71,9 @@ def _proven(archive, path, job):
         job.manifest.check(archive.name, facts)
     except TarError as error:
         _save_good_members(archive, path, job)
-        raise DataError(f"{error}. The members before the damage are unpacked, the archive stays; delete {path} to fetch it again") from None
+        raise DataError(
+            f"{error}. The members before the damage are unpacked, the archive stays; delete {path} to fetch it again"
+        ) from None
     except proof.Mismatch as error:
         raise DataError(f"{error}. It stays; delete {path} to fetch it again") from None
     return facts, {}
@@ -86,14 +90,16 @@ def _fetched(archive, path, job):
             job.manifest.check(archive.name, facts)
         except (TarError, proof.Mismatch) as error:
             if not whole and not last:
-                continue                    # the server never said how long it is: perhaps the rest comes
+                continue  # the server never said how long it is: perhaps the rest comes
             again = os.path.exists(path + ".quarantine")
             os.replace(part, path + ".quarantine")
             if again or last:
                 if isinstance(error, TarError):
                     _save_good_members(archive, path + ".quarantine", job)
-                raise DataError(f"{error}; fetched again with the same outcome, so the server's copy is not the file that it was. "
-                                f"Kept as {path}.quarantine; another server (--mirror) may have a good one") from None
+                raise DataError(
+                    f"{error}; fetched again with the same outcome, so the server's copy is not the file that it was. "
+                    f"Kept as {path}.quarantine; another server (--mirror) may have a good one"
+                ) from None
             job.transfer.remark(f"{error}; set aside as {archive.name}.quarantine and fetched once more")
         else:
             os.rename(part, path)
@@ -112,7 +118,9 @@ def _stated_size(part):
 def _put(archive, path, job):
     """The archive's content at its place and on the disk; returns the names left out."""
     if archive.packed:
-        return unpack.unpack(archive, path, job.target, state=job.state, progress=job.unpacked, stop=job.transfer.patience.check)
+        return unpack.unpack(
+            archive, path, job.target, state=job.state, progress=job.unpacked, stop=job.transfer.patience.check
+        )
     target = _place(archive, job.target)
     os.makedirs(os.path.dirname(target), exist_ok=True)
     temporary = path + ".member"
@@ -128,15 +136,23 @@ def _place(archive, target):
 
 def _save_good_members(archive, path, job):
     try:
-        unpack.unpack(archive, path, job.target, state=job.state, progress=job.unpacked, stop=job.transfer.patience.check)
+        unpack.unpack(
+            archive, path, job.target, state=job.state, progress=job.unpacked, stop=job.transfer.patience.check
+        )
     except DataError:
-        unpack.finish(archive, job.state)   # expected: the damage. The done-mark is not written
+        unpack.finish(archive, job.state)  # expected: the damage. The done-mark is not written
 
 
 def _clear(archive, job):
     """After the done-mark: everything that was only the way there."""
     path = os.path.join(job.state, archive.name)
-    for name in (path + ".part", path + ".part.state.json", path + ".quarantine", path + ".unpacking.json", path + ".member",
-                 *(() if job.keep else (path,))):
+    for name in (
+        path + ".part",
+        path + ".part.state.json",
+        path + ".quarantine",
+        path + ".unpacking.json",
+        path + ".member",
+        *(() if job.keep else (path,)),
+    ):
         if os.path.exists(name):
             os.unlink(name)

@@ -3,6 +3,7 @@
 A set has mirrors (base addresses, best first) and named parts; a part lists file names, or objects with `name` and
 any of `into` (folder below the target), `nested` (unpack tars inside the tar into folders of their own) and `mirrors`.
 """
+
 import json
 import os
 from typing import NamedTuple
@@ -14,7 +15,9 @@ CATALOGUE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "catalogue.
 
 
 class Archive(NamedTuple):
-    """One file to fetch. `urls` in the order to try; `into` is relative to the target folder ('' is the folder itself)."""
+    """One file to fetch. `urls` in the order to try; `into` is relative to the target folder ('' is the folder
+    itself)."""
+
     name: str
     urls: tuple
     into: str = ""
@@ -73,4 +76,6 @@ def _archives_of(one, part, mirrors):
         if os.path.isabs(into) or ".." in into.split("/"):
             raise ValueError(f"'{name}' would be unpacked outside the target: into '{into}'")
         bases = (*mirrors, *entry.get("mirrors", () if mirrors else one["mirrors"]))
-        yield Archive(name, tuple(base.rstrip("/") + "/" + quote(name) for base in bases), into, bool(entry.get("nested")))
+        yield Archive(
+            name, tuple(base.rstrip("/") + "/" + quote(name) for base in bases), into, bool(entry.get("nested"))
+        )

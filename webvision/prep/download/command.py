@@ -2,6 +2,7 @@
 
 Everything can be stopped at any moment and run again: it goes on where it was.
 """
+
 import argparse
 import os
 import re
@@ -10,28 +11,60 @@ import time
 
 from webvision.environment import use_project_environment
 
-STATE = "archives"          # folder in the target: archives on their way, checksums, reports
+STATE = "archives"  # folder in the target: archives on their way, checksums, reports
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(prog="download.sh", description="Download a set, prove it whole, unpack it and arrange it for "
-                                     "training. Run it again after any interruption: it goes on.")
+    parser = argparse.ArgumentParser(
+        prog="download.sh",
+        description="Download a set, prove it whole, unpack it and arrange it for "
+        "training. Run it again after any interruption: it goes on.",
+    )
     parser.add_argument("target", nargs="?", default=".", help="folder for the set (default: this folder)")
     parser.add_argument("--set", default="webvision-2.0", help="which set (default: %(default)s); --list shows all")
-    parser.add_argument("--parts", type=lambda text: text.split(","), metavar="A,B", help="only these parts, e.g. info,val")
+    parser.add_argument(
+        "--parts", type=lambda text: text.split(","), metavar="A,B", help="only these parts, e.g. info,val"
+    )
     parser.add_argument("--list", action="store_true", help="show the sets, their parts and servers, and end")
-    parser.add_argument("--mirror", action="append", default=[], metavar="URL", help="take the files from here; may be repeated")
-    parser.add_argument("--archives", metavar="FILE", help="another list of sets (default: webvision/prep/download/catalogue.json)")
-    parser.add_argument("--manifest", action="append", default=[], metavar="FILE", help="check against the manifest.json of another machine")
+    parser.add_argument(
+        "--mirror", action="append", default=[], metavar="URL", help="take the files from here; may be repeated"
+    )
+    parser.add_argument(
+        "--archives", metavar="FILE", help="another list of sets (default: webvision/prep/download/catalogue.json)"
+    )
+    parser.add_argument(
+        "--manifest",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="check against the manifest.json of another machine",
+    )
     parser.add_argument("--keep-archives", action="store_true", help="don't delete an archive after it is unpacked")
     parser.add_argument("--no-arrange", action="store_true", help="download and unpack only")
     behaviour = parser.add_argument_group("behaviour")
-    behaviour.add_argument("--parallel", type=count, default=3, metavar="N", help="archives at a time (default: %(default)s)")
+    behaviour.add_argument(
+        "--parallel", type=count, default=3, metavar="N", help="archives at a time (default: %(default)s)"
+    )
     behaviour.add_argument("--limit-rate", type=size, metavar="SIZE", help="bytes a second in all, e.g. 20M")
-    behaviour.add_argument("--max-wait", type=seconds, default=7200., metavar="TIME",
-                           help="give up after so long without a byte, e.g. 90m (default: 2h; the server restarts every midnight)")
-    behaviour.add_argument("--stall", type=seconds, default=30., metavar="TIME", help="a silent connection is dropped after (default: 30s)")
-    behaviour.add_argument("--skip-odd-members", action="store_true", help="leave links and devices in an archive out instead of refusing it")
+    behaviour.add_argument(
+        "--max-wait",
+        type=seconds,
+        default=7200.0,
+        metavar="TIME",
+        help="give up after so long without a byte, e.g. 90m (default: 2h; the server restarts every midnight)",
+    )
+    behaviour.add_argument(
+        "--stall",
+        type=seconds,
+        default=30.0,
+        metavar="TIME",
+        help="a silent connection is dropped after (default: 30s)",
+    )
+    behaviour.add_argument(
+        "--skip-odd-members",
+        action="store_true",
+        help="leave links and devices in an archive out instead of refusing it",
+    )
     behaviour.add_argument("--skip-space-check", action="store_true", help="start even if the disk looks too small")
     return parser.parse_args(argv)
 
@@ -62,6 +95,7 @@ def main(argv=None):
     args = parse_args(argv)
     use_project_environment("numpy", "urllib3")
     from webvision.prep.download import catalogue
+
     sets = catalogue.read_catalogue(args.archives or catalogue.CATALOGUE)
     if args.list:
         return show(sets)
@@ -74,6 +108,7 @@ def main(argv=None):
 
 def show(sets):
     from webvision.prep.download.http import redact
+
     for name, one in sets.items():
         print(f"{name}: {one.get('about', '')}\n  from {' or '.join(map(redact, one['mirrors']))}")
         for part, entries in one["parts"].items():
@@ -86,6 +121,7 @@ def download(wanted, args):
     from webvision.errors import ResourceError
     from webvision.files import directory_lock, remove_leftovers, write_json
     from webvision.prep.download import crew
+
     state = os.path.join(args.target, STATE)
     try:
         os.makedirs(state, exist_ok=True)
@@ -93,11 +129,29 @@ def download(wanted, args):
         raise ResourceError(f"{error}; choose another target folder") from None
     with directory_lock(state, "download"):
         remove_leftovers(state)
-        results = crew.run(wanted, crew.Settings(
-            target=args.target, state=state, parallel=args.parallel, limit_rate=args.limit_rate, max_wait=args.max_wait, stall=args.stall,
-            keep=args.keep_archives, skip_odd=args.skip_odd_members, check_space=not args.skip_space_check, manifests=tuple(args.manifest)))
-        report = {"format": "webvision-download", "version": 1, "set": args.set, "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-                  "complete": all("error" not in result for result in results.values()), "archives": results}
+        results = crew.run(
+            wanted,
+            crew.Settings(
+                target=args.target,
+                state=state,
+                parallel=args.parallel,
+                limit_rate=args.limit_rate,
+                max_wait=args.max_wait,
+                stall=args.stall,
+                keep=args.keep_archives,
+                skip_odd=args.skip_odd_members,
+                check_space=not args.skip_space_check,
+                manifests=tuple(args.manifest),
+            ),
+        )
+        report = {
+            "format": "webvision-download",
+            "version": 1,
+            "set": args.set,
+            "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "complete": all("error" not in result for result in results.values()),
+            "archives": results,
+        }
         write_json(os.path.join(state, "report.json"), report)
     return print_report(results, state)
 
@@ -105,11 +159,15 @@ def download(wanted, args):
 def print_report(results, state):
     from webvision.errors import printable
     from webvision.progress import amount
+
     failed = {name: result for name, result in results.items() if "error" in result}
     whole = [result for result in results.values() if "error" not in result]
-    print(f"{len(whole)} of {len(results)} archives are here and unpacked ({sum(r['status'] == 'was done' for r in whole)} were before): "
-          f"{amount(sum(r['size'] for r in whole), 'bytes')}, {sum(r.get('members', 1) for r in whole):,} files"
-          + (f"; checksums: {os.path.join(state, 'manifest.json')}" if whole else ""))
+    print(
+        f"{len(whole)} of {len(results)} archives are here and unpacked "
+        f"({sum(r['status'] == 'was done' for r in whole)} were before): "
+        f"{amount(sum(r['size'] for r in whole), 'bytes')}, {sum(r.get('members', 1) for r in whole):,} files"
+        + (f"; checksums: {os.path.join(state, 'manifest.json')}" if whole else "")
+    )
     for name, result in failed.items():
         print(f"download.sh: error: {name}: {printable(result['error'])}", file=sys.stderr)
     codes = {result["exit_code"] for result in failed.values()}
@@ -120,20 +178,28 @@ def print_report(results, state):
 def arrange_if_whole(all_archives, target):
     """Arrange the set once every archive of it is unpacked; say what is lacking otherwise."""
     from webvision.errors import printable
-    from webvision.prep.download import acquire
     from webvision.prep.arrange.arrange import arrange
+    from webvision.prep.download import acquire
+
     lacking = [one.name for one in all_archives if not acquire.done_mark(one, os.path.join(target, STATE))]
     if lacking:
-        print(f"download.sh: {len(lacking)} archives of the set are not here ({lacking[0]}, ...), so it is not arranged; "
-              f"to arrange what is here: python3 utils/preprocess.py --raw {target}", file=sys.stderr)
+        print(
+            f"download.sh: {len(lacking)} archives of the set are not here ({lacking[0]}, ...), so it is not arranged; "
+            f"to arrange what is here: python3 utils/preprocess.py --raw {target}",
+            file=sys.stderr,
+        )
         return 0
     report = arrange(target, target, remark=lambda text: print(f"download.sh: {printable(text)}", file=sys.stderr))
-    print("arranged:", ", ".join(f"{report[split]['kept']:,} {split}" for split in ("train", "val", "test") if split in report),
-          f"pictures in {target}; next: python3 utils/check.py --data {target}")
+    print(
+        "arranged:",
+        ", ".join(f"{report[split]['kept']:,} {split}" for split in ("train", "val", "test") if split in report),
+        f"pictures in {target}; next: python3 utils/check.py --data {target}",
+    )
     return 0
 
 
 if __name__ == "__main__":
     from webvision.errors import run_command
+
     sys.argv[0] = "download.sh"
     run_command(main)

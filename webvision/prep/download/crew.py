@@ -1,4 +1,5 @@
 """Several archives at a time: a few threads, one patience, one rate, one progress line, one list of results."""
+
 import errno
 import os
 import queue
@@ -11,20 +12,21 @@ from urllib.parse import urlsplit
 
 from webvision.errors import NetworkError, ResourceError, WebvisionError, printable
 from webvision.prep.download import acquire, fetch, http
-from webvision.progress import Progress, amount
 from webvision.prep.download.proof import Manifest
+from webvision.progress import Progress, amount
 
 INTERRUPTED = 130
 
 
 class Settings(NamedTuple):
     """What the command line says; sizes in bytes, times in seconds."""
+
     target: str
     state: str
     parallel: int = 3
     limit_rate: float | None = None
-    max_wait: float = 7200.
-    stall: float = 30.
+    max_wait: float = 7200.0
+    stall: float = 30.0
     keep: bool = False
     skip_odd: bool = False
     check_space: bool = True
@@ -41,7 +43,7 @@ class RateLimit:
     def __call__(self, count):
         if self.rate:
             with self._lock:
-                self._free_at = max(self._free_at, time.monotonic() - .1) + count / self.rate
+                self._free_at = max(self._free_at, time.monotonic() - 0.1) + count / self.rate
                 wait = self._free_at - time.monotonic()
             if wait > 0:
                 time.sleep(min(wait, 60))
@@ -69,9 +71,11 @@ class Counter:
 
 
 def run(archives, settings):
-    """Acquire all `archives`; {name: facts, or {'error', 'exit_code'}} in their order. ResourceError before the start if
-    the disk is too small."""
-    client = http.Client(http.Limits(connect=min(20, settings.stall), read=settings.stall, rate_window=2 * settings.stall))
+    """Acquire all `archives`; {name: facts, or {'error', 'exit_code'}} in their order. ResourceError before the start
+    if the disk is too small."""
+    client = http.Client(
+        http.Limits(connect=min(20, settings.stall), read=settings.stall, rate_window=2 * settings.stall)
+    )
     manifest = Manifest(os.path.join(settings.state, "manifest.json"), settings.manifests)
     todo = [one for one in archives if not acquire.done_mark(one, settings.state)]
     sizes = stated_sizes(todo, client)
@@ -84,8 +88,15 @@ def run(archives, settings):
     with Progress("downloading", total, "bytes") as progress:
         counter = Counter(progress, sum(here.values()))
         shared = fetch.Transfer(client, patience, RateLimit(settings.limit_rate), _remark, counter.add_bytes)
-        job = acquire.Job(settings.target, settings.state, shared, manifest, keep=settings.keep, skip_odd=settings.skip_odd,
-                          unpacked=counter.add_files)
+        job = acquire.Job(
+            settings.target,
+            settings.state,
+            shared,
+            manifest,
+            keep=settings.keep,
+            skip_odd=settings.skip_odd,
+            unpacked=counter.add_files,
+        )
         return _work(archives, job, parallel=settings.parallel, stopping=stopping)
 
 
@@ -102,7 +113,7 @@ def _work(archives, job, *, parallel, stopping):
                 return
             try:
                 results[archive.name] = _one(archive, job, stopping)
-            except Exception as error:          # a bug of ours: let the others end, then show it
+            except Exception as error:  # a bug of ours: let the others end, then show it
                 bugs.append(error)
                 stopping.set()
 
@@ -116,13 +127,16 @@ def _work(archives, job, *, parallel, stopping):
     except KeyboardInterrupt:
         interrupted = True
         stopping.set()
-        deadline = time.monotonic() + 3         # threads look up between two pieces; one in a silent read is left behind
+        deadline = time.monotonic() + 3  # threads look up between two pieces; one in a silent read is left behind
         for thread in threads:
             thread.join(max(0, deadline - time.monotonic()))
     if bugs:
         raise bugs[0]
-    left = {"error": "interrupted; the same command goes on from here", "exit_code": INTERRUPTED} if interrupted else \
-        {"error": "not begun, because another archive could not go on", "exit_code": ResourceError.exit_code}
+    left = (
+        {"error": "interrupted; the same command goes on from here", "exit_code": INTERRUPTED}
+        if interrupted
+        else {"error": "not begun, because another archive could not go on", "exit_code": ResourceError.exit_code}
+    )
     return {archive.name: results.get(archive.name, left) for archive in archives}
 
 
@@ -132,13 +146,19 @@ def _one(archive, job, stopping):
         facts = acquire.acquire(archive, job)
         return {**facts, "seconds": round(time.monotonic() - start, 1)}
     except fetch.Stopped:
-        return {"error": "stopped half-way, because another archive could not go on; what is here is kept", "exit_code": NetworkError.exit_code}
+        return {
+            "error": "stopped half-way, because another archive could not go on; what is here is kept",
+            "exit_code": NetworkError.exit_code,
+        }
     except WebvisionError as error:
         return {"error": str(error), "exit_code": error.exit_code}
     except OSError as error:
-        stopping.set()                          # a full disk or a dead one: nobody else can go on either
-        advice = "free some space and run the same command again: it goes on" if error.errno in (errno.ENOSPC, errno.EDQUOT) else \
-            "mend it and run the same command again: it goes on"
+        stopping.set()  # a full disk or a dead one: nobody else can go on either
+        advice = (
+            "free some space and run the same command again: it goes on"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
+            else "mend it and run the same command again: it goes on"
+        )
         return {"error": f"{error}; {advice}", "exit_code": ResourceError.exit_code}
 
 
@@ -167,13 +187,15 @@ def stated_sizes(archives, client):
 def check_space(sizes, here, settings):
     """ResourceError if what is to come can't fit: each archive's content, and the archives that lie here meanwhile."""
     ordered = sorted(sizes.values(), reverse=True)
-    meanwhile = sum(ordered) if settings.keep else sum(ordered[:settings.parallel])
+    meanwhile = sum(ordered) if settings.keep else sum(ordered[: settings.parallel])
     need = sum(ordered) + meanwhile - sum(here.values())
     free = shutil.disk_usage(settings.target).free
     if need > free:
-        raise ResourceError(f"{settings.target}: {amount(need, 'bytes')} are needed ({amount(sum(ordered), 'bytes')} of pictures and "
-                            f"{amount(meanwhile, 'bytes')} of archives waiting to be unpacked), {amount(free, 'bytes')} are free. Free "
-                            "some, choose another folder or fewer --parts; --skip-space-check starts anyway")
+        raise ResourceError(
+            f"{settings.target}: {amount(need, 'bytes')} are needed ({amount(sum(ordered), 'bytes')} of pictures and "
+            f"{amount(meanwhile, 'bytes')} of archives waiting to be unpacked), {amount(free, 'bytes')} are free. Free "
+            "some, choose another folder or fewer --parts; --skip-space-check starts anyway"
+        )
 
 
 def _bytes_here(archive, state):
@@ -182,4 +204,4 @@ def _bytes_here(archive, state):
 
 
 def _remark(text):
-    print(f"download.sh: {printable(text)}", file=sys.stderr, flush=True)     # servers choose some of these words
+    print(f"download.sh: {printable(text)}", file=sys.stderr, flush=True)  # servers choose some of these words

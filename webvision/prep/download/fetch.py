@@ -4,6 +4,7 @@ The part file grows in place; beside it a small state file holds what the server
 and how much of it is known to be on the disk. A new connection first reads again the last bytes that are already
 here and compares them, so that two different files are never glued together.
 """
+
 import os
 import random
 import threading
@@ -11,18 +12,18 @@ import time
 from typing import NamedTuple
 
 from webvision.errors import DataError, NetworkError
+from webvision.prep.download.http import TransferError, content_range, pieces, redact, stated_length
 from webvision.prep.download.partfile import Part
 from webvision.progress import amount, duration
-from webvision.prep.download.http import TransferError, content_range, pieces, redact, stated_length
 
-OVERLAP = 1 << 16                # bytes compared at a joint
-SYNC_BYTES = 1 << 26             # at most this much is fetched again after a power cut
-MAX_STRIKES = 3                  # times an address may send what is not the file before it is given up
-MAX_RESTARTS = 8                 # of one file in one run: a server that neither finishes nor continues never will
-SIGN_BYTES = 1 << 16             # fewer than these are no sign of life: a byte a second would keep us for ever
-FIRST_WAIT, LONGEST_WAIT = 1., 60.
-SPEAK_SECONDS = 300.             # between two lines about an outage
-MIRROR_PATIENCE = 600.           # seconds without a byte before a begun file is sought elsewhere: it may start anew there
+OVERLAP = 1 << 16  # bytes compared at a joint
+SYNC_BYTES = 1 << 26  # at most this much is fetched again after a power cut
+MAX_STRIKES = 3  # times an address may send what is not the file before it is given up
+MAX_RESTARTS = 8  # of one file in one run: a server that neither finishes nor continues never will
+SIGN_BYTES = 1 << 16  # fewer than these are no sign of life: a byte a second would keep us for ever
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
+SPEAK_SECONDS = 300.0  # between two lines about an outage
+MIRROR_PATIENCE = 600.0  # seconds without a byte before a begun file is sought elsewhere: it may start anew there
 
 
 class Patience:
@@ -66,6 +67,7 @@ class Stopped(Exception):
 
 class Transfer(NamedTuple):
     """What downloads share. `limiter(bytes)` may sleep; `remark(text)` speaks to the user; `progress(bytes)` counts."""
+
     client: object
     patience: Patience
     limiter: object = lambda count: None
@@ -88,7 +90,7 @@ class _Fetch:
 
     def __init__(self, urls, part, transfer, *, looks_right):
         self.part, self.transfer, self.looks_right = part, transfer, looks_right
-        self.urls = sorted(urls, key=lambda url: url != part.state.get("url"))     # go on where it was begun
+        self.urls = sorted(urls, key=lambda url: url != part.state.get("url"))  # go on where it was begun
         self.strikes, self.refused = dict.fromkeys(urls, 0), []
         self.attempts = self.restarts = self.failures = 0
         self.last_progress = time.monotonic()
@@ -104,8 +106,12 @@ class _Fetch:
                 problem = error
             else:
                 self.transfer.patience.good_sign(SIGN_BYTES)
-                return {"attempts": self.attempts, "restarts": self.restarts, "size": self.part.size(),
-                        "url": redact(self.part.state.get("url", self.urls[0]))}
+                return {
+                    "attempts": self.attempts,
+                    "restarts": self.restarts,
+                    "size": self.part.size(),
+                    "url": redact(self.part.state.get("url", self.urls[0])),
+                }
             if self.part.size() > before:
                 self.failures, self.last_progress = 0, time.monotonic()
             self.failures += 1
@@ -123,25 +129,31 @@ class _Fetch:
         self.urls.pop(0)
         self.refused.append(str(problem))
         if not self.urls:
-            raise DataError("; ".join(dict.fromkeys(self.refused)) + ". Is the address right? --mirror names another server")
+            raise DataError(
+                "; ".join(dict.fromkeys(self.refused)) + ". Is the address right? --mirror names another server"
+            )
         return True
 
     def _give_up_file(self, problem):
         if self.restarts > MAX_RESTARTS:
-            raise NetworkError(f"{problem}; it was started anew {self.restarts} times and never came to its end. Another server "
-                               "(--mirror), or the same command later, may do better")
+            raise NetworkError(
+                f"{problem}; it was started anew {self.restarts} times and never came to its end. Another server "
+                "(--mirror), or the same command later, may do better"
+            )
         patience = self.transfer.patience
         if patience.left() <= 0:
-            raise NetworkError(f"{problem}; nothing came for {duration(patience.max_wait)}. What is here is kept: run the same "
-                               "command again when the server is back, or give it more time with --max-wait")
+            raise NetworkError(
+                f"{problem}; nothing came for {duration(patience.max_wait)}. What is here is kept: run the same "
+                "command again when the server is back, or give it more time with --max-wait"
+            )
 
     def _wait(self, problem):
         """Back off, doubling, with jitter so that a thousand clients don't return at once; or as the server asked."""
         patience = self.transfer.patience
-        wait = min(LONGEST_WAIT, self.transfer.first_wait * 2 ** min(self.failures - 1, 10)) * random.uniform(.5, 1)
+        wait = min(LONGEST_WAIT, self.transfer.first_wait * 2 ** min(self.failures - 1, 10)) * random.uniform(0.5, 1)
         if problem.wait is not None:
             wait = max(problem.wait, wait)
-        wait = min(wait, max(patience.left(), 0) + .1)
+        wait = min(wait, max(patience.left(), 0) + 0.1)
         if self.failures == 1 or patience.may_speak():
             self.transfer.remark(f"{problem}; trying again in {duration(max(wait, 1))}")
         patience.sleep(wait)
@@ -156,7 +168,7 @@ class _Fetch:
         part = self.part
         have = part.size()
         if have and part.total() == have and part.state.get("url") == url:
-            return                                       # killed between the last byte and the proof
+            return  # killed between the last byte and the proof
         asked = max(0, have - OVERLAP)
         headers = {}
         if have:
@@ -172,7 +184,8 @@ class _Fetch:
             response.close()
 
     def _accept(self, response, url, asked):
-        """Where in the file this answer's body starts; None if there is nothing left to fetch. Restarts the part if it must."""
+        """Where in the file this answer's body starts; None if there is nothing left to fetch. Restarts the part if it
+        must."""
         part = self.part
         have, known = part.size(), part.total()
         first, total = content_range(response)
@@ -180,7 +193,9 @@ class _Fetch:
             if have and total == have and known in (None, have):
                 part.state["size"] = total
                 return None
-            self._restart(f"{url}: has {'no such' if total is None else f'only {total:,}'} bytes to go on from {have:,}")
+            self._restart(
+                f"{url}: has {'no such' if total is None else f'only {total:,}'} bytes to go on from {have:,}"
+            )
             raise TransferError(f"{url}: starting this file anew")
         if response.status == 206:
             if have and first == asked and (known is None or total in (None, known)) and self._same_file(response):
@@ -191,16 +206,25 @@ class _Fetch:
         length = stated_length(response)
         if have:
             same = self._same_file(response) and known in (None, length)
-            self._restart(f"{url}: {'the server cannot continue a file' if same else 'the file changed on the server'}; "
-                          f"{amount(have, 'bytes')} are fetched again")
-        part.state = {"url": url, "size": length, "etag": _strong(response.headers.get("ETag")),
-                      "modified": response.headers.get("Last-Modified"), "synced": 0}
+            self._restart(
+                f"{url}: {'the server cannot continue a file' if same else 'the file changed on the server'}; "
+                f"{amount(have, 'bytes')} are fetched again"
+            )
+        part.state = {
+            "url": url,
+            "size": length,
+            "etag": _strong(response.headers.get("ETag")),
+            "modified": response.headers.get("Last-Modified"),
+            "synced": 0,
+        }
         return 0
 
     def _same_file(self, response):
         """Whether the validators that both answers carry agree."""
-        pairs = ((_strong(response.headers.get("ETag")), self.part.state.get("etag")),
-                 (response.headers.get("Last-Modified"), self.part.state.get("modified")))
+        pairs = (
+            (_strong(response.headers.get("ETag")), self.part.state.get("etag")),
+            (response.headers.get("Last-Modified"), self.part.state.get("modified")),
+        )
         return all(new == old for new, old in pairs if new and old)
 
     def _restart(self, why):
@@ -222,11 +246,11 @@ class _Fetch:
                 transfer.limiter(len(piece))
                 if head is not None:
                     head = self._check_head(head + piece, url)
-                old = piece[:max(0, here - position)]
+                old = piece[: max(0, here - position)]
                 if os.pread(fd, len(old), position) != old:
                     self._restart(f"{url}: its bytes before {here:,} are not the ones that were fetched")
                     raise TransferError(f"{url}: starting this file anew")
-                fresh = piece[len(old):]
+                fresh = piece[len(old) :]
                 _write(fd, fresh, here)
                 position += len(piece)
                 here += len(fresh)

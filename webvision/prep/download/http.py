@@ -1,5 +1,6 @@
-"""One HTTP request, carefully: redirects counted and never to a weaker scheme, proxies from the environment, passwords kept
-out of every message, and every way a server can fail sorted into 'try again' and 'don't'."""
+"""One HTTP request, carefully: redirects counted and never to a weaker scheme, proxies from the environment, passwords
+kept out of every message, and every way a server can fail sorted into 'try again' and 'don't'."""
+
 import base64
 import email.utils
 import re
@@ -14,12 +15,12 @@ import urllib3
 MAX_REDIRECTS = 5
 RETRYABLE = {408, 425, 429, 500, 502, 503, 504}
 USER_AGENT = "webvision-download/1"
-_NUMBER = "[0-9]{1,18}"      # what a header may say in digits: int() of more is refused by Python, or by sense
+_NUMBER = "[0-9]{1,18}"  # what a header may say in digits: int() of more is refused by Python, or by sense
 
 
 class TransferError(Exception):
-    """This attempt failed. `again`: the same address may work later; `gone`: this address has no such file; `wait`: seconds
-    the server asked for, or None."""
+    """This attempt failed. `again`: the same address may work later; `gone`: this address has no such file; `wait`:
+    seconds the server asked for, or None."""
 
     def __init__(self, message, *, again=True, gone=False, wait=None):
         super().__init__(redact(message))
@@ -28,9 +29,10 @@ class TransferError(Exception):
 
 class Limits(NamedTuple):
     """When a connection counts as stalled, in seconds and bytes per second."""
+
     connect: float = 20
-    read: float = 30             # without a single byte
-    min_rate: float = 1000       # below this on average over `rate_window` a fresh connection is tried
+    read: float = 30  # without a single byte
+    min_rate: float = 1000  # below this on average over `rate_window` a fresh connection is tried
     rate_window: float = 60
 
 
@@ -44,7 +46,8 @@ class Client:
         self._lock = threading.Lock()
 
     def open(self, url, headers, *, method="GET"):
-        """The response (unread) of `url` or of where it redirects to. TransferError for whatever is no 200, 206 or 416."""
+        """The response (unread) of `url` or of where it redirects to. TransferError for whatever is no 200, 206 or
+        416."""
         headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
         first_host = urlsplit(url).hostname
         for _ in range(MAX_REDIRECTS + 1):
@@ -56,7 +59,10 @@ class Client:
             if not location:
                 raise TransferError(f"{url}: answers {response.status} without saying where to go", again=False)
             target = urljoin(url, location)
-            if urlsplit(target).scheme not in ("http", "https") or (urlsplit(url).scheme, urlsplit(target).scheme) == ("https", "http"):
+            if urlsplit(target).scheme not in ("http", "https") or (urlsplit(url).scheme, urlsplit(target).scheme) == (
+                "https",
+                "http",
+            ):
                 raise TransferError(f"{url}: redirects to {target}, an unprotected address; refused", again=False)
             url = target
         else:
@@ -76,16 +82,28 @@ class Client:
             headers = {**headers, "Authorization": "Basic " + base64.b64encode(pair).decode()}
         bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         try:
-            return self._pool(parts).request(method, bare, headers=headers, preload_content=False, redirect=False, retries=False,
-                                             decode_content=False)
-        except (urllib3.exceptions.HTTPError, ValueError) as error:     # ValueError: a host or port that is none
+            return self._pool(parts).request(
+                method,
+                bare,
+                headers=headers,
+                preload_content=False,
+                redirect=False,
+                retries=False,
+                decode_content=False,
+            )
+        except (urllib3.exceptions.HTTPError, ValueError) as error:  # ValueError: a host or port that is none
             raise TransferError(f"{url}: {explain(error)}") from None
 
     def _pool(self, parts):
-        proxy = None if proxy_bypass(parts.hostname or "") else self._proxies.get(parts.scheme) or self._proxies.get("all")
+        proxy = (
+            None if proxy_bypass(parts.hostname or "") else self._proxies.get(parts.scheme) or self._proxies.get("all")
+        )
         with self._lock:
             if proxy not in self._pools:
-                settings = {"timeout": urllib3.Timeout(connect=self.limits.connect, read=self.limits.read), "maxsize": 16}
+                settings = {
+                    "timeout": urllib3.Timeout(connect=self.limits.connect, read=self.limits.read),
+                    "maxsize": 16,
+                }
                 if proxy:
                     address = urlsplit(proxy if "//" in proxy else "http://" + proxy)
                     if address.username is not None:
@@ -104,7 +122,7 @@ def pieces(response, url, limits, *, size=1 << 18):
     got, window_start, window_bytes = 0, time.monotonic(), 0
     while True:
         try:
-            piece = response.read1(size)         # what is there, not all of `size`: a dripping server must not hold us
+            piece = response.read1(size)  # what is there, not all of `size`: a dripping server must not hold us
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise TransferError(f"{url}: {explain(error)} after {got:,} bytes") from None
         if not piece:
@@ -115,7 +133,9 @@ def pieces(response, url, limits, *, size=1 << 18):
         span = time.monotonic() - window_start
         if span > limits.rate_window:
             if window_bytes < limits.min_rate * span:
-                raise TransferError(f"{url}: only {window_bytes / span:.0f} bytes a second for {span:.0f} s; connecting anew")
+                raise TransferError(
+                    f"{url}: only {window_bytes / span:.0f} bytes a second for {span:.0f} s; connecting anew"
+                )
             window_start, window_bytes = time.monotonic(), 0
     if expected is not None and got != expected:
         raise TransferError(f"{url}: the connection closed after {got:,} of {expected:,} bytes")
@@ -134,24 +154,32 @@ def retry_after(text):
     if re.fullmatch(_NUMBER, text.strip()):
         return float(text)
     try:
-        return max(0., email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):
         return None
 
 
 def content_range(response):
     """(first byte, total or None) of a 206 or 416 answer; (None, None) if the header is missing or nonsense."""
-    match = re.fullmatch(rf"bytes (?:({_NUMBER})-{_NUMBER}|\*)/({_NUMBER}|\*)", (response.headers.get("Content-Range") or "").strip())
+    match = re.fullmatch(
+        rf"bytes (?:({_NUMBER})-{_NUMBER}|\*)/({_NUMBER}|\*)", (response.headers.get("Content-Range") or "").strip()
+    )
     if not match:
         return None, None
     return (int(match[1]) if match[1] else None), (int(match[2]) if match[2] != "*" else None)
 
 
 _IN_WORDS = {
-    "NewConnectionError": "no connection", "ConnectTimeoutError": "no connection in time", "ReadTimeoutError": "no byte in time: stalled",
-    "NameResolutionError": "the host's name is not known", "ProxyError": "the proxy does not let us through",
-    "SSLError": "the server's certificate does not fit", "ProtocolError": "the connection broke",
-    "IncompleteRead": "the connection broke", "ConnectionResetError": "the connection broke"}
+    "NewConnectionError": "no connection",
+    "ConnectTimeoutError": "no connection in time",
+    "ReadTimeoutError": "no byte in time: stalled",
+    "NameResolutionError": "the host's name is not known",
+    "ProxyError": "the proxy does not let us through",
+    "SSLError": "the server's certificate does not fit",
+    "ProtocolError": "the connection broke",
+    "IncompleteRead": "the connection broke",
+    "ConnectionResetError": "the connection broke",
+}
 
 
 def explain(error):

@@ -1,4 +1,5 @@
 """A file that is being fetched, as it lies on the disk: its bytes, and what the server said about them."""
+
 import json
 import os
 
@@ -7,8 +8,8 @@ from webvision.prep.download.unpack import boot_id
 
 
 class Part:
-    """The begun file and its state: {url, size, etag, modified} as the server stated them, `synced` bytes safely on the disk
-    since the start `boot` of the machine. Lost or torn, the state costs a new start, never a wrong file."""
+    """The begun file and its state: {url, size, etag, modified} as the server stated them, `synced` bytes safely on the
+    disk since the start `boot` of the machine. Lost or torn, the state costs a new start, never a wrong file."""
 
     def __init__(self, path):
         self.path, self.state_path = path, path + ".state.json"
@@ -41,7 +42,9 @@ class Part:
             with open(self.state_path, encoding="utf-8") as file:
                 state = json.load(file)
             numbers = state.get("size") is None or isinstance(state["size"], int)
-            return state if numbers and isinstance(state.get("synced"), int) and isinstance(state.get("url"), str) else {}
+            return (
+                state if numbers and isinstance(state.get("synced"), int) and isinstance(state.get("url"), str) else {}
+            )
         except (FileNotFoundError, ValueError, AttributeError):
             return {}
 

@@ -1,4 +1,5 @@
 """Whether a fetched file is the file: its first bytes, its end, its members, and the checksum seen the first time."""
+
 import json
 import os
 import threading
@@ -14,6 +15,7 @@ class Mismatch(DataError):
 
 def first_bytes_check(archive):
     """A function of the first bytes: None, or in words why they can't begin `archive`."""
+
     def check(head):
         start = head[:512].lstrip()[:15].lower()
         if not head:
@@ -32,6 +34,7 @@ def first_bytes_check(archive):
         if archive.packed is None and b"\0" in head:
             return "sends binary data where a text list is expected"
         return None
+
     return check
 
 
@@ -45,7 +48,8 @@ class _Head:
 
 
 def prove(archive, path, *, skip_odd, size_stated=True):
-    """The facts of a whole file: {'size', 'sha256'} and for archives {'members', 'unpacked_bytes'}; DataError if it is none.
+    """The facts of a whole file: {'size', 'sha256'} and for archives {'members', 'unpacked_bytes'}; DataError if it is
+    none.
 
     A text list can prove its end only by its size; where the server never stated it, by the last line's end.
     """
@@ -65,7 +69,8 @@ def prove(archive, path, *, skip_odd, size_stated=True):
 
 
 class Manifest:
-    """Checksums by file name: written the first time a file is proven whole, compared ever after, here and elsewhere."""
+    """Checksums by file name: written the first time a file is proven whole, compared ever after, here and
+    elsewhere."""
 
     FORMAT = "webvision-manifest"
 
@@ -77,15 +82,20 @@ class Manifest:
         for other in others:
             for name, entry in self._read(other).items():
                 if self.known.setdefault(name, entry)["sha256"] != entry["sha256"]:
-                    raise DataError(f"{other} and {path if name in self.entries else 'another --manifest'} record different checksums for "
-                                    f"{name}; find out which copy is right, then delete that entry from the other")
+                    raise DataError(
+                        f"{other} and {path if name in self.entries else 'another --manifest'} record different "
+                        "checksums for "
+                        f"{name}; find out which copy is right, then delete that entry from the other"
+                    )
 
     def check(self, name, facts):
         """Mismatch if `facts` are not the recorded ones. Says whether the file was recorded."""
         entry = self.known.get(name)
         if entry and entry["sha256"] != facts["sha256"]:
-            raise Mismatch(f"{name}: its SHA-256 is {facts['sha256'][:16]}..., but the manifest ({self.path}) records "
-                           f"{entry['sha256'][:16]}... from the first time")
+            raise Mismatch(
+                f"{name}: its SHA-256 is {facts['sha256'][:16]}..., but the manifest ({self.path}) records "
+                f"{entry['sha256'][:16]}... from the first time"
+            )
         return entry is not None
 
     def record(self, name, facts):
@@ -97,10 +107,14 @@ class Manifest:
         try:
             with open(path, encoding="utf-8") as file:
                 found = json.load(file)
-            if found["format"] != self.FORMAT or not all(isinstance(entry["sha256"], str) for entry in found["archives"].values()):
+            if found["format"] != self.FORMAT or not all(
+                isinstance(entry["sha256"], str) for entry in found["archives"].values()
+            ):
                 raise ValueError("wrong format")
             return found["archives"]
         except FileNotFoundError:
             raise DataError(f"{path}: not found; --manifest names a manifest.json of an earlier download") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path}: not a manifest ({error}); delete it to record checksums anew, or restore it") from None
+            raise DataError(
+                f"{path}: not a manifest ({error}); delete it to record checksums anew, or restore it"
+            ) from None

@@ -3,16 +3,27 @@
 It walks a file or a stream once, in constant memory, and says for every member what it is. What to do with a
 member is the caller's decision (unpack.py); what is not a tar to its end mark is a TarError with the place.
 """
+
 from typing import NamedTuple
 
 from webvision.errors import DataError
 
 BLOCK = 512
-MAX_MEMBERS = 5_000_000          # WebVision's largest archives hold about half a million
-MAX_MEMBER_BYTES = 1 << 30       # a picture is a few hundred kB; ILSVRC's inner tars about 200 MB
-MAX_EXTENSION_BYTES = 1 << 16    # a long name or a pax header
-_ODD = {b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device", b"6": "a FIFO", b"S": "a sparse file",
-        b"M": "a piece of a multi-volume archive", b"V": "a volume label", b"D": "a GNU directory dump", b"N": "an old long name"}
+MAX_MEMBERS = 5_000_000  # WebVision's largest archives hold about half a million
+MAX_MEMBER_BYTES = 1 << 30  # a picture is a few hundred kB; ILSVRC's inner tars about 200 MB
+MAX_EXTENSION_BYTES = 1 << 16  # a long name or a pax header
+_ODD = {
+    b"1": "a hard link",
+    b"2": "a symbolic link",
+    b"3": "a device",
+    b"4": "a device",
+    b"6": "a FIFO",
+    b"S": "a sparse file",
+    b"M": "a piece of a multi-volume archive",
+    b"V": "a volume label",
+    b"D": "a GNU directory dump",
+    b"N": "an old long name",
+}
 
 
 class TarError(DataError):
@@ -25,6 +36,7 @@ class TarError(DataError):
 
 class Member(NamedTuple):
     """`odd` says in words why a member is neither a regular file nor a folder, else None."""
+
     name: bytes
     size: int
     folder: bool
@@ -38,7 +50,7 @@ class Reader:
     def __init__(self, stream, *, seekable=False):
         self._stream, self._seekable = stream, seekable
         self._left = self._padding = 0
-        self.offset = 0              # of the next byte
+        self.offset = 0  # of the next byte
         self.count = 0
 
     def __iter__(self):
@@ -68,7 +80,10 @@ class Reader:
         while len(data) < size:
             more = self._stream.read(size - len(data))
             if not more:
-                raise TarError(f"ends at byte {self.offset + len(data):,} {where}, after {self.count:,} members: cut off", self.count)
+                raise TarError(
+                    f"ends at byte {self.offset + len(data):,} {where}, after {self.count:,} members: cut off",
+                    self.count,
+                )
             data += more
         self.offset += size
         return data
@@ -78,7 +93,7 @@ class Reader:
         if self._seekable and left > BLOCK:
             self._stream.seek(left - 1, 1)
             self.offset += left - 1
-            left = 1                 # one real read at the far end: seeking beyond the end of a file succeeds
+            left = 1  # one real read at the far end: seeking beyond the end of a file succeeds
         while left:
             left -= len(self._exactly(min(left, 1 << 20), "in a member's bytes"))
         self._padding = 0
@@ -116,9 +131,12 @@ class Reader:
             size = int(pax[b"size"]) if pax[b"size"].isdigit() and len(pax[b"size"]) < 20 else -1
         folder = kind == b"5" or (kind in (b"0", b"\0") and name.endswith(b"/"))
         if kind in (b"1", b"2", b"3", b"4", b"5", b"6"):
-            size = 0                 # these carry no bytes, whatever the header says
+            size = 0  # these carry no bytes, whatever the header says
         if not 0 <= size <= MAX_MEMBER_BYTES:
-            raise TarError(f"member {self.count + 1:,} claims {size:,} bytes; at most {MAX_MEMBER_BYTES:,} are believed", self.count)
+            raise TarError(
+                f"member {self.count + 1:,} claims {size:,} bytes; at most {MAX_MEMBER_BYTES:,} are believed",
+                self.count,
+            )
         self._left, self._padding = size, -size % BLOCK
         return Member(name, size, folder, odd)
 
@@ -133,7 +151,10 @@ class Reader:
         rest = block[:148] + b" " * 8 + block[156:]
         unsigned = sum(rest)
         if stated != unsigned and stated != unsigned - 256 * sum(byte > 127 for byte in rest):
-            raise TarError(f"no tar header at byte {self.offset - BLOCK:,}, after {self.count:,} members: damaged, or not a tar", self.count)
+            raise TarError(
+                f"no tar header at byte {self.offset - BLOCK:,}, after {self.count:,} members: damaged, or not a tar",
+                self.count,
+            )
 
     def _number(self, field):
         """An octal field, or base 256 as GNU writes large ones."""
@@ -141,7 +162,10 @@ class Reader:
             return int.from_bytes(field[1:], "big")
         text = field.strip(b" \0")
         if text.strip(b"01234567"):
-            raise TarError(f"no tar header at byte {self.offset - BLOCK:,}, after {self.count:,} members: damaged, or not a tar", self.count)
+            raise TarError(
+                f"no tar header at byte {self.offset - BLOCK:,}, after {self.count:,} members: damaged, or not a tar",
+                self.count,
+            )
         return int(text or b"0", 8)
 
     def _pax(self, body):
@@ -150,7 +174,7 @@ class Reader:
         while body:
             length, blank, _ = body.partition(b" ")
             size = int(length) if length.isdigit() and len(length) < 8 else 0
-            record = body[len(length) + 1:size]
+            record = body[len(length) + 1 : size]
             if not blank or size > len(body) or size <= len(length) + 1 or record[-1:] != b"\n" or b"=" not in record:
                 raise TarError(f"a damaged pax header before byte {self.offset:,}", self.count)
             key, _, value = record[:-1].partition(b"=")

@@ -3,6 +3,7 @@
 An archive counts as unpacked when its done-mark exists, and that is written after everything else is on the disk.
 A killed run leaves whole members; the next one compares them and writes the rest.
 """
+
 import gzip
 import json
 import os
@@ -18,13 +19,14 @@ from webvision.prep.download import tarstream
 MAX_DEPTH = 16
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 1024
 PIECE = 1 << 20
-MAX_PADDING_PIECES = 64      # tar pads to 10 kB, a careless writer to more
+MAX_PADDING_PIECES = 64  # tar pads to 10 kB, a careless writer to more
 
 
 class Content(NamedTuple):
     """What a look at every header of an archive found."""
-    members: int         # regular files
-    bytes: int           # theirs together
+
+    members: int  # regular files
+    bytes: int  # theirs together
 
 
 def open_archive(archive, path):
@@ -36,10 +38,13 @@ def inspect(archive, path, *, skip_odd=False):
     """Walk all headers to the end mark. TarError if damaged, DataError if a member may not be unpacked here."""
     count = size = 0
     with open_archive(archive, path) as stream, _gzip_errors(path):
-        for name, member, reader in _members(stream, archive, seekable=archive.packed == "tar"):
+        for name, member, _reader in _members(stream, archive, seekable=archive.packed == "tar"):
             if member.odd and not skip_odd:
-                raise DataError(f"{path}: member '{printable(os.fsdecode(name))}' is {member.odd}; only regular files and folders are "
-                                "unpacked. If you trust the rest, --skip-odd-members leaves such members out")
+                raise DataError(
+                    f"{path}: member '{printable(os.fsdecode(name))}' is {member.odd}; only regular files and folders "
+                    "are "
+                    "unpacked. If you trust the rest, --skip-odd-members leaves such members out"
+                )
             if not member.odd and not member.folder:
                 count, size = count + 1, size + member.size
         _read_padding(stream, path)
@@ -121,10 +126,10 @@ def _members(stream, archive, *, seekable=False, prefix=b""):
     reader = tarstream.Reader(stream, seekable=seekable)
     for member in reader:
         if archive.nested and not prefix and member.name.endswith(b".tar") and not (member.odd or member.folder):
-            stem = member.name[:-len(b".tar")]
+            stem = member.name[: -len(b".tar")]
             yield from _members(reader, archive, prefix=checked_name(stem) + b"/")
             while reader.read(PIECE):
-                pass                 # an inner tar's padding after its end mark
+                pass  # an inner tar's padding after its end mark
         else:
             name = checked_name(prefix + member.name)
             if name or not member.folder:
@@ -136,15 +141,26 @@ def checked_name(name):
     parts = [part for part in name.split(b"/") if part != b"."]
     if parts and not parts[-1]:
         parts.pop()
-    problem = ("is absolute" if name[:1] == b"/" else
-               "leads out of its folder" if b".." in parts else
-               "has an empty part" if b"" in parts else
-               "contains a NUL" if b"\0" in name else
-               f"lies deeper than {MAX_DEPTH} folders" if len(parts) > MAX_DEPTH else
-               f"is longer than {MAX_NAME_BYTES} bytes in a part or {MAX_PATH_BYTES} in all"
-               if len(name) > MAX_PATH_BYTES or any(len(part) > MAX_NAME_BYTES for part in parts) else None)
+    problem = (
+        "is absolute"
+        if name[:1] == b"/"
+        else "leads out of its folder"
+        if b".." in parts
+        else "has an empty part"
+        if b"" in parts
+        else "contains a NUL"
+        if b"\0" in name
+        else f"lies deeper than {MAX_DEPTH} folders"
+        if len(parts) > MAX_DEPTH
+        else f"is longer than {MAX_NAME_BYTES} bytes in a part or {MAX_PATH_BYTES} in all"
+        if len(name) > MAX_PATH_BYTES or any(len(part) > MAX_NAME_BYTES for part in parts)
+        else None
+    )
     if problem:
-        raise DataError(f"member '{printable(os.fsdecode(name[:200]))}' {problem}; this archive is refused whole: is it the right file?")
+        raise DataError(
+            f"member '{printable(os.fsdecode(name[:200]))}' {problem}; this archive is refused whole: is it the right "
+            "file?"
+        )
     return b"/".join(parts)
 
 
@@ -153,7 +169,7 @@ class _Writer:
 
     def __init__(self, folder, scratch, torn_allowed):
         self.folder, self.scratch = os.fsencode(folder), os.fsencode(scratch)
-        self.torn_allowed = torn_allowed         # files from before a reboot may be torn, and are then written again
+        self.torn_allowed = torn_allowed  # files from before a reboot may be torn, and are then written again
         self.made = {b""}
 
     def write(self, name, size, reader):
@@ -168,7 +184,7 @@ class _Writer:
         try:
             while piece := reader.read(PIECE):
                 while piece:
-                    piece = piece[os.write(fd, piece):]
+                    piece = piece[os.write(fd, piece) :]
             if there is None:
                 placing.move(self.scratch, target)
             else:
@@ -185,8 +201,10 @@ class _Writer:
         if self.torn_allowed and stat.S_ISREG(there.st_mode) and there.st_size <= size:
             os.replace(self.scratch, target)
             return
-        raise DataError(f"{printable(os.fsdecode(target))}: lies there with other content than the archive's member of that name; "
-                        "neither was touched. Two members of one name, or another set's folder?")
+        raise DataError(
+            f"{printable(os.fsdecode(target))}: lies there with other content than the archive's member of that name; "
+            "neither was touched. Two members of one name, or another set's folder?"
+        )
 
     def _make_folder(self, name):
         if name in self.made:
@@ -196,9 +214,11 @@ class _Writer:
         try:
             os.mkdir(path)
         except FileExistsError:
-            if not stat.S_ISDIR(os.lstat(path).st_mode):      # also a link to a folder: it may lead anywhere
-                raise DataError(f"{printable(os.fsdecode(path))}: is not a folder, but the archive has files below it; move it "
-                                "away (a link to another disk won't do: choose the target folder there)") from None
+            if not stat.S_ISDIR(os.lstat(path).st_mode):  # also a link to a folder: it may lead anywhere
+                raise DataError(
+                    f"{printable(os.fsdecode(path))}: is not a folder, but the archive has files below it; move it "
+                    "away (a link to another disk won't do: choose the target folder there)"
+                ) from None
         self.made.add(name)
 
 

@@ -1,1 +1,2 @@
-"""Numbers of predictions, as pure functions of arrays: metrics, intervals, calibration; scorecard has them in one place."""
+"""Numbers of predictions, as pure functions of arrays: metrics, intervals, calibration; scorecard has them in one
+place."""

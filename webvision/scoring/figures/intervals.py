@@ -1,4 +1,5 @@
 """How sure an error rate is: bootstrap intervals, and the paired comparison of two runs on the same images."""
+
 import math
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ import numpy as np
 from webvision.scoring.figures.metrics import balanced_error, error_rate
 
 RESAMPLES = 1000
-LEVEL = .95
+LEVEL = 0.95
 
 
 class Interval(NamedTuple):
@@ -28,12 +29,13 @@ def error_interval(wrong, *, resamples=RESAMPLES, level=LEVEL, seed=0):
 
 
 def balanced_interval(labels, wrong, num_classes, *, resamples=RESAMPLES, level=LEVEL, seed=0):
-    """The same for the class-balanced error: each class is resampled within itself, so that every class stays present."""
+    """The same for the class-balanced error: each class is resampled within itself, so that every class stays
+    present."""
     counts, missed = _class_table(labels, wrong, num_classes)
     if not len(counts):
         return Interval(float("nan"), float("nan"))
     rates = missed / counts
-    open_classes = (rates > 0) & (rates < 1)            # the others give the same rate in every resample
+    open_classes = (rates > 0) & (rates < 1)  # the others give the same rate in every resample
     rng = np.random.default_rng(seed)
     totals = np.full(resamples, rates[~open_classes].sum())
     for block in np.array_split(np.flatnonzero(open_classes), max(1, len(counts) // 500)):
@@ -42,14 +44,16 @@ def balanced_interval(labels, wrong, num_classes, *, resamples=RESAMPLES, level=
 
 
 class Comparison(NamedTuple):
-    """Run A against run B on the same images; `difference` is A's error minus B's, so positive means that B is better."""
+    """Run A against run B on the same images; `difference` is A's error minus B's, so positive means that B is
+    better."""
+
     error_a: float
     error_b: float
     difference: float
     interval: Interval
     only_a_wrong: int
     only_b_wrong: int
-    p_value: float             # exact McNemar test of equal plain errors
+    p_value: float  # exact McNemar test of equal plain errors
     balanced_a: float
     balanced_b: float
     balanced_difference: float
@@ -68,9 +72,19 @@ def compare(labels, wrong_a, wrong_b, num_classes, *, resamples=RESAMPLES, level
         interval = _percentiles((draws[:, 0] - draws[:, 1]) / n, level)
     error_a, error_b = error_rate(wrong_a), error_rate(wrong_b)
     balanced_a, balanced_b = (balanced_error(labels, wrong, num_classes) for wrong in (wrong_a, wrong_b))
-    return Comparison(error_a, error_b, error_a - error_b, interval, only_a, only_b, mcnemar(only_a, only_b),
-                      balanced_a, balanced_b, balanced_a - balanced_b,
-                      _balanced_difference_interval(labels, delta, num_classes, rng, resamples, level))
+    return Comparison(
+        error_a,
+        error_b,
+        error_a - error_b,
+        interval,
+        only_a,
+        only_b,
+        mcnemar(only_a, only_b),
+        balanced_a,
+        balanced_b,
+        balanced_a - balanced_b,
+        _balanced_difference_interval(labels, delta, num_classes, rng, resamples, level),
+    )
 
 
 def _balanced_difference_interval(labels, delta, num_classes, rng, resamples, level):
@@ -87,7 +101,8 @@ def _balanced_difference_interval(labels, delta, num_classes, rng, resamples, le
 
 
 def mcnemar(only_a, only_b):
-    """Two-sided exact p-value that `only_a` and `only_b` come from a fair coin; 1 when there is nothing to tell them apart."""
+    """Two-sided exact p-value that `only_a` and `only_b` come from a fair coin; 1 when there is nothing to tell them
+    apart."""
     n, k = only_a + only_b, min(only_a, only_b)
     if n == 0:
         return 1.0

@@ -4,13 +4,15 @@ Everywhere: `labels` are int[n], `top` are class ids [n, k] with the best first,
 fractions 0..1. What has no images has no figure: an empty set, or a class without images, gives NaN, and means over
 classes leave absent classes out (they are counted, so that a caller can say how many).
 """
+
 from typing import NamedTuple
 
 import numpy as np
 
 
 def topk_wrong(labels, top, k):
-    """bool[n]: the label is not among the first k ids. k above the ids that there are must mean "all classes": see `check_k`."""
+    """bool[n]: the label is not among the first k ids. k above the ids that there are must mean "all classes": see
+    `check_k`."""
     labels, top = np.asarray(labels), np.asarray(top)
     if k < 1:
         raise ValueError(f"k is {k}")
@@ -18,7 +20,8 @@ def topk_wrong(labels, top, k):
 
 
 def check_k(k, stored, num_classes):
-    """The number of ids to look at for top-k when `stored` ids an image are at hand; ValueError if that cannot be answered.
+    """The number of ids to look at for top-k when `stored` ids an image are at hand; ValueError if that cannot be
+    answered.
 
     With k at or above the number of classes every label is among the best k.
     """
@@ -70,6 +73,7 @@ def error_rates(labels, top, num_classes=None, ks=(1, 5)):
 
 class ClassScores(NamedTuple):
     """Precision, recall and F1 of each class of `classes`, and how many images each has (`support`)."""
+
     classes: np.ndarray
     precision: np.ndarray
     recall: np.ndarray
@@ -117,7 +121,7 @@ class Confusion(NamedTuple):
     label: int
     predicted: int
     count: int
-    share: float      # of the images of `label`
+    share: float  # of the images of `label`
 
 
 def confusion_pairs(labels, predicted, limit=None):
@@ -130,11 +134,16 @@ def confusion_pairs(labels, predicted, limit=None):
     off = labels != predicted
     pairs, counts = np.unique(labels[off] * size + predicted[off], return_counts=True)
     order = np.argsort(-counts, kind="stable")[:limit]
-    return [Confusion(int(pairs[i] // size), int(pairs[i] % size), int(counts[i]), float(counts[i] / support[pairs[i] // size]))
-            for i in order]
+    return [
+        Confusion(
+            int(pairs[i] // size), int(pairs[i] % size), int(counts[i]), float(counts[i] / support[pairs[i] // size])
+        )
+        for i in order
+    ]
 
 
 def log_loss(labels, scores):
-    """Mean of -log(probability of the label) over scores[n, classes] that are probabilities; clipped at the smallest float32."""
+    """Mean of -log(probability of the label) over scores[n, classes] that are probabilities; clipped at the smallest
+    float32."""
     own = np.take_along_axis(np.asarray(scores), np.asarray(labels)[:, None], 1).astype(np.float64)
     return float(-np.log(np.maximum(own, np.finfo(np.float32).tiny)).mean()) if len(own) else float("nan")

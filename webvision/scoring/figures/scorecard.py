@@ -1,10 +1,11 @@
 """All figures of one set of predictions, as one dictionary (for JSON) and as text."""
+
 import numpy as np
 
 from webvision.errors import DataError, UsageError, printable
 from webvision.scoring.figures import intervals, metrics
-from webvision.scoring.predictions import ranking
 from webvision.scoring.figures.calibration import reliability
+from webvision.scoring.predictions import ranking
 
 SHOWN_PAIRS = 20
 
@@ -15,7 +16,9 @@ def outcomes(run, k, tie_rule="lowest"):
         if run.all_scores is not None:
             return ranking.label_ranks(run.labels, run.all_scores, tie_rule) >= k
         if tie_rule != "lowest":
-            raise UsageError(f"{run.path}: --tie-rule {tie_rule} needs the scores of all classes; run --eval with --scores all")
+            raise UsageError(
+                f"{run.path}: --tie-rule {tie_rule} needs the scores of all classes; run --eval with --scores all"
+            )
     try:
         k = metrics.check_k(k, run.arrays.top.shape[1], run.class_range)
     except ValueError as error:
@@ -26,22 +29,33 @@ def outcomes(run, k, tie_rule="lowest"):
 def score(run, *, ks=(1, 5), tie_rule="lowest", per_class=False):
     """The figures of `run` as plain numbers, lists and dictionaries."""
     if run.labels is None:
-        raise DataError(f"{run.path}: the list has no labels, so there is nothing to score; utils/json2sub.py makes a "
-                        "submission of it")
+        raise DataError(
+            f"{run.path}: the list has no labels, so there is nothing to score; utils/json2sub.py makes a "
+            "submission of it"
+        )
     labels, size = run.labels, run.class_range
     wrong = {k: outcomes(run, k, tie_rule) for k in ks}
-    card = {"predictions": run.path, "images": len(labels), "classes": size,
-            "classes_without_images": int(np.count_nonzero(metrics.class_counts(labels, size) == 0)),
-            "unreadable_images": sum(problem is not None for problem in run.arrays.problems), "tie_rule": tie_rule, "errors": {}}
+    card = {
+        "predictions": run.path,
+        "images": len(labels),
+        "classes": size,
+        "classes_without_images": int(np.count_nonzero(metrics.class_counts(labels, size) == 0)),
+        "unreadable_images": sum(problem is not None for problem in run.arrays.problems),
+        "tie_rule": tie_rule,
+        "errors": {},
+    }
     for k in ks:
         card["errors"][f"top{k}"] = {
-            "error": metrics.error_rate(wrong[k]), "interval": list(intervals.error_interval(wrong[k])),
+            "error": metrics.error_rate(wrong[k]),
+            "interval": list(intervals.error_interval(wrong[k])),
             "balanced_error": metrics.balanced_error(labels, wrong[k], size),
-            "balanced_interval": list(intervals.balanced_interval(labels, wrong[k], size))}
+            "balanced_interval": list(intervals.balanced_interval(labels, wrong[k], size)),
+        }
     card |= _first_choice_figures(labels, run.arrays.top[:, 0] if len(labels) else np.zeros(0, int), size)
     card |= _probability_figures(run, metrics.topk_wrong(labels, run.arrays.top, 1))
-    card["di_engine"] = {f"acc{k}": 100 * (1 - card["errors"][f"top{k}"]["error"]) for k in ks} \
-        | ({"loss": card["log_loss"]} if "log_loss" in card else {})
+    card["di_engine"] = {f"acc{k}": 100 * (1 - card["errors"][f"top{k}"]["error"]) for k in ks} | (
+        {"loss": card["log_loss"]} if "log_loss" in card else {}
+    )
     if per_class:
         card["per_class"] = class_table(run, wrong)
     return card
@@ -49,9 +63,14 @@ def score(run, *, ks=(1, 5), tie_rule="lowest", per_class=False):
 
 def _first_choice_figures(labels, predicted, size):
     table = metrics.class_scores(labels, predicted, size)
-    averages = {"micro": metrics.micro_scores(labels, predicted), **{kind: table.average(kind) for kind in ("macro", "weighted")}}
-    return {"averages": {kind: dict(zip(("precision", "recall", "f1"), values)) for kind, values in averages.items()},
-            "confused_pairs": [pair._asdict() for pair in metrics.confusion_pairs(labels, predicted, SHOWN_PAIRS)]}
+    averages = {
+        "micro": metrics.micro_scores(labels, predicted),
+        **{kind: table.average(kind) for kind in ("macro", "weighted")},
+    }
+    return {
+        "averages": {kind: dict(zip(("precision", "recall", "f1"), values)) for kind, values in averages.items()},
+        "confused_pairs": [pair._asdict() for pair in metrics.confusion_pairs(labels, predicted, SHOWN_PAIRS)],
+    }
 
 
 def _probability_figures(run, wrong):
@@ -63,7 +82,7 @@ def _probability_figures(run, wrong):
             if run.all_scores is not None:
                 figures["log_loss"] = metrics.log_loss(run.labels, run.all_scores)
         except DataError:
-            pass                        # logits instead of probabilities: errors have a meaning, confidences have none
+            pass  # logits instead of probabilities: errors have a meaning, confidences have none
     return figures
 
 
@@ -74,8 +93,18 @@ def class_table(run, wrong):
     errors = {k: metrics.class_errors(run.labels, values, size) for k, values in wrong.items()}
     found = metrics.class_scores(run.labels, run.arrays.top[:, 0], size)
     names = run.class_names or list(map(str, range(size)))
-    rows = [{"class": c, "name": names[c], "images": int(counts[c]), **{f"top{k}_error": float(errors[k][c]) for k in errors},
-             "precision": None, "recall": None, "f1": None} for c in range(size)]
+    rows = [
+        {
+            "class": c,
+            "name": names[c],
+            "images": int(counts[c]),
+            **{f"top{k}_error": float(errors[k][c]) for k in errors},
+            "precision": None,
+            "recall": None,
+            "f1": None,
+        }
+        for c in range(size)
+    ]
     for c, precision, recall, f1 in zip(found.classes, found.precision, found.recall, found.f1):
         rows[c].update(precision=float(precision), recall=float(recall), f1=float(f1))
     return rows
@@ -96,17 +125,24 @@ def text(card):
     yield from (f"Top{k[3:]}: {ks[k]['error']}" for k in ks)
     yield from (f"Balanced Top{k[3:]}: {ks[k]['balanced_error']}" for k in ks)
     absent = f", {card['classes_without_images']} of them without images" if card["classes_without_images"] else ""
-    yield f"\n{card['images']} images of {card['classes']} classes{absent}; errors are fractions, ties: {card['tie_rule']}"
+    ties = f"ties: {card['tie_rule']}"
+    yield f"\n{card['images']} images of {card['classes']} classes{absent}; errors are fractions, {ties}"
     if card["unreadable_images"]:
         yield f"{card['unreadable_images']} images could not be read; they count with their fall-back ids"
     for k, found in ks.items():
-        yield (f"95 % intervals  top{k[3:]} {_range(found['interval'])}  balanced top{k[3:]} {_range(found['balanced_interval'])}")
+        yield (
+            f"95 % intervals  top{k[3:]} {_range(found['interval'])}  balanced top{k[3:]} "
+            f"{_range(found['balanced_interval'])}"
+        )
     for kind, found in card["averages"].items():
         yield f"{kind:8s} precision {found['precision']:.4f}  recall {found['recall']:.4f}  F1 {found['f1']:.4f}"
     if "calibration" in card:
         loss = f"  log loss {card['log_loss']:.4f}" if "log_loss" in card else ""
         yield f"calibration error (ECE) {card['calibration']['ece']:.4f}{loss}"
-    yield "  ".join(f"{name} {value:.4f}" for name, value in card["di_engine"].items()) + "  (DI-engine's: percent, every image once)"
+    yield (
+        "  ".join(f"{name} {value:.4f}" for name, value in card["di_engine"].items())
+        + "  (DI-engine's: percent, every image once)"
+    )
     if "per_class" in card:
         yield ""
         yield from _class_lines(card["per_class"])
@@ -132,10 +168,16 @@ def comparison_text(a, b, found):
     """A `compare` result for each k ({'top1': Comparison, ...}) for a person."""
     yield f"A {printable(a)}\nB {printable(b)}"
     for k, result in found.items():
-        yield (f"{k}: A {result.error_a:.4f}  B {result.error_b:.4f}  A-B {result.difference:+.4f} {_range(result.interval)}  "
-               f"only A wrong {result.only_a_wrong}, only B wrong {result.only_b_wrong}, McNemar p {result.p_value:.3g}")
-        yield (f"balanced {k}: A {result.balanced_a:.4f}  B {result.balanced_b:.4f}  A-B {result.balanced_difference:+.4f} "
-               f"{_range(result.balanced_interval)}")
+        yield (
+            f"{k}: A {result.error_a:.4f}  B {result.error_b:.4f}  A-B {result.difference:+.4f} "
+            f"{_range(result.interval)}  "
+            f"only A wrong {result.only_a_wrong}, only B wrong {result.only_b_wrong}, McNemar p {result.p_value:.3g}"
+        )
+        yield (
+            f"balanced {k}: A {result.balanced_a:.4f}  B {result.balanced_b:.4f}  A-B "
+            f"{result.balanced_difference:+.4f} "
+            f"{_range(result.balanced_interval)}"
+        )
     yield "(A-B above 0: B is better; an interval that holds 0 tells nothing)"
 
 

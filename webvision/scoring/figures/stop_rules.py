@@ -3,9 +3,10 @@
 DI-engine called every figure "the more the better", the loss included, and averaged over batches of unequal size;
 here each metric knows its direction, and every image weighs the same.
 """
+
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping
 
 import numpy as np
 
@@ -15,16 +16,25 @@ from webvision.scoring.predictions.ranking import label_ranks
 @dataclass(frozen=True)
 class Metric:
     """What a figure is: accuracies are percentages and grow, errors are fractions and shrink, as does the loss."""
+
     higher_is_better: bool
     percent: bool = False
 
 
 _ACCURACY, _ERROR = Metric(True, percent=True), Metric(False)
 METRICS = {
-    "top1": _ACCURACY, "top5": _ACCURACY, "acc1": _ACCURACY, "acc5": _ACCURACY,
-    "balanced_top1": _ACCURACY, "balanced_top5": _ACCURACY,
-    "val-error-top1": _ERROR, "val-error-top5": _ERROR, "train-error-top1": _ERROR, "train-error-top5": _ERROR,
-    "val-balanced-error-top1": _ERROR, "val-balanced-error-top5": _ERROR,
+    "top1": _ACCURACY,
+    "top5": _ACCURACY,
+    "acc1": _ACCURACY,
+    "acc5": _ACCURACY,
+    "balanced_top1": _ACCURACY,
+    "balanced_top5": _ACCURACY,
+    "val-error-top1": _ERROR,
+    "val-error-top5": _ERROR,
+    "train-error-top1": _ERROR,
+    "train-error-top5": _ERROR,
+    "val-balanced-error-top1": _ERROR,
+    "val-balanced-error-top5": _ERROR,
     "loss": Metric(False),
 }
 
@@ -35,14 +45,18 @@ def with_accuracies(figures):
     if "val-loss" in figures:
         found["loss"] = figures["val-loss"]
     for k in (1, 5):
-        for error, names in ((f"val-error-top{k}", (f"top{k}", f"acc{k}")), (f"val-balanced-error-top{k}", (f"balanced_top{k}",))):
+        for error, names in (
+            (f"val-error-top{k}", (f"top{k}", f"acc{k}")),
+            (f"val-balanced-error-top{k}", (f"balanced_top{k}",)),
+        ):
             if error in figures:
                 found |= dict.fromkeys(names, 100 * (1 - figures[error]))
     return found
 
 
 def better(name, new, old):
-    """Whether `new` is a better value of the metric `name` than `old` (None: there is none yet). NaN is never better."""
+    """Whether `new` is a better value of the metric `name` than `old` (None: there is none yet). NaN is never
+    better."""
     if math.isnan(new):
         return False
     if old is None or math.isnan(old):
@@ -53,17 +67,22 @@ def better(name, new, old):
 @dataclass(frozen=True)
 class StopRule:
     """Reached when every metric of `targets` is at its target or beyond it, in that metric's own direction."""
+
     targets: Mapping[str, float]
 
     def reached(self, figures):
         """`figures` maps metric names to values; ValueError when one of the targets is missing among them."""
         if missing := [name for name in self.targets if name not in figures]:
             raise ValueError(f"the evaluation gave no {', '.join(missing)}")
-        return all(figures[name] == target or better(name, figures[name], target) for name, target in self.targets.items())
+        return all(
+            figures[name] == target or better(name, figures[name], target) for name, target in self.targets.items()
+        )
 
     def __str__(self):
-        return ", ".join(f"{name} {'>=' if METRICS[name].higher_is_better else '<='} {target:g}"
-                         for name, target in self.targets.items())
+        return ", ".join(
+            f"{name} {'>=' if METRICS[name].higher_is_better else '<='} {target:g}"
+            for name, target in self.targets.items()
+        )
 
 
 def parse_stop_at(text):
@@ -87,9 +106,13 @@ def _check_target(name, value):
     if not math.isfinite(value) or value < 0:
         raise ValueError(f"{name}={value:g}: not a value that {name} can reach")
     if METRICS[name].percent and (0 < value < 1 or value > 100):
-        raise ValueError(f"{name}={value:g}: {name} is a percentage, 1 to 100" + (f"; {100 * value:g}?" if value < 1 else ""))
+        raise ValueError(
+            f"{name}={value:g}: {name} is a percentage, 1 to 100" + (f"; {100 * value:g}?" if value < 1 else "")
+        )
     if METRICS[name] is _ERROR and value > 1:
-        raise ValueError(f"{name}={value:g}: {name} is a fraction, 0 to 1" + (f"; {value / 100:g}?" if value <= 100 else ""))
+        raise ValueError(
+            f"{name}={value:g}: {name} is a fraction, 0 to 1" + (f"; {value / 100:g}?" if value <= 100 else "")
+        )
 
 
 class ImageMeans:
@@ -98,7 +121,7 @@ class ImageMeans:
     def __init__(self):
         self.images = 0
         self._hits1 = self._hits5 = 0
-        self._loss = 0.
+        self._loss = 0.0
 
     def add(self, logits, labels):
         """Count a batch of any size: logits[n, classes], labels[n]. DataError for NaN."""
@@ -115,4 +138,8 @@ class ImageMeans:
         """The three figures; NaN before the first image."""
         if not self.images:
             return dict.fromkeys(("acc1", "acc5", "loss"), math.nan)
-        return {"acc1": 100 * self._hits1 / self.images, "acc5": 100 * self._hits5 / self.images, "loss": self._loss / self.images}
+        return {
+            "acc1": 100 * self._hits1 / self.images,
+            "acc5": 100 * self._hits5 / self.images,
+            "loss": self._loss / self.images,
+        }

@@ -10,6 +10,7 @@ The whole is one JSON document, and every prediction has a line of its own:
 Everything that a file says of an image hangs on the image's name; nothing is ever paired by position. The hash over
 the names at the end tells a reader without the list at hand that no row was lost, added or exchanged.
 """
+
 import contextlib
 import hashlib
 import json
@@ -20,14 +21,22 @@ import numpy as np
 
 from webvision.errors import DataError, IncompleteError
 from webvision.files import atomic_write
-from webvision.scoring.predictions.rows import (FORMAT, VERSION, check_batch, check_frame, format_rows, name_bytes,
-                                               parse_json, parse_row)
+from webvision.scoring.predictions.rows import (
+    FORMAT,
+    VERSION,
+    check_batch,
+    check_frame,
+    format_rows,
+    name_bytes,
+    parse_json,
+    parse_row,
+)
 from webvision.scoring.predictions.scan import Scan, Unreadable
 from webvision.scoring.predictions.score_matrix import ScoreMatrix, open_score_matrix
 
 DEFAULT_PATH = os.path.join("train_log", "predictions.json")
-MAX_LINE = 1 << 24            # bytes; 5,000 class ids with scores and a long name need 0.1 MB, a header with class names 0.3 MB
-MAX_WHOLE = 1 << 28           # a document whose lines were re-arranged (by another tool) is read as a whole, up to this size
+MAX_LINE = 1 << 24  # bytes; 5,000 class ids with scores and a long name need 0.1 MB, a header with class names 0.3 MB
+MAX_WHOLE = 1 << 28  # a document whose lines were re-arranged (by another tool) is read as a whole, up to this size
 SHOWN_FAULTS = 50
 CHUNK = 4096
 
@@ -56,11 +65,14 @@ class PredictionWriter:
         return self
 
     def write(self, names, labels, top, scores, problems=None, *, all_scores=None):
-        """Append a batch: names[n], labels[n] (None or negative: unlabelled), top[n,k], scores[n,k], problems[n] or None."""
+        """Append a batch: names[n], labels[n] (None or negative: unlabelled), top[n,k], scores[n,k], problems[n] or
+        None."""
         finite = np.isfinite(np.asarray(scores, np.float32)).all(axis=-1)
         if not finite.all():
-            raise DataError(f"the scores of {names[int(np.argmin(finite))]!r} are not finite: the network's weights or its "
-                            "input are broken")
+            raise DataError(
+                f"the scores of {names[int(np.argmin(finite))]!r} are not finite: the network's weights or its "
+                "input are broken"
+            )
         labels, top, scores = check_batch(names, labels, top, scores, self._num_classes)
         if self._k not in (None, top.shape[1]):
             raise ValueError(f"{top.shape[1]} class ids a row after rows of {self._k}")
@@ -99,10 +111,12 @@ class PredictionWriter:
     def _finish(self):
         expected = expected_rows(self._header)
         if expected is not None and self.rows != expected:
-            raise IncompleteError(f"{self._path}: {self.rows} predictions for a list of {expected} images; nothing was written")
+            raise IncompleteError(
+                f"{self._path}: {self.rows} predictions for a list of {expected} images; nothing was written"
+            )
         tail = {"rows": self.rows, "names_sha256": self._names_hash.hexdigest()}
         if self._matrix is not None:
-            self._matrix_stack.close()              # on the disk, under its name, before the file that refers to it
+            self._matrix_stack.close()  # on the disk, under its name, before the file that refers to it
             tail["all_scores"] = self._matrix.reference()
         self._file.write("\n]," + json.dumps(tail, separators=(",", ":"))[1:] + "\n")
 
@@ -125,7 +139,8 @@ def open_predictions(path):
 
 
 class Predictions:
-    """A prediction file opened for reading. Iterating streams `Prediction` after `Prediction`, and stops at the first fault."""
+    """A prediction file opened for reading. Iterating streams `Prediction` after `Prediction`, and stops at the first
+    fault."""
 
     def __init__(self, path):
         self.path = os.fspath(path)
@@ -135,10 +150,14 @@ class Predictions:
             with open(self.path, "rb") as file:
                 first = file.readline(MAX_LINE)
         except FileNotFoundError:
-            raise DataError(f"{self.path}: no such file; `python3 ./imagenet-resnet.py --eval --load CHECKPOINT --data DIR` "
-                            "writes it") from None
+            raise DataError(
+                f"{self.path}: no such file; `python3 ./imagenet-resnet.py --eval --load CHECKPOINT --data DIR` "
+                "writes it"
+            ) from None
         self._by_line = first.startswith(b'{"format":"%s"' % FORMAT.encode()) and first.endswith(b'"predictions":[\n')
-        self._document = self._parse(first[:-1].decode("ascii", "replace") + "]}", 1) if self._by_line else self._read_whole()
+        self._document = (
+            self._parse(first[:-1].decode("ascii", "replace") + "]}", 1) if self._by_line else self._read_whole()
+        )
         self.header = check_frame(self.path, self._document)
         self.num_classes = (self.header.get("classes") or {}).get("count")
         self.k = self.header.get("k")
@@ -173,7 +192,7 @@ class Predictions:
         """float32[n, classes], memory-mapped and verified against the hash in this file; None if it holds none."""
         if self._by_line:
             for _ in self._lines():
-                pass                                # the reference stands at the end
+                pass  # the reference stands at the end
         reference = self._document.get("all_scores")
         return None if reference is None else open_score_matrix(matrix_path(self.path), reference)
 
@@ -187,15 +206,17 @@ class Predictions:
         if tail_rows is not None and rows != tail_rows:
             faults.append(f"row {rows}: the file ends here, but says that it holds {tail_rows} rows")
         elif tail_hash is not None and names_hash != tail_hash:
-            faults.append(f"rows 1 to {rows}: the names are not those that were written (names_sha256 differs): rows were "
-                          "exchanged or renamed")
+            faults.append(
+                f"rows 1 to {rows}: the names are not those that were written (names_sha256 differs): rows were "
+                "exchanged or renamed"
+            )
         return faults
 
     def _blocks(self):
         """(row number of the first, decoded rows) for every `CHUNK` rows; a row that is no JSON is `Unreadable`."""
         if not self._by_line:
             rows = self._document["predictions"]
-            yield from ((start + 1, rows[start:start + CHUNK]) for start in range(0, len(rows), CHUNK))
+            yield from ((start + 1, rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK))
             return
         lines, first_row = [], 1
         for line in self._lines():
@@ -209,12 +230,14 @@ class Predictions:
         """The text of each row, without its comma; leaves the end of the document in `_document`."""
         with open(self.path, "rb") as file:
             file.readline(MAX_LINE)
-            row, open_row = 0, False                # open_row: the line before promised another one, by its comma
+            row, open_row = 0, False  # open_row: the line before promised another one, by its comma
             while line := file.readline(MAX_LINE):
                 if line[:1] == b"]":
                     self._read_tail(line, row, open_row)
                     if rest := file.read(1):
-                        raise DataError(f"{self.path}:{row + 3}: something ({rest!r}...) follows the end of the document")
+                        raise DataError(
+                            f"{self.path}:{row + 3}: something ({rest!r}...) follows the end of the document"
+                        )
                     return
                 if row and not open_row:
                     raise DataError(f"{self.path}: row {row}: no comma after this row, but another line follows")
@@ -225,15 +248,19 @@ class Predictions:
                     yield text[:-1] if open_row else text
                 elif len(line) == MAX_LINE:
                     raise DataError(f"{self.path}: row {row}: longer than {MAX_LINE} bytes; this is no prediction file")
-        raise DataError(f"{self.path}: row {row}: the file ends in or after this row, without its closing bracket: it was cut "
-                        "off; run --eval again")
+        raise DataError(
+            f"{self.path}: row {row}: the file ends in or after this row, without its closing bracket: it was cut "
+            "off; run --eval again"
+        )
 
     def _read_tail(self, line, row, open_row):
         if open_row:
             raise DataError(f"{self.path}: row {row}: a comma, but no row follows")
         if len(line) == MAX_LINE:
             raise DataError(f"{self.path}:{row + 2}: longer than {MAX_LINE} bytes; this is no prediction file")
-        self._document.update(self._parse('{"predictions":[' + line.decode("ascii", "replace"), row + 2, f"after row {row}"))
+        self._document.update(
+            self._parse('{"predictions":[' + line.decode("ascii", "replace"), row + 2, f"after row {row}")
+        )
 
     def _parse(self, text, line, where=""):
         try:
@@ -245,8 +272,10 @@ class Predictions:
         """The document of a file that another program wrote or re-formatted."""
         size = os.path.getsize(self.path)
         if size > MAX_WHOLE:
-            raise DataError(f"{self.path}: {size} bytes that are not one prediction a line; files of that form are read up to "
-                            f"{MAX_WHOLE} bytes")
+            raise DataError(
+                f"{self.path}: {size} bytes that are not one prediction a line; files of that form are read up to "
+                f"{MAX_WHOLE} bytes"
+            )
         with open(self.path, "rb") as file:
             text = file.read()
         try:
@@ -269,7 +298,7 @@ def _decode_lines(lines):
     """The rows in `lines`: all at once when they are sound, else one by one, so that the faulty ones are known."""
     try:
         rows = parse_json((b"[" + b",".join(lines) + b"]").decode("utf-8"))
-        if len(rows) == len(lines):                 # not so when a line holds two rows
+        if len(rows) == len(lines):  # not so when a line holds two rows
             return rows
     except ValueError:
         pass

@@ -7,12 +7,13 @@ reproduce the figures of other programs exactly:
     optimistic   a tie counts for the label (TensorFlow's in_top_k: constant scores have no error at all)
     pessimistic  a tie counts against the label
 """
+
 import numpy as np
 
 from webvision.errors import DataError
 
 TIE_RULES = ("lowest", "highest", "optimistic", "pessimistic")
-CHUNK_NUMBERS = 1 << 16        # 256 KB of float32: a block stays in the processor's cache over the three passes
+CHUNK_NUMBERS = 1 << 16  # 256 KB of float32: a block stays in the processor's cache over the three passes
 
 
 def label_ranks(labels, scores, tie_rule="lowest"):
@@ -41,15 +42,15 @@ def _ranks_of_block(labels, scores, tie_rule, first_row):
     before = np.count_nonzero(scores > own, axis=1)
     not_after = np.count_nonzero(scores >= own, axis=1)
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isnan(scores.sum()):                                 # one fast pass; inf - inf gives NaN too, hence the exact look
+        if np.isnan(scores.sum()):  # one fast pass; inf - inf gives NaN too, hence the exact look
             _refuse_nan(scores, first_row)
     if tie_rule == "optimistic":
         return before
     if tie_rule == "pessimistic":
         return not_after - 1
-    for i in np.flatnonzero(not_after - before > 1):               # rows where the label shares its score: rare
+    for i in np.flatnonzero(not_after - before > 1):  # rows where the label shares its score: rare
         equal = scores[i] == own[i]
-        before[i] += np.count_nonzero(equal[:labels[i]] if tie_rule == "lowest" else equal[labels[i] + 1:])
+        before[i] += np.count_nonzero(equal[: labels[i]] if tie_rule == "lowest" else equal[labels[i] + 1 :])
     return before
 
 
@@ -69,12 +70,12 @@ def topk_from_scores(scores, k, tie_rule="lowest"):
     ids = np.empty((n, k), np.int32)
     step = max(1, CHUNK_NUMBERS // max(1, num_classes))
     for start in range(0, n, step):
-        block = scores[start:start + step]
+        block = scores[start : start + step]
         _refuse_nan(block, start)
         if tie_rule == "lowest":
-            ids[start:start + step] = _best_of_block(block, k)
-        else:                                                      # seen from the other end, the lowest id is the highest
-            ids[start:start + step] = num_classes - 1 - _best_of_block(block[:, ::-1], k)
+            ids[start : start + step] = _best_of_block(block, k)
+        else:  # seen from the other end, the lowest id is the highest
+            ids[start : start + step] = num_classes - 1 - _best_of_block(block[:, ::-1], k)
     return ids, np.take_along_axis(scores, ids, 1)
 
 
@@ -84,10 +85,10 @@ def _best_of_block(scores, k):
     chosen = scores >= threshold
     for i in np.flatnonzero(np.count_nonzero(chosen, axis=1) > k):  # more equals at the threshold than there are places
         better = scores[i] > threshold[i]
-        equal = np.flatnonzero(scores[i] == threshold[i])[:k - np.count_nonzero(better)]
+        equal = np.flatnonzero(scores[i] == threshold[i])[: k - np.count_nonzero(better)]
         chosen[i] = better
         chosen[i, equal] = True
-    ids = np.nonzero(chosen)[1].reshape(n, k)                      # ascending ids in each row
+    ids = np.nonzero(chosen)[1].reshape(n, k)  # ascending ids in each row
     order = np.argsort(-np.take_along_axis(scores, ids, 1).astype(np.float64), axis=1, kind="stable")
     return np.take_along_axis(ids, order, 1)
 
@@ -102,5 +103,7 @@ def _check(scores, tie_rule):
 def _refuse_nan(scores, first_row):
     nan = np.isnan(scores).any(axis=1)
     if nan.any():
-        raise DataError(f"row {first_row + int(np.argmax(nan)) + 1}: NaN among the scores; a network with NaN weights has no "
-                        "predictions")
+        raise DataError(
+            f"row {first_row + int(np.argmax(nan)) + 1}: NaN among the scores; a network with NaN weights has no "
+            "predictions"
+        )

@@ -1,4 +1,5 @@
 """What a prediction file may hold: the frame around the rows, and one row, as text and as a tuple."""
+
 import json
 import math
 from json.encoder import encode_basestring_ascii
@@ -9,15 +10,17 @@ import numpy as np
 from webvision.errors import DataError
 
 FORMAT, VERSION = "webvision-predictions", 1
-MAX_CLASSES, MAX_ROWS = 1 << 24, 1 << 40        # tables of this many classes are made from a number in a stranger's header
+MAX_CLASSES, MAX_ROWS = 1 << 24, 1 << 40  # tables of this many classes are made from a number in a stranger's header
 KEYS = {"name", "label", "top", "scores", "problem"}
 
 
 class Prediction(NamedTuple):
     """What the model says of one image: class ids, best first, and their scores.
 
-    `problem` is the reason code of a picture that could not be read; its row is kept, with the documented fall-back ids.
+    `problem` is the reason code of a picture that could not be read; its row is kept, with the documented fall-back
+    ids.
     """
+
     name: str
     label: int | None
     top: tuple[int, ...]
@@ -33,7 +36,8 @@ _decode = json.JSONDecoder(parse_constant=_forbid_constant).decode
 
 
 def parse_json(text):
-    """`text` as JSON; ValueError for NaN, Infinity, numbers of thousands of digits and nesting beyond reason as well."""
+    """`text` as JSON; ValueError for NaN, Infinity, numbers of thousands of digits and nesting beyond reason as
+    well."""
     try:
         return _decode(text)
     except RecursionError:
@@ -46,12 +50,14 @@ def format_rows(names, labels, top, scores, problems):
     Scores are float32 in the shortest decimal form that reads back as the same float32. Names are escaped to ASCII,
     lone surrogates (undecodable bytes of file names) included, so that any JSON reader accepts the file.
     """
-    score_texts = scores.astype("U32")             # NumPy's float32 -> text is the shortest round trip; 1 us a number
+    score_texts = scores.astype("U32")  # NumPy's float32 -> text is the shortest round trip; 1 us a number
     for i, name in enumerate(names):
         label = "null" if labels is None or labels[i] < 0 else int(labels[i])
         problem = f',"problem":{encode_basestring_ascii(problems[i])}' if problems is not None and problems[i] else ""
-        yield (f'{{"name":{encode_basestring_ascii(name)},"label":{label},"top":[{",".join(map(str, top[i].tolist()))}],'
-               f'"scores":[{",".join(score_texts[i])}]{problem}}}')
+        yield (
+            f'{{"name":{encode_basestring_ascii(name)},"label":{label},"top":[{",".join(map(str, top[i].tolist()))}],'
+            f'"scores":[{",".join(score_texts[i])}]{problem}}}'
+        )
 
 
 def parse_row(row, k=None, num_classes=None):
@@ -93,10 +99,12 @@ def ids_faults(ids, k=None, num_classes=None):
 def _class_faults(ids, num_classes):
     faults = []
     for c in ids:
-        if type(c) is not int:                      # bool is a subclass of int, hence `type`
+        if type(c) is not int:  # bool is a subclass of int, hence `type`
             faults.append(f"{describe(c)} is not a class id")
         elif c < 0 or c > 2**31 - 1 or (num_classes is not None and c >= num_classes):
-            faults.append(f"class id {str(c)[:40]} is outside 0..{num_classes - 1 if num_classes is not None else 2**31 - 1}")
+            faults.append(
+                f"class id {str(c)[:40]} is outside 0..{num_classes - 1 if num_classes is not None else 2**31 - 1}"
+            )
     return faults
 
 
@@ -117,7 +125,7 @@ def describe(value):
     """A short name of a JSON value for a message."""
     if value is None:
         return "missing or null"
-    if type(value) is int and abs(value) >= 10**40:           # repr of thousands of digits is refused by Python itself
+    if type(value) is int and abs(value) >= 10**40:  # repr of thousands of digits is refused by Python itself
         return "a number of more than 40 digits"
     if type(value) in (bool, int, float, str):
         return f"{type(value).__name__} {value!r:.60}"
@@ -150,20 +158,27 @@ def check_batch(names, labels, top, scores, num_classes):
 def check_frame(path, document):
     """The header of `document`; DataError unless it is a prediction document of this version with a sensible header."""
     if type(document) is list:
-        raise DataError(f"{path}: a plain JSON list, not a {FORMAT} document; json2sub.py and eval_score.py read such a list "
-                        "with its companion")
+        raise DataError(
+            f"{path}: a plain JSON list, not a {FORMAT} document; json2sub.py and eval_score.py read such a list "
+            "with its companion"
+        )
     if type(document) is not dict or document.get("format") != FORMAT:
-        raise DataError(f"{path}: not a prediction file: \"format\" is not {FORMAT!r}")
+        raise DataError(f'{path}: not a prediction file: "format" is not {FORMAT!r}')
     if type(document.get("version")) is not int or document["version"] != VERSION:
-        raise DataError(f"{path}: version {describe(document.get('version'))} of the format; this program reads version {VERSION}")
+        raise DataError(
+            f"{path}: version {describe(document.get('version'))} of the format; this program reads version {VERSION}"
+        )
     header = document.get("header")
     if type(header) is not dict or type(document.get("predictions")) is not list:
-        raise DataError(f"{path}: \"header\" or \"predictions\" is missing")
+        raise DataError(f'{path}: "header" or "predictions" is missing')
     for part in ("classes", "list", "shard", "model", "checkpoint"):
         if part in header and type(header[part]) is not dict:
             raise DataError(f"{path}: header: {part} is {describe(header[part])}, not an object")
-    counts = {"k": (header.get("k"), 1), "classes.count": (header.get("classes", {}).get("count"), 1),
-              "list.rows": (header.get("list", {}).get("rows"), 0)}
+    counts = {
+        "k": (header.get("k"), 1),
+        "classes.count": (header.get("classes", {}).get("count"), 1),
+        "list.rows": (header.get("list", {}).get("rows"), 0),
+    }
     if shard := header.get("shard"):
         start, stop = shard.get("start", "missing"), shard.get("stop", "missing")
         counts |= {"shard.start": (start, 0), "shard.stop": (stop, start)}

@@ -1,4 +1,6 @@
-"""Read a whole prediction file into arrays: blocks of sound rows at once, and faulty ones row by row for their messages."""
+"""Read a whole prediction file into arrays: blocks of sound rows at once, and faulty ones row by row for their
+messages."""
+
 import hashlib
 from itertools import chain
 from typing import NamedTuple
@@ -10,11 +12,12 @@ from webvision.scoring.predictions.rows import Prediction, name_bytes, parse_row
 
 class Arrays(NamedTuple):
     """A prediction file in memory: 60 bytes an image beside its name."""
+
     names: list[str]
-    labels: np.ndarray | None     # int64[n]; None for an unlabelled list
-    top: np.ndarray               # int32[n, k], best first
-    scores: np.ndarray | None     # float32[n, k]; None where a foreign format has no scores
-    problems: list[str | None]    # reason codes of unreadable pictures
+    labels: np.ndarray | None  # int64[n]; None for an unlabelled list
+    top: np.ndarray  # int32[n, k], best first
+    scores: np.ndarray | None  # float32[n, k]; None where a foreign format has no scores
+    problems: list[str | None]  # reason codes of unreadable pictures
 
 
 class _Block(NamedTuple):
@@ -52,35 +55,62 @@ class Scan:
         problems = list(chain.from_iterable(block.problems for block in self._blocks))
         if len(set(names)) != len(names):
             seen = {}
-            self.faults += [f"row {row}: name {name!r} stands in row {seen[name]} too"
-                            for row, name in enumerate(names, 1) if seen.setdefault(name, row) != row]
-        labels = np.array(list(chain.from_iterable(block.labels for block in self._blocks)), np.int64) if self._labelled else None
+            self.faults += [
+                f"row {row}: name {name!r} stands in row {seen[name]} too"
+                for row, name in enumerate(names, 1)
+                if seen.setdefault(name, row) != row
+            ]
+        labels = (
+            np.array(list(chain.from_iterable(block.labels for block in self._blocks)), np.int64)
+            if self._labelled
+            else None
+        )
         empty = np.zeros((0, self.k or 0))
         top = np.concatenate([empty.astype(np.int32)] + [block.top for block in self._blocks if len(block.names)])
-        scores = np.concatenate([empty.astype(np.float32)] + [block.scores for block in self._blocks if len(block.names)])
+        scores = np.concatenate(
+            [empty.astype(np.float32)] + [block.scores for block in self._blocks if len(block.names)]
+        )
         return Arrays(names, labels, top, scores, problems)
 
     def _sound_block(self, values):
         """The block if all its rows are as they must be, else None: in half the time of `parse_row`."""
-        if not values or any(type(row) is not dict or not {"name", "label", "top", "scores"} <= row.keys() or len(row) > 5
-                             or (len(row) == 5 and "problem" not in row) for row in values):
+        if not values or any(
+            type(row) is not dict
+            or not {"name", "label", "top", "scores"} <= row.keys()
+            or len(row) > 5
+            or (len(row) == 5 and "problem" not in row)
+            for row in values
+        ):
             return None
         names, labels, ids, scores = ([row[key] for row in values] for key in ("name", "label", "top", "scores"))
         problems = [row.get("problem") for row in values]
         kinds = set(map(type, labels))
-        if not (set(map(type, names)) == {str} and all(names) and kinds in ({int}, {type(None)})
-                and set(map(type, problems)) <= {str, type(None)} and set(map(type, ids)) == set(map(type, scores)) == {list}):
+        if not (
+            set(map(type, names)) == {str}
+            and all(names)
+            and kinds in ({int}, {type(None)})
+            and set(map(type, problems)) <= {str, type(None)}
+            and set(map(type, ids)) == set(map(type, scores)) == {list}
+        ):
             return None
         k = self.k or len(ids[0])
-        if not (k and set(map(len, ids)) == set(map(len, scores)) == {k} and set(map(type, chain.from_iterable(ids))) == {int}
-                and set(map(type, chain.from_iterable(scores))) <= {int, float}):
+        if not (
+            k
+            and set(map(len, ids)) == set(map(len, scores)) == {k}
+            and set(map(type, chain.from_iterable(ids))) == {int}
+            and set(map(type, chain.from_iterable(scores))) <= {int, float}
+        ):
             return None
         labelled = kinds == {int}
         if self._labelled not in (None, labelled) or not self._in_range(chain(labels if labelled else (), *ids)):
             return None
         top, scores = np.array(ids, np.int32), np.array(scores, np.float64)
         ordered = np.sort(top, axis=1)
-        if (ordered[:, 1:] == ordered[:, :-1]).any() or not np.isfinite(scores).all() or (scores[:, 1:] > scores[:, :-1]).any():
+        if (
+            (ordered[:, 1:] == ordered[:, :-1]).any()
+            or not np.isfinite(scores).all()
+            or (scores[:, 1:] > scores[:, :-1]).any()
+        ):
             return None
         self.k, self._labelled = k, labelled
         return _Block(names, labels, top, scores.astype(np.float32), problems)
@@ -107,4 +137,5 @@ class Scan:
 
 class Unreadable(NamedTuple):
     """Stands for a row that is no JSON."""
+
     faults: list[str]

@@ -1,4 +1,5 @@
 """Scores of every class for every image, as a .npy file that is written row by row and read without loading it."""
+
 import contextlib
 import os
 
@@ -35,7 +36,7 @@ class ScoreMatrix:
     def __exit__(self, *exception):
         if exception[0] is None:
             self._file.seek(0)
-            self._write_header()        # NumPy pads the header, so the final row count fits where the 0 stood
+            self._write_header()  # NumPy pads the header, so the final row count fits where the 0 stood
         return self._stack.__exit__(*exception)
 
     def reference(self):

@@ -1,4 +1,5 @@
 """Several prediction files, each over a part of one list, made into the file of the whole list."""
+
 from webvision.errors import DataError
 from webvision.scoring.predictions.file import CHUNK, PredictionWriter, open_predictions
 
@@ -16,11 +17,15 @@ def merge_shards(paths, out):
     for shard in shards:
         rest = {key: value for key, value in shard.header.items() if key != "shard"}
         if different := [key for key in {**header, **rest} if header.get(key) != rest.get(key)]:
-            raise DataError(f"{shard.path}: header: {', '.join(different)} differ from {shards[0].path}; these are not parts "
-                            "of one evaluation")
+            raise DataError(
+                f"{shard.path}: header: {', '.join(different)} differ from {shards[0].path}; these are not parts "
+                "of one evaluation"
+            )
         if _start(shard) != position:
-            raise DataError(f"{shard.path}: starts at row {_start(shard)} of the list, but the shards before it end at "
-                            f"row {position}")
+            raise DataError(
+                f"{shard.path}: starts at row {_start(shard)} of the list, but the shards before it end at "
+                f"row {position}"
+            )
         position = shard.header["shard"]["stop"]
     total = header.get("list", {}).get("rows")
     if total is not None and position != total:
@@ -33,7 +38,7 @@ def merge_shards(paths, out):
 
 def _start(shard):
     if "shard" not in shard.header:
-        raise DataError(f"{shard.path}: header: no \"shard\"; this file is already a whole list's")
+        raise DataError(f'{shard.path}: header: no "shard"; this file is already a whole list\'s')
     return shard.header["shard"]["start"]
 
 
@@ -42,5 +47,11 @@ def _copy(shard, writer):
     matrix = shard.all_scores()
     for start in range(0, len(arrays.names), CHUNK):
         part = slice(start, start + CHUNK)
-        writer.write(arrays.names[part], None if arrays.labels is None else arrays.labels[part], arrays.top[part],
-                     arrays.scores[part], arrays.problems[part], all_scores=None if matrix is None else matrix[part])
+        writer.write(
+            arrays.names[part],
+            None if arrays.labels is None else arrays.labels[part],
+            arrays.top[part],
+            arrays.scores[part],
+            arrays.problems[part],
+            all_scores=None if matrix is None else matrix[part],
+        )

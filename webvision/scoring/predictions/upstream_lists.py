@@ -1,14 +1,15 @@
 """Upstream's evaluation result: a JSON list of the top ids of each image, and a JSON list of labels, without names."""
+
 import os
 
 import numpy as np
 
 from webvision.errors import DataError
+from webvision.scoring.predictions.file import list_faults
 from webvision.scoring.predictions.rows import describe, ids_faults, parse_json
 from webvision.scoring.predictions.scan import Arrays
-from webvision.scoring.predictions.file import list_faults
 
-MAX_BYTES = 1 << 28            # 290,000 rows of five ids are 9 MB
+MAX_BYTES = 1 << 28  # 290,000 rows of five ids are 9 MB
 
 
 def is_upstream_list(path):
@@ -28,7 +29,9 @@ def read_top_list(path, *, num_classes=None, names=None):
     rows, faults = _read_list(path), []
     k = min(5, num_classes or 5)
     if names is not None and len(names) != len(rows):
-        faults.append(f"row {min(len(names), len(rows)) + 1}: {len(rows)} rows of ids, but the list has {len(names)} images")
+        faults.append(
+            f"row {min(len(names), len(rows)) + 1}: {len(rows)} rows of ids, but the list has {len(names)} images"
+        )
     for number, ids in enumerate(rows, 1):
         faults += [f"row {number}: {fault}" for fault in ids_faults(ids, k, num_classes)]
     if faults:
@@ -40,8 +43,11 @@ def read_top_list(path, *, num_classes=None, names=None):
 def read_label_list(path, rows):
     """The labels in `path` as int64[rows]; DataError listing every fault with its row."""
     labels = _read_list(path)
-    faults = [f"row {number}: label is {describe(label)}, not a class id" for number, label in enumerate(labels, 1)
-              if type(label) is not int or not 0 <= label < 2**31]
+    faults = [
+        f"row {number}: label is {describe(label)}, not a class id"
+        for number, label in enumerate(labels, 1)
+        if type(label) is not int or not 0 <= label < 2**31
+    ]
     if len(labels) != rows:
         faults.insert(0, f"row {min(len(labels), rows) + 1}: {len(labels)} labels for {rows} rows of predictions")
     if faults:

@@ -1,4 +1,5 @@
 """The numbers of the report: classes, their frequency in training, suspicious labels. Arrays in, plain values out."""
+
 from typing import NamedTuple
 
 import numpy as np
@@ -6,27 +7,29 @@ import numpy as np
 from webvision.scoring.figures import metrics
 
 FREQUENCY_BINS = 10
-LEAST_IMAGES = 4              # a class with fewer is hard or easy by luck
+LEAST_IMAGES = 4  # a class with fewer is hard or easy by luck
 
 
 class FrequencyBin(NamedTuple):
     """Classes that are about equally frequent in training."""
-    low: int                  # fewest training images of a class in the bin
+
+    low: int  # fewest training images of a class in the bin
     high: int
     classes: int
-    top1: float               # means of the classes' errors
+    top1: float  # means of the classes' errors
     top5: float
 
 
 class FrequencyEffect(NamedTuple):
     bins: list[FrequencyBin]
-    rare: float               # mean top-1 error of the rarest fifth of the classes
-    frequent: float           # of the most frequent fifth
-    ratio: float              # training images of the most frequent class for each of the rarest one's
+    rare: float  # mean top-1 error of the rarest fifth of the classes
+    frequent: float  # of the most frequent fifth
+    ratio: float  # training images of the most frequent class for each of the rarest one's
 
 
 def error_by_frequency(train_counts, errors1, errors5, bins=FREQUENCY_BINS):
-    """How the errors of classes depend on their training images; None when all classes have equally many, or there are too few."""
+    """How the errors of classes depend on their training images; None when all classes have equally many, or there are
+    too few."""
     train_counts = np.asarray(train_counts, np.int64)
     known = np.flatnonzero(~np.isnan(errors1))
     order = known[np.argsort(train_counts[known], kind="stable")]
@@ -34,21 +37,33 @@ def error_by_frequency(train_counts, errors1, errors5, bins=FREQUENCY_BINS):
         return None
     found = []
     for part in np.array_split(order, min(bins, len(order))):
-        found.append(FrequencyBin(int(train_counts[part].min()), int(train_counts[part].max()), len(part),
-                                  float(errors1[part].mean()), float(errors5[part].mean())))
+        found.append(
+            FrequencyBin(
+                int(train_counts[part].min()),
+                int(train_counts[part].max()),
+                len(part),
+                float(errors1[part].mean()),
+                float(errors5[part].mean()),
+            )
+        )
     fifth = max(1, len(order) // 5)
-    return FrequencyEffect(found, float(errors1[order[:fifth]].mean()), float(errors1[order[-fifth:]].mean()),
-                           float(train_counts[order[-1]] / max(1, train_counts[order[0]])))
+    return FrequencyEffect(
+        found,
+        float(errors1[order[:fifth]].mean()),
+        float(errors1[order[-fifth:]].mean()),
+        float(train_counts[order[-1]] / max(1, train_counts[order[0]])),
+    )
 
 
 class ClassTable(NamedTuple):
     """Columns over the classes; NaN where a class has no images, -1 where there is no such class."""
+
     images: np.ndarray
     errors1: np.ndarray
     errors5: np.ndarray
     precision: np.ndarray
     f1: np.ndarray
-    taken_for: np.ndarray          # the class that its images are most often mistaken for
+    taken_for: np.ndarray  # the class that its images are most often mistaken for
     taken_count: np.ndarray
 
 
@@ -59,10 +74,19 @@ def class_table(run, wrong1, wrong5):
     precision, f1 = np.full(size, np.nan), np.full(size, np.nan)
     precision[found.classes], f1[found.classes] = found.precision, found.f1
     taken_for, taken_count = np.full(size, -1), np.zeros(size, np.int64)
-    for pair in reversed(metrics.confusion_pairs(labels, predicted)):          # the most frequent pair of a class is written last
+    for pair in reversed(
+        metrics.confusion_pairs(labels, predicted)
+    ):  # the most frequent pair of a class is written last
         taken_for[pair.label], taken_count[pair.label] = pair.predicted, pair.count
-    return ClassTable(metrics.class_counts(labels, size), metrics.class_errors(labels, wrong1, size),
-                      metrics.class_errors(labels, wrong5, size), precision, f1, taken_for, taken_count)
+    return ClassTable(
+        metrics.class_counts(labels, size),
+        metrics.class_errors(labels, wrong1, size),
+        metrics.class_errors(labels, wrong5, size),
+        precision,
+        f1,
+        taken_for,
+        taken_count,
+    )
 
 
 def label_probabilities(run):
@@ -85,15 +109,17 @@ def probable_label_errors(run):
     """[(row, margin)] of the images whose label is probably wrong, the most probable first.
 
     A label is suspect when the network gives another class at least the probability that it gives to images labelled
-    as that class on average (confident learning, Northcutt et al. 2021). Suspects are ordered by the margin: how much more
-    probable that class is than the label, which on images that the network learned from is an order by loss.
+    as that class on average (confident learning, Northcutt et al. 2021). Suspects are ordered by the margin: how much
+    more probable that class is than the label, which on images that the network learned from is an order by loss.
     """
     own = label_probabilities(run)
     predicted, sure = run.arrays.top[:, 0], run.arrays.scores[:, 0].astype(np.float64)
     size = run.class_range
     counts = metrics.class_counts(run.labels, size)
     usual = np.bincount(run.labels, weights=own, minlength=size) / np.maximum(counts, 1)
-    suspect = np.flatnonzero((predicted != run.labels) & (sure >= usual[predicted]) & (counts[predicted] > 0) & readable(run))
+    suspect = np.flatnonzero(
+        (predicted != run.labels) & (sure >= usual[predicted]) & (counts[predicted] > 0) & readable(run)
+    )
     margin = (sure - own)[suspect]
     order = np.argsort(-margin, kind="stable")
     return list(zip(suspect[order].tolist(), margin[order].tolist()))

@@ -1,4 +1,5 @@
 """The report: one HTML page about a set of predictions, which needs no network and no other file."""
+
 import base64
 import hashlib
 import json
@@ -10,11 +11,13 @@ import numpy as np
 
 from webvision.errors import DataError
 from webvision.scoring.figures import intervals, metrics, scorecard
-from webvision.scoring.report import charts as report_charts, figures, html, sources as report_run
 from webvision.scoring.figures.calibration import reliability
+from webvision.scoring.predictions.loaded import LoadedRun, load_run, same_images
+from webvision.scoring.report import charts as report_charts
+from webvision.scoring.report import figures, html
+from webvision.scoring.report import sources as report_run
 from webvision.scoring.report.gallery import Thumbnails, split_of
 from webvision.scoring.report.html import esc, section, share
-from webvision.scoring.predictions.loaded import LoadedRun, load_run, same_images
 
 SHOWN_MISTAKES, SHOWN_LABEL_ERRORS, SHOWN_PAIRS = 24, 36, 25
 HARD_CLASSES, HARD_IMAGES = 8, 6
@@ -22,16 +25,18 @@ HARD_CLASSES, HARD_IMAGES = 8, 6
 
 class Sources(NamedTuple):
     """Where a report may look beside the predictions."""
-    data_dir: str | None = None        # an ILSVRC-layout folder: pictures, class names, training counts
-    run_dir: str | None = None         # the training run, for its curves
-    names_path: str | None = None      # a readable name for each class
+
+    data_dir: str | None = None  # an ILSVRC-layout folder: pictures, class names, training counts
+    run_dir: str | None = None  # the training run, for its curves
+    names_path: str | None = None  # a readable name for each class
 
 
 class Subject(NamedTuple):
     """What the sections are about."""
+
     run: LoadedRun
-    card: dict                         # its scorecard
-    wrong: dict                        # k -> bool[n]
+    card: dict  # its scorecard
+    wrong: dict  # k -> bool[n]
     table: figures.ClassTable
     names: list[str]
     train_counts: np.ndarray | None
@@ -47,9 +52,15 @@ def build_report(paths, sources=Sources()):
     """
     first, others, training = _sort_out([load_run(path) for path in paths])
     wrong = {k: scorecard.outcomes(first, k) for k in (1, 5)}
-    subject = Subject(first, scorecard.score(first), wrong, figures.class_table(first, wrong[1], wrong[5]),
-                      report_run.class_names(first, sources.data_dir, sources.names_path),
-                      report_run.train_counts(first, sources.data_dir), Thumbnails(sources.data_dir))
+    subject = Subject(
+        first,
+        scorecard.score(first),
+        wrong,
+        figures.class_table(first, wrong[1], wrong[5]),
+        report_run.class_names(first, sources.data_dir, sources.names_path),
+        report_run.train_counts(first, sources.data_dir),
+        Thumbnails(sources.data_dir),
+    )
     epochs, stats_path = report_run.read_stats(first, sources.run_dir)
     rows = html.class_rows(subject.table, subject.names, subject.train_counts)
     sections = [
@@ -59,13 +70,25 @@ def build_report(paths, sources=Sources()):
         section("frequency", "What imbalance costs", *_frequency(subject)),
         section("classes", "Classes", html.class_section(rows, subject.train_counts is not None)),
         section("confusions", "Confused pairs", _confusions(subject)),
-        section("calibration", "Calibration", _calibration(subject),
-                "A network that is 90 % sure should be right nine times of ten."),
-        section("mistakes", "Confident mistakes", _mistakes(subject),
-                "Wrong, and sure of it. Some of these labels may be wrong instead."),
+        section(
+            "calibration",
+            "Calibration",
+            _calibration(subject),
+            "A network that is 90 % sure should be right nine times of ten.",
+        ),
+        section(
+            "mistakes",
+            "Confident mistakes",
+            _mistakes(subject),
+            "Wrong, and sure of it. Some of these labels may be wrong instead.",
+        ),
         section("hardest", "Hardest classes", _hardest(subject)),
-        section("labels", "Probable label errors in training", _label_errors(subject, training),
-                "Another class is far more probable than the label. Look before you delete: these are suspicions."),
+        section(
+            "labels",
+            "Probable label errors in training",
+            _label_errors(subject, training),
+            "Another class is far more probable than the label. Look before you delete: these are suspicions.",
+        ),
         section("unreadable", "Unreadable pictures", _unreadable(first)),
     ]
     return _page(first, [part for part in sections if part], rows), _remarks(subject, stats_path, training, sources)
@@ -74,8 +97,15 @@ def build_report(paths, sources=Sources()):
 def _sort_out(runs):
     """(the subject, runs over the same images, runs over training lists)."""
     for run in runs:
-        lacking = [what for what, absent in (("scores", run.arrays.scores is None), ("labels", run.labels is None),
-                                             ("rows", not run.arrays.names)) if absent]
+        lacking = [
+            what
+            for what, absent in (
+                ("scores", run.arrays.scores is None),
+                ("labels", run.labels is None),
+                ("rows", not run.arrays.names),
+            )
+            if absent
+        ]
         if lacking:
             raise DataError(f"{run.path}: has no {lacking[0]}; a report needs predictions of labelled images")
         if not (-1e-5 <= run.arrays.scores.min() and run.arrays.scores.max() <= 1 + 1e-5):
@@ -93,20 +123,25 @@ def _sort_out(runs):
 def _summary(subject):
     run, card = subject.run, subject.card
     unreadable, absent = card["unreadable_images"], card["classes_without_images"]
-    return html.tiles(card) + html.facts([
-        ("predictions", run.path),
-        ("list", run.header.get("list", {}).get("path")),
-        ("images", f"{len(run.labels):,}"),
-        ("classes", f"{card['classes']:,}" + (f", {absent} without images" if absent else "")),
-        ("model", _model(run) or None),
-        ("checkpoint", run.header.get("checkpoint", {}).get("path")),
-        ("unreadable", f"{unreadable} of the pictures, counted with their fall-back ids" if unreadable else None)])
+    return html.tiles(card) + html.facts(
+        [
+            ("predictions", run.path),
+            ("list", run.header.get("list", {}).get("path")),
+            ("images", f"{len(run.labels):,}"),
+            ("classes", f"{card['classes']:,}" + (f", {absent} without images" if absent else "")),
+            ("model", _model(run) or None),
+            ("checkpoint", run.header.get("checkpoint", {}).get("path")),
+            ("unreadable", f"{unreadable} of the pictures, counted with their fall-back ids" if unreadable else None),
+        ]
+    )
 
 
 def _model(run):
     model = run.header.get("model", {})
     name = str(model.get("name") or "")
-    return " ".join([name, *(str(model[key]) for key in ("mode", "depth") if str(model.get(key, "")) not in name)]).strip()
+    return " ".join(
+        [name, *(str(model[key]) for key in ("mode", "depth") if str(model.get(key, "")) not in name)]
+    ).strip()
 
 
 def _charts(charts):
@@ -116,8 +151,10 @@ def _charts(charts):
 def _comparison(subject, others):
     if not others:
         return ""
-    differences = [intervals.compare(subject.run.labels, subject.wrong[1], scorecard.outcomes(run, 1), subject.run.class_range)
-                   for run in others]
+    differences = [
+        intervals.compare(subject.run.labels, subject.wrong[1], scorecard.outcomes(run, 1), subject.run.class_range)
+        for run in others
+    ]
     return html.comparison([subject.card, *map(scorecard.score, others)], differences)
 
 
@@ -128,12 +165,21 @@ def _frequency(subject):
     effect = figures.error_by_frequency(subject.train_counts, subject.table.errors1, subject.table.errors5)
     if effect is None:
         return "<p>All classes have equally many training images.</p>", ""
-    groups = [(report_charts.short(b.low), f"{b.classes} classes with {b.low} to {b.high} training images", [b.top1, b.top5])
-              for b in effect.bins]
-    lead = (f"The rarest fifth of the classes has {share(effect.rare)} top-1 error, the most frequent fifth "
-            f"{share(effect.frequent)}; the most frequent class has {effect.ratio:,.0f} times the training images of the rarest.")
-    chart = report_charts.bar_chart("Mean error of classes, by their training images", groups, ["top-1 error", "top-5 error"],
-                                    x_name="training images of a class, from")
+    groups = [
+        (report_charts.short(b.low), f"{b.classes} classes with {b.low} to {b.high} training images", [b.top1, b.top5])
+        for b in effect.bins
+    ]
+    lead = (
+        f"The rarest fifth of the classes has {share(effect.rare)} top-1 error, the most frequent fifth "
+        f"{share(effect.frequent)}; the most frequent class has {effect.ratio:,.0f} times the training images of the "
+        "rarest."
+    )
+    chart = report_charts.bar_chart(
+        "Mean error of classes, by their training images",
+        groups,
+        ["top-1 error", "top-5 error"],
+        x_name="training images of a class, from",
+    )
     return chart + html.frequency_table(effect), lead
 
 
@@ -153,8 +199,13 @@ def _cards(subject, run, rows):
     """What the gallery shows of `rows` of `run`."""
     split, arrays = split_of(run), run.arrays
     for row in rows:
-        yield (subject.thumbnails.address(arrays.names[row], split), arrays.names[row], subject.names[run.labels[row]],
-               subject.names[arrays.top[row, 0]], float(arrays.scores[row, 0]))
+        yield (
+            subject.thumbnails.address(arrays.names[row], split),
+            arrays.names[row],
+            subject.names[run.labels[row]],
+            subject.names[arrays.top[row, 0]],
+            float(arrays.scores[row, 0]),
+        )
 
 
 def _mistakes(subject):
@@ -189,14 +240,23 @@ def _unreadable(run):
 def _page(run, sections, rows):
     style, script = html.read_part("page.css"), html.read_part("page.js")
     headings = re.findall(r'<section id="(\w+)".*?<h2[^>]*>(.*?)</h2>', "".join(sections), re.DOTALL)
-    data = json.dumps({"columns": [[key, kind] for key, _, kind in html.TABLE_COLUMNS], "rows": rows}, separators=(",", ":"))
+    data = json.dumps(
+        {"columns": [[key, kind] for key, _, kind in html.TABLE_COLUMNS], "rows": rows}, separators=(",", ":")
+    )
     evaluated = os.path.basename(str(run.header.get("list", {}).get("path", "a list")))
-    return html.fill("page.html", {
-        "title": esc(f"What {_model(run) or os.path.basename(run.path)} on {evaluated} gets wrong"),
-        "links": "".join(f'<li><a href="#{key}">{title}</a></li>' for key, title in headings),
-        "sections": "\n".join(sections),
-        "data": data.replace("<", "\\u003c"),            # so that no name can end the element that holds it
-        "style": style, "style_hash": _digest(style), "script": script, "script_hash": _digest(script)})
+    return html.fill(
+        "page.html",
+        {
+            "title": esc(f"What {_model(run) or os.path.basename(run.path)} on {evaluated} gets wrong"),
+            "links": "".join(f'<li><a href="#{key}">{title}</a></li>' for key, title in headings),
+            "sections": "\n".join(sections),
+            "data": data.replace("<", "\\u003c"),  # so that no name can end the element that holds it
+            "style": style,
+            "style_hash": _digest(style),
+            "script": script,
+            "script_hash": _digest(script),
+        },
+    )
 
 
 def _digest(text):
@@ -212,7 +272,9 @@ def _remarks(subject, stats_path, training, sources):
     elif missing:
         remarks.append(f"{missing} pictures could not be shown: not found or not readable below {sources.data_dir}")
     if stats_path is None:
-        remarks.append("no stats.json beside the checkpoint or the predictions: no training curves (--run DIR names the run)")
+        remarks.append(
+            "no stats.json beside the checkpoint or the predictions: no training curves (--run DIR names the run)"
+        )
     if subject.train_counts is None:
         remarks.append("training images of the classes are not known: no error by frequency (--data DIR tells)")
     if not training:

@@ -1,4 +1,6 @@
-"""What the report wants to know of a run beside its predictions: class names, training images a class, training curves."""
+"""What the report wants to know of a run beside its predictions: class names, training images a class, training
+curves."""
+
 import json
 import math
 import os
@@ -14,10 +16,11 @@ from webvision.scoring.report.charts import Series, line_chart, percent
 
 MAX_STATS = 1 << 27
 _SYNSET = re.compile(r"(?P<id>n\d{8})\s+(?P<word>[^,]+).*")
-CURVES = (                          # title, the figures that belong in it, how its values are written, logarithmic
+CURVES = (  # title, the figures that belong in it, how its values are written, logarithmic
     ("Error", lambda key: "error" in key, percent, False),
     ("Loss", lambda key: key in ("loss", "cost", "total_loss") or key.endswith("-loss"), "{:.3g}".format, False),
-    ("Learning rate", lambda key: key in ("learning_rate", "lr"), "{:.1e}".format, True))
+    ("Learning rate", lambda key: key in ("learning_rate", "lr"), "{:.1e}".format, True),
+)
 
 
 def class_names(run, data_dir=None, names_path=None):
@@ -36,12 +39,16 @@ def class_names(run, data_dir=None, names_path=None):
 
 
 def _read_names(path):
-    """One name a line. Of `n02165456 ladybug, ladybeetle` that is ladybug, with the synset's id where two classes share a word."""
+    """One name a line. Of `n02165456 ladybug, ladybeetle` that is ladybug, with the synset's id where two classes share
+    a word."""
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
         found = [_SYNSET.fullmatch(line.strip()) or line.strip() for line in file]
     words = [name if isinstance(name, str) else name["word"] for name in found]
     shared = {word for word, count in Counter(words).items() if count > 1}
-    return [f"{word} ({name['id']})" if word in shared and not isinstance(name, str) else word for name, word in zip(found, words)]
+    return [
+        f"{word} ({name['id']})" if word in shared and not isinstance(name, str) else word
+        for name, word in zip(found, words)
+    ]
 
 
 def train_counts(run, data_dir=None):
@@ -92,8 +99,16 @@ def training_curves(epochs):
     for title, wanted, text, log in CURVES:
         series = []
         for key in filter(wanted, keys):
-            series.append(Series(key, [(epoch.get("epoch_num", number), epoch[key]) for number, epoch in enumerate(epochs, 1)
-                                       if _is_number(epoch.get(key))]))
+            series.append(
+                Series(
+                    key,
+                    [
+                        (epoch.get("epoch_num", number), epoch[key])
+                        for number, epoch in enumerate(epochs, 1)
+                        if _is_number(epoch.get(key))
+                    ],
+                )
+            )
         charts.append(line_chart(title, series[:8], y_text=text, log=log))
     return "".join(charts)
 
