@@ -11,13 +11,12 @@ import stat
 import zlib
 from typing import NamedTuple
 
+from webvision.data.archives import tarstream
+from webvision.data.archives.tarstream import checked_name
 from webvision.errors import DataError, printable
 from webvision.files import write_json
 from webvision.prep.arrange import placing
-from webvision.prep.download import tarstream
 
-MAX_DEPTH = 16
-MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 1024
 PIECE = 1 << 20
 MAX_PADDING_PIECES = 64  # tar pads to 10 kB, a careless writer to more
 
@@ -134,34 +133,6 @@ def _members(stream, archive, *, seekable=False, prefix=b""):
             name = checked_name(prefix + member.name)
             if name or not member.folder:
                 yield (into + b"/" + name if into else name), member, reader
-
-
-def checked_name(name):
-    """`name` without './' and a final '/', if it is a path below a folder; DataError for every other."""
-    parts = [part for part in name.split(b"/") if part != b"."]
-    if parts and not parts[-1]:
-        parts.pop()
-    problem = (
-        "is absolute"
-        if name[:1] == b"/"
-        else "leads out of its folder"
-        if b".." in parts
-        else "has an empty part"
-        if b"" in parts
-        else "contains a NUL"
-        if b"\0" in name
-        else f"lies deeper than {MAX_DEPTH} folders"
-        if len(parts) > MAX_DEPTH
-        else f"is longer than {MAX_NAME_BYTES} bytes in a part or {MAX_PATH_BYTES} in all"
-        if len(name) > MAX_PATH_BYTES or any(len(part) > MAX_NAME_BYTES for part in parts)
-        else None
-    )
-    if problem:
-        raise DataError(
-            f"member '{printable(os.fsdecode(name[:200]))}' {problem}; this archive is refused whole: is it the right "
-            "file?"
-        )
-    return b"/".join(parts)
 
 
 class _Writer:
