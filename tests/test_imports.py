@@ -24,7 +24,13 @@ INNER = {
         "loader": {"lists", "pictures", "views", "native"},
     },
     "scoring": {"predictions": set(), "figures": {"predictions"}, "report": {"figures", "predictions"}},
-    "prep": {"download": {"arrange"}, "arrange": set(), "check": set(), "demo": set()},
+    "prep": {
+        "download": {"arrange"},
+        "arrange": set(),
+        "check": set(),
+        "demo": set(),
+        "own_folder": {"check"},  # its pool of limited processes, and what looks alike
+    },
     "challenges": {"codalab": set(), "objectnet": set(), "sotabench": set(), "kneron": set()},
 }
 WITHOUT_TENSORFLOW = ("prep", "scoring", "challenges")
