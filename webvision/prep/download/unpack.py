@@ -12,13 +12,12 @@ import stat
 import zlib
 from typing import NamedTuple
 
+from webvision.data.archives import tarstream
+from webvision.data.archives.tarstream import checked_name
 from webvision.errors import DataError, printable
 from webvision.files import write_json
 from webvision.prep.arrange import placing
-from webvision.prep.download import tarstream
 
-MAX_DEPTH = 16
-MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 1024
 PIECE = 1 << 20
 MAX_PADDING_PIECES = 64  # tar pads to 10 kB, a careless writer to more
 STATE = "archives"  # folder in the target: archives on their way, checksums, done-marks, reports
@@ -162,34 +161,6 @@ def _check_not_ours(name):
             f"member '{printable(os.fsdecode(name[:200]))}' would lie in the folder '{STATE}' of the target, where the "
             "downloads' own marks are; this archive is refused whole"
         )
-
-
-def checked_name(name):
-    """`name` without './' and a final '/', if it is a path below a folder; DataError for every other."""
-    parts = [part for part in name.split(b"/") if part != b"."]
-    if parts and not parts[-1]:
-        parts.pop()
-    problem = (
-        "is absolute"
-        if name[:1] == b"/"
-        else "leads out of its folder"
-        if b".." in parts
-        else "has an empty part"
-        if b"" in parts
-        else "contains a NUL"
-        if b"\0" in name
-        else f"lies deeper than {MAX_DEPTH} folders"
-        if len(parts) > MAX_DEPTH
-        else f"is longer than {MAX_NAME_BYTES} bytes in a part or {MAX_PATH_BYTES} in all"
-        if len(name) > MAX_PATH_BYTES or any(len(part) > MAX_NAME_BYTES for part in parts)
-        else None
-    )
-    if problem:
-        raise DataError(
-            f"member '{printable(os.fsdecode(name[:200]))}' {problem}; this archive is refused whole: is it the right "
-            "file?"
-        )
-    return b"/".join(parts)
 
 
 class _Writer:
