@@ -7,16 +7,17 @@
 The same training command again continues the run where it stopped.
 """
 
-import argparse
-import dataclasses
 import os
-import shlex
 import sys
-from contextlib import closing
 
 from webvision.environment import use_project_environment
 
 use_project_environment("tensorflow", "tensorpack", "cv2")
+
+import argparse  # noqa: E402
+import dataclasses  # noqa: E402
+import shlex  # noqa: E402
+from contextlib import closing  # noqa: E402
 
 from webvision import cli, watchdog  # noqa: E402
 from webvision.errors import IncompleteError, UsageError, run_command  # noqa: E402
@@ -276,7 +277,7 @@ def train(args):
     from webvision.data.loader.dataflows import TrainLoader
     from webvision.data.pictures import decode
     from webvision.data.views.augment import Augmentation
-    from webvision.model.classifier import choose_arithmetic
+    from webvision.model.forward import choose_arithmetic
     from webvision.training.fit import Job, fit
     from webvision.training.run_folder import choose_folder, describe_run
 
@@ -395,7 +396,7 @@ def evaluate(args):
     from webvision.inference.predictor import Predictor
     from webvision.inference.provenance import classes_in_header, known_run
     from webvision.inference.summary import print_errors, write_class_errors
-    from webvision.model.classifier import choose_arithmetic
+    from webvision.model.forward import choose_arithmetic
 
     classes = folders.read_meta_classes(os.path.join(args.data, "meta"))
     run = known_run(args.load, classes=classes)
@@ -441,7 +442,7 @@ def evaluate(args):
 
 
 def fake(args):
-    from webvision.model.classifier import choose_arithmetic
+    from webvision.model.forward import choose_arithmetic
     from webvision.training.fake import measure_step
 
     network = Network(args.mode, args.depth, FAKE_CLASSES, args.image_size or 224)

@@ -43,8 +43,8 @@ from webvision.data.loader.batches import Bad  # noqa: E402
 from webvision.data.loader.dataflows import TrainLoader  # noqa: E402
 from webvision.data.views.augment import Augmentation  # noqa: E402
 from webvision.model.backbones import Network  # noqa: E402
-from webvision.model.classifier import Arithmetic, Classifier  # noqa: E402
-from webvision.training import fit  # noqa: E402
+from webvision.model.forward import Arithmetic, Forward  # noqa: E402
+from webvision.training import fit, objective  # noqa: E402
 from webvision.training.recipe import Recipe  # noqa: E402
 from webvision.training.run_folder import describe_run  # noqa: E402
 
@@ -108,10 +108,10 @@ class Stamps(Callback):
 
 
 def stand_in(seconds):
-    """A Classifier whose step takes `seconds` from when its batch is there; it looks at one pixel, and runs no
+    """A Forward whose step takes `seconds` from when its batch is there; it looks at one pixel, and runs no
     Python."""
 
-    class StandIn(Classifier):
+    class StandIn(Forward):
         def logits(self, image, colour=None):
             with tf.control_dependencies([image[0, 0, 0, 0]]):
                 slept = asleep(seconds)
@@ -188,7 +188,7 @@ def train(data, train_loader, *, step_seconds, steps, epochs, staged):
     network, arithmetic = Network("resnet", 18, len(data.classes), IMAGE_SIZE), Arithmetic()
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(fit, "Classifier", stand_in(step_seconds)),
+        mock.patch.object(objective, "Forward", stand_in(step_seconds)),
         mock.patch.object(fit, "ProgressBar", lambda: stamps),
     ):
         fit.fit(

@@ -8,10 +8,11 @@ import pytest
 from tests.training.test_trainer import BATCH, SIZE, Linear
 from webvision.compat import tf, tfv1
 from webvision.data.loader import pool
-from webvision.model.classifier import Arithmetic, Classifier
+from webvision.model.forward import Arithmetic
 from webvision.model.session import session_config
 from webvision.training import callbacks
 from webvision.training.callbacks import LearningRate, StepWatch, waited
+from webvision.training.objective import Classifier
 from webvision.training.recipe import Recipe
 from webvision.training.trainer import QUEUED_BATCHES, ReplicatedTrainer, SessionCreator, TotalBatchInput, staged
 

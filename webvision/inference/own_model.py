@@ -132,7 +132,7 @@ class _GraphModel:
 
     def __enter__(self):
         from webvision.inference.predictor import Predictor
-        from webvision.model.classifier import choose_arithmetic
+        from webvision.model.forward import choose_arithmetic
 
         self._predictor = Predictor(
             self._model.network,

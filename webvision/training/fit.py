@@ -10,7 +10,7 @@ from webvision.compat import tf, tfv1
 from webvision.errors import DivergedError, ResourceError, UsageError, printable
 from webvision.files import directory_lock
 from webvision.model.backbones import Network
-from webvision.model.classifier import Arithmetic, Classifier
+from webvision.model.forward import Arithmetic
 from webvision.model.session import session_config
 from webvision.model.sync_batch_norm import synchronised_batch_norm
 from webvision.model.weights import load_into, open_weights
@@ -19,6 +19,7 @@ from webvision.training import run_folder
 from webvision.training.callbacks import LearningRate, Saving, StepWatch
 from webvision.training.checkpoints import CheckpointFolder, CheckpointWriter, State
 from webvision.training.histograms import WithHistograms
+from webvision.training.objective import Classifier
 from webvision.training.recipe import Recipe
 from webvision.training.reports import EpochLine, EventFile, History
 from webvision.training.rollback import Rollbacks
@@ -216,7 +217,7 @@ def _callbacks(job, model, initial, stop, on_result):
     )
     if job.val_loader is not None:
         devices = [f"/gpu:{i}" for i in range(job.towers)] if job.on_gpu else ["/cpu:0"]
-        callbacks.append(Validation(model, job.val_loader, devices=devices, stop=stop, on_result=on_result))
+        callbacks.append(Validation(model.forward, job.val_loader, devices=devices, stop=stop, on_result=on_result))
     return callbacks + [MovingAverageSummary(), MergeAllSummaries()]
 
 
