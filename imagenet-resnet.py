@@ -7,17 +7,18 @@
 The same training command again continues the run where it stopped.
 """
 
-import argparse
-import dataclasses
 import os
-import shlex
 import sys
-from contextlib import closing
-from functools import partial
 
 from webvision.environment import use_project_environment
 
 use_project_environment("tensorflow", "tensorpack", "cv2")
+
+import argparse  # noqa: E402
+import dataclasses  # noqa: E402
+import shlex  # noqa: E402
+from contextlib import closing  # noqa: E402
+from functools import partial  # noqa: E402
 
 from webvision import cli, watchdog  # noqa: E402
 from webvision.errors import IncompleteError, UsageError, run_command  # noqa: E402
@@ -273,6 +274,7 @@ def main(argv=None):
 def train(args):
     from webvision.data.lists import folders
     from webvision.data.lists.balance import describe_empty, targets
+    from webvision.data.lists.class_names import read_class_words
     from webvision.data.lists.order import EpochOrder
     from webvision.data.loader.dataflows import TrainLoader
     from webvision.data.pictures import decode
@@ -346,7 +348,7 @@ def train(args):
                 network,
                 PRESETS["webvision"],
                 classes=tuple(classes),
-                words=folders.read_class_words(args.data, classes),
+                words=read_class_words(args.data, classes),
                 train_counts=tuple(index.counts.tolist()),
                 data_format=arithmetic.data_format,
             ),

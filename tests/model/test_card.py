@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.training_fixtures import COMMAND
 from webvision.compat import tf, tfv1
-from webvision.data.lists.folders import read_class_words
+from webvision.data.lists.class_names import read_class_words
 from webvision.data.views.presets import PRESETS
 from webvision.errors import CheckpointError, UsageError
 from webvision.inference import own_model

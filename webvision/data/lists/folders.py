@@ -1,6 +1,5 @@
 """A data set's folder: DATA/{train,val,test}/ with pictures, DATA/meta/ with `synsets.txt` and a list per split."""
 
-import contextlib
 import os
 
 from webvision.data.lists.index import open_index
@@ -9,29 +8,12 @@ from webvision.errors import DataError, UsageError, printable
 
 SPLITS = ("train", "val", "test")
 STRUCTURES = ("original", "train")
-MAX_WORDS = 1 << 24  # bytes of a synsets.txt that are read for its words
 _SAMPLE = 10  # rows whose files are looked for when a split is opened
 
 
 def read_meta_classes(meta_dir):
     """The class names in `meta_dir`/synsets.txt, in class order."""
     return read_classes(os.path.join(meta_dir, "synsets.txt"))
-
-
-def read_class_words(data_dir, classes):
-    """What each of `classes` means, for a person: the rest of its line in meta/synsets.txt or info/synsets.txt.
-
-    "" for a class of which neither says more than the name; None if that is so for all of them.
-    """
-    words = dict.fromkeys(classes, "")
-    for folder in ("info", "meta"):  # of two, what stands in meta/ counts
-        with contextlib.suppress(OSError):
-            with open(os.path.join(data_dir, folder, "synsets.txt"), "rb") as file:
-                for line in file.read(MAX_WORDS).splitlines():
-                    parts = line.decode("utf-8", "surrogateescape").split(None, 1)
-                    if len(parts) == 2 and parts[0] in words:
-                        words[parts[0]] = parts[1].strip()
-    return tuple(words.values()) if any(words.values()) else None
 
 
 def open_list(meta_dir, split, *, classes, dir_structure=None, allow_outside=False):
