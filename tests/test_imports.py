@@ -26,7 +26,13 @@ INNER = {
         "loader": {"lists", "pictures", "views", "native", "archives"},
     },
     "scoring": {"predictions": set(), "figures": {"predictions"}, "report": {"figures", "predictions"}},
-    "prep": {"download": {"arrange"}, "arrange": set(), "check": set(), "demo": set()},
+    "prep": {
+        "download": {"arrange"},
+        "arrange": set(),
+        "check": set(),
+        "demo": set(),
+        "own_folder": {"check"},  # its pool of limited processes, and what looks alike
+    },
     "challenges": {"codalab": set(), "objectnet": set(), "sotabench": set(), "kneron": set()},
 }
 WITHOUT_TENSORFLOW = ("machine", "prep", "scoring", "challenges")
