@@ -95,6 +95,7 @@ def fit(job):
 def _fit_from_newest(job, checkpoints, stop):
     """Train from the newest whole checkpoint. False if the loss diverged and the run is to go on with a lower rate."""
     checkpoints.sweep()
+    checkpoints.refuse_unknown()
     state = checkpoints.newest_whole()
     step = state.step if state else 0
     history = History(job.folder, restored_step=step)
