@@ -21,7 +21,7 @@ use_project_environment("tensorflow", "tensorpack", "cv2")
 from webvision import cli, watchdog  # noqa: E402
 from webvision.errors import IncompleteError, UsageError, run_command  # noqa: E402
 from webvision.model.backbones import Network  # noqa: E402
-from webvision.training.recipe import CARD_EPOCHS, Recipe  # noqa: E402
+from webvision.training.recipes import CARD_EPOCHS, Recipe  # noqa: E402
 
 FAKE_CLASSES = 1000
 FAKE_BATCH = 64  # pictures a tower with --fake, as upstream's benchmark

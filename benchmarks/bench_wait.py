@@ -45,7 +45,7 @@ from webvision.data.views.augment import Augmentation  # noqa: E402
 from webvision.model.backbones import Network  # noqa: E402
 from webvision.model.forward import Arithmetic, Forward  # noqa: E402
 from webvision.training import fit, objective  # noqa: E402
-from webvision.training.recipe import Recipe  # noqa: E402
+from webvision.training.recipes import Recipe  # noqa: E402
 from webvision.training.run_folder import describe_run  # noqa: E402
 
 from tensorflow.python.data.experimental.ops.testing import sleep  # noqa: E402

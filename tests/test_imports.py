@@ -26,6 +26,7 @@ INNER = {
     },
     "scoring": {"predictions": set(), "figures": {"predictions"}, "report": {"figures", "predictions"}},
     "prep": {"download": {"arrange"}, "arrange": set(), "check": set(), "demo": set()},
+    "training": {"parts": set()},
     "challenges": {"codalab": set(), "objectnet": set(), "sotabench": set(), "kneron": set()},
 }
 WITHOUT_TENSORFLOW = ("prep", "scoring", "challenges")
