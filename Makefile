@@ -14,9 +14,9 @@ setup: $(INSTALLED) $(DECODER)
 
 # The stamp holds until the lock changes, so the second `make` starts at once.
 $(INSTALLED): requirements.lock
-	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); sys.exit(0 if ok else "Python %d.%d found; 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.11" % sys.version_info[:2])'
-	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
+	@$(PYTHON) -I -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); sys.exit(0 if ok else "Python %d.%d found; 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.11" % sys.version_info[:2])'
+	$(PYTHON) -I -m venv $(VENV)
+	$(PY) -I -m pip install --disable-pip-version-check --quiet --only-binary :all: --require-hashes -r requirements.lock
 	touch $@
 
 # The main job end to end on a data set that it draws; writes into demo/, continues there when run again.
@@ -24,7 +24,7 @@ demo: setup
 	$(PY) utils/demo.py
 
 test: setup
-	$(PY) -m pytest
+	$(PY) -P -m pytest
 
 # After editing the pins in pyproject.toml (uv must be on the PATH).
 lock:

@@ -7,16 +7,17 @@
 The same training command again continues the run where it stopped.
 """
 
-import argparse
-import dataclasses
 import os
-import shlex
 import sys
-from contextlib import closing
 
 from webvision.environment import use_project_environment
 
 use_project_environment("tensorflow", "tensorpack", "cv2")
+
+import argparse  # noqa: E402
+import dataclasses  # noqa: E402
+import shlex  # noqa: E402
+from contextlib import closing  # noqa: E402
 
 from webvision import cli, watchdog  # noqa: E402
 from webvision.errors import IncompleteError, UsageError, run_command  # noqa: E402
