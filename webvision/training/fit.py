@@ -10,6 +10,7 @@ from webvision.compat import tf, tfv1
 from webvision.errors import DivergedError, ResourceError, UsageError, printable
 from webvision.files import directory_lock
 from webvision.model.backbones import Network
+from webvision.model.card import Card
 from webvision.model.forward import Arithmetic
 from webvision.model.session import session_config
 from webvision.model.sync_batch_norm import synchronised_batch_norm
@@ -51,6 +52,7 @@ class Job:
     train_loader: Callable  # of the number of pictures trained on before -> endless tensorpack DataFlow
     val_loader: object | None
     description: dict  # for run.json and the header
+    card: Card  # what its checkpoints mean
     load: str | None = None
     finetune: bool = False
     sync_bn: bool = False
@@ -229,7 +231,7 @@ class _InitialWeights(SessionInit):
         self._step = step
 
     def _setup_graph(self):
-        self.writer = CheckpointWriter(self._checkpoints)
+        self.writer = CheckpointWriter(self._checkpoints, self._job.card)
 
     def _run_init(self, session):
         if self._step:
