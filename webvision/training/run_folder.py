@@ -6,16 +6,14 @@ under it; what only steers it (epochs, rate, workers) may, and is listed.
 
 import json
 import os
-import subprocess
 import sys
 import time
 from dataclasses import asdict
 
-from webvision.compat import installed_version
 from webvision.data.lists.text import classes_hash
-from webvision.environment import ROOT
 from webvision.errors import CheckpointError, UsageError, printable
 from webvision.files import read_json, write_json
+from webvision.machine.versions import git_revision, installed_version
 
 FIXED = ("network", "classes_sha256", "list_sha256", "balance", "seed", "batch", "epoch_size")
 
@@ -82,21 +80,6 @@ def header_lines(run):
         + ", ".join(f"{name} {version}" for name, version in run["versions"].items())
         + (f", revision {run['revision']}" if run["revision"] else ""),
     ]
-
-
-def git_revision():
-    """The checkout's revision, with '+' if files differ from it; None outside a git checkout."""
-    try:
-        revision = subprocess.run(
-            ["git", "-C", ROOT, "describe", "--always", "--dirty=+", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return revision.stdout.strip()
 
 
 def open_run(path, description):
