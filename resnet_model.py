@@ -8,16 +8,7 @@ A variant is a sibling function. `l` is the running tensor, NHWC or NCHW as the 
 """
 
 from webvision.compat import tfv1 as tf
-from webvision.model.networks.layers import (
-    Conv,
-    MaxPool,
-    bn,
-    bn_zero,
-    channels_of,
-    head,
-    squeeze_and_excite,
-    to_layout,
-)
+from webvision.model.networks.layers import Conv, MaxPool, bn, bn_zero, channels_of, head, squeeze_and_excite, to_layout
 
 from tensorpack.models import AvgPooling, BNReLU
 

@@ -1,12 +1,13 @@
 """The table of backbones: which networks there are, and how each is built.
 
-A backbone is a function of a tensor in a file of webvision/model/networks (or resnet_model.py), and a row here. The tests
-go through the rows: forward, gradient, shape, save, reload, parameters and multiplications against the reference.
+A backbone is a function of a tensor in a file of webvision/model/networks (or resnet_model.py), and a row here. The
+tests go through the rows: forward, gradient, shape, save, reload, parameters and multiplications as the reference has.
 Nothing here loads TensorFlow until a network is built, so that a wrong name is refused at once.
 """
 
 import difflib
 import importlib
+import re
 from dataclasses import dataclass, field
 
 DEPTHS = (18, 34, 50, 101, 152)
@@ -15,6 +16,7 @@ MODES = {  # --mode, and the depths it exists in: how the card spells its rows
     "preact": DEPTHS,
     "se": (50, 101, 152),  # squeeze-and-excitation was published for bottleneck blocks only
 }
+STYLE = ("padding", "batch_norm_epsilon")  # what weights from elsewhere change in a network; layers.py tells more
 HEAD = "linear"  # the last layer of every backbone: what --finetune starts anew, and where the class count is read
 
 
@@ -28,7 +30,7 @@ class Backbone:
     settings: dict = field(default_factory=dict)
     image_size: int | tuple = 224  # of a square, or (height, width)
     padding: str = "same"  # of what strides: layers.py says what there is
-    epsilon: float = 1e-5  # of batch norm
+    batch_norm_epsilon: float = 1e-5
     preset: str = "webvision"  # how pictures are prepared for it, where its weights do not say otherwise
 
 
@@ -39,7 +41,7 @@ def _resnet(mode, depth, parameters, mmac, **row):
 def _efficientnet(width, depth, image_size, dropout, parameters, mmac, **settings):
     settings = {"width": width, "depth": depth, "dropout": dropout, **settings}
     return Backbone(
-        "webvision.model.networks.mobile:efficientnet", parameters, mmac, settings, image_size, epsilon=1e-3
+        "webvision.model.networks.mobile:efficientnet", parameters, mmac, settings, image_size, batch_norm_epsilon=1e-3
     )
 
 
@@ -107,6 +109,9 @@ BACKBONES = {
 }
 
 
+_BY_DEPTH = re.compile(rf"({'|'.join(MODES)})-?d?(\d+)")
+
+
 @dataclass(frozen=True)
 class Network:
     """Which function of a picture is meant; a checkpoint belongs to exactly one."""
@@ -115,11 +120,11 @@ class Network:
     num_classes: int
     image_size: int | tuple | None = None  # None: the row's
     padding: str | None = None  # None: the row's; weights from elsewhere bring their own
-    epsilon: float | None = None
+    batch_norm_epsilon: float | None = None
 
     def __post_init__(self):
         row = find_backbone(self.backbone)
-        for name in ("image_size", "padding", "epsilon"):
+        for name in ("image_size", "padding", "batch_norm_epsilon"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, getattr(row, name))
         if self.num_classes < 1:
@@ -152,21 +157,21 @@ class Network:
         return BACKBONES[self.backbone].settings["depth"] if self.mode else None
 
     def described(self):
-        """What a run's or a prediction file's description says of it: nothing that is as its row has it."""
+        """What run.json and cards say of it: only what is not as its row has it, beside its name, classes and size."""
         row = BACKBONES[self.backbone]
         named = {"mode": self.mode, "depth": self.depth} if self.mode else {"backbone": self.backbone}
         size = self.image_size if isinstance(self.image_size, int) else list(self.image_size)
-        own = {name: getattr(self, name) for name in ("padding", "epsilon") if getattr(self, name) != getattr(row, name)}
-        return {**named, "num_classes": self.num_classes, "image_size": size, **own}
+        style = {name: getattr(self, name) for name in STYLE if getattr(self, name) != getattr(row, name)}
+        return {**named, "num_classes": self.num_classes, "image_size": size, **style}
 
-    def endpoints(self, image, *, data_format, seed=0):
+    def endpoints(self, image, *, data_format):
         """The Endpoints (map, features, logits) of a normalised image batch [batch, height, width, 3]."""
         from webvision.model.networks import layers
 
         row = BACKBONES[self.backbone]
         module, _, function = row.build.partition(":")
         build = getattr(importlib.import_module(module), function)
-        with layers.style(data_format=data_format, padding=self.padding, epsilon=self.epsilon, seed=seed):
+        with layers.style(data_format=data_format, padding=self.padding, epsilon=self.batch_norm_epsilon):
             return build(image, num_classes=self.num_classes, **row.settings)
 
     def logits(self, image, *, data_format):
@@ -183,6 +188,14 @@ def find_backbone(name):
     return BACKBONES[name]
 
 
+def named_backbone(name):
+    """The row that a person's `name` means: also preact-d18 for preact18; ValueError if there is none."""
+    match = _BY_DEPTH.fullmatch(name)
+    name = backbone_of(match[1], int(match[2])) if match else name
+    find_backbone(name)
+    return name
+
+
 def backbone_of(mode, depth):
     """The name of the row that `--mode MODE -d DEPTH` spells; ValueError if there is none."""
     if mode not in MODES:
@@ -196,10 +209,5 @@ def described_network(entry):
     """The Network of a description that `Network.described` made."""
     name = entry["backbone"] if "backbone" in entry else backbone_of(entry["mode"], entry["depth"])
     size = entry["image_size"]
-    return Network(
-        name,
-        entry["num_classes"],
-        size if isinstance(size, int) else tuple(size),
-        entry.get("padding"),
-        entry.get("epsilon"),
-    )
+    size = size if isinstance(size, int) else tuple(size)
+    return Network(name, entry["num_classes"], size, *(entry.get(field) for field in STYLE))

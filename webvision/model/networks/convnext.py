@@ -2,10 +2,10 @@
 
 from webvision.compat import tf, tfv1
 from webvision.model.networks.layers import (
+    ChannelNorm,
     Conv,
     DepthwiseConv,
     DropPath,
-    ChannelNorm,
     channels_of,
     data_format,
     head,

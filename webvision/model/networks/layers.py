@@ -1,10 +1,10 @@
-"""What networks are made of: tensorpack's layers, and those that need another padding, groups, or dropout that a resumed
-run repeats.
+"""What networks are made of: tensorpack's layers, and ours where another padding, groups, or a dropout that repeats
+itself in a resumed run is needed.
 
 Two things differ between where weights come from, and belong to a network as its widths do:
 
 - `padding` of what strides. 'same' is TensorFlow's: on an even side the smaller half comes first, so a 3x3 window pads
-  (0, 1). 'symmetric' is PyTorch's: (kernel - 1) // 2 on both sides. Mixed up, logits are off by 4 to 8 % of their range.
+  (0, 1). 'symmetric' is PyTorch's: (kernel - 1) // 2 on both sides. Mixed up, logits are off by 4 to 8 % of the range.
 - `epsilon` of batch norm.
 
 Both, and the memory layout, are set by `style(...)` around a whole network.
@@ -31,17 +31,21 @@ class Endpoints(NamedTuple):
 
 
 @contextlib.contextmanager
-def style(*, data_format, padding="same", epsilon=1e-5, seed=0):
-    """Every layer within has this layout, padding, epsilon; dropout draws from `seed`."""
+def style(*, data_format, padding="same", epsilon=1e-5):
+    """Every layer within has this layout, padding and epsilon."""
     if padding not in ("same", "symmetric"):
         raise ValueError(f"padding {padding!r} is neither 'same' nor 'symmetric'")
     with (
         argscope([Conv, DepthwiseConv, MaxPool], data_format=data_format, padding=padding),
         argscope([AvgPooling, GlobalAvgPooling, BatchNorm, ChannelNorm], data_format=data_format),
         argscope(BatchNorm, epsilon=epsilon),
-        argscope([DropUnits, DropPath], seed=seed),
     ):
         yield
+
+
+def drops_seeded(seed):
+    """Whatever is dropped within is drawn from `seed`."""
+    return argscope([DropUnits, DropPath], seed=seed)
 
 
 def data_format():
@@ -139,7 +143,7 @@ def ChannelNorm(l, *, epsilon=1e-6, data_format="NHWC"):
 
 @layer_register()
 def DropUnits(l, rate, *, seed=0):
-    """In training, each value is dropped with probability `rate`, and the others grow for it (Srivastava et al. 2014)."""
+    """In training, each value is dropped with probability `rate`, and the others grow (Srivastava et al. 2014)."""
     return _drop(l, rate, tf.shape(l), seed)
 
 

@@ -7,7 +7,17 @@ in its middle, may be there or not.
 from typing import NamedTuple
 
 from webvision.compat import tf, tfv1
-from webvision.model.networks.layers import Conv, DepthwiseConv, DropPath, bn, bn_then, channels_of, data_format, head, to_layout
+from webvision.model.networks.layers import (
+    Conv,
+    DepthwiseConv,
+    DropPath,
+    bn,
+    bn_then,
+    channels_of,
+    data_format,
+    head,
+    to_layout,
+)
 
 
 class Dense(NamedTuple):
