@@ -26,6 +26,7 @@ INNER = {
         "loader": {"lists", "pictures", "views", "native", "archives"},
     },
     "scoring": {"predictions": set(), "figures": {"predictions"}, "report": {"figures", "predictions"}},
+    "training": {"parts": set()},
     "prep": {
         "download": {"arrange"},
         "arrange": set(),

@@ -3,10 +3,14 @@
 A folder 'fire truck' becomes the line 'fire_truck fire truck'; a name of one word is its own id.
 """
 
+import contextlib
+import os
 import re
 
 from webvision.data.lists.text import read_classes
 from webvision.errors import printable
+
+MAX_WORDS = 1 << 24  # bytes of a synsets.txt that are read for its words
 
 
 def class_ids(names):
@@ -39,3 +43,19 @@ def read_class_names(path):
     with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         lines = [line.rstrip("\n") for line in file]
     return [line[len(name) :].strip() or name for name, line in zip(ids, lines, strict=True)]
+
+
+def read_class_words(data_dir, classes):
+    """What each of `classes` means, for a person: the rest of its line in meta/synsets.txt or info/synsets.txt.
+
+    "" for a class of which neither says more than the name; None if that is so for all of them.
+    """
+    words = dict.fromkeys(classes, "")
+    for folder in ("info", "meta"):  # of two, what stands in meta/ counts
+        with contextlib.suppress(OSError):
+            with open(os.path.join(data_dir, folder, "synsets.txt"), "rb") as file:
+                for line in file.read(MAX_WORDS).splitlines():
+                    parts = line.decode("utf-8", "surrogateescape").split(None, 1)
+                    if len(parts) == 2 and parts[0] in words:
+                        words[parts[0]] = parts[1].strip()
+    return tuple(words.values()) if any(words.values()) else None
