@@ -49,7 +49,9 @@ def write_csv(path, answers):
     width = max(len(value[PAIRS_KEY]) for value in answers)
     with atomic_write(path) as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(["img_path", *(f"{part}_{k + 1}" for k in range(width) for part in ("label", "score")), "problem"])
+        table.writerow(
+            ["img_path", *(f"{part}_{k + 1}" for k in range(width) for part in ("label", "score")), "problem"]
+        )
         for value in answers:
             pairs = [cell for score, label in value[PAIRS_KEY] for cell in (_plain(label), score)]
             filler = [""] * (2 * width - len(pairs))

@@ -78,7 +78,7 @@ def _from_folder(folder):
 
 
 def _from_lines(lines, folder):
-    """Lines are paths, below the list's own folder if not absolute; a label at the end, as in train.txt, is left out."""
+    """Lines are paths, below the list's folder if not absolute; a label at the end, as in train.txt, is left out."""
     names = []
     for line in filter(str.strip, lines):
         name, _, label = line.rpartition(" ")
