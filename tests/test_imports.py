@@ -14,6 +14,7 @@ MAY_USE = {
     "inference": {"data", "machine", "model", "scoring"},
     "scoring": {"data"},
     "challenges": {"data", "scoring"},
+    "commands": {"prep", "data", "model", "training", "inference", "scoring", "challenges"},  # from the top of the road
 }
 # Rooms within rooms; whoever is not named may use all of its house. A challenge uses no other challenge.
 INNER = {

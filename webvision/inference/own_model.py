@@ -161,16 +161,9 @@ class _NumpyModel:
         if not os.path.exists(self._checkpoint):
             raise CheckpointError(f"{printable(self._checkpoint)}: no such checkpoint")
         self._module.load(self._checkpoint)
-        return lambda images: np.asarray(self._module.logits(normalised(images, self._preset)))
+        return lambda images: np.asarray(self._module.logits(self._preset.normalised(images)))
 
     def __exit__(self, *_):
         close = getattr(self._module, "close", None)
         if callable(close):
             close()
-
-
-def normalised(images, preset):
-    """uint8 BGR images as float32 in `preset`'s colour order, scaled, mean and deviation out."""
-    images = images[..., ::-1] if preset.colour_order == "rgb" else images
-    scaled = images.astype(np.float32) * np.float32(1.0 / preset.scale)
-    return (scaled - np.float32(preset.mean)) / np.float32(preset.std)
