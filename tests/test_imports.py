@@ -15,6 +15,7 @@ MAY_USE = {
     "inference": {"data", "machine", "model", "scoring"},
     "scoring": {"data"},
     "challenges": {"data", "scoring"},
+    "commands": {"prep", "data", "model", "training", "inference", "scoring", "challenges"},  # from the top of the road
 }
 # Rooms within rooms; whoever is not named may use all of its house. A challenge uses no other challenge.
 INNER = {
@@ -26,6 +27,7 @@ INNER = {
         "archives": {"lists", "pictures", "native"},
         "loader": {"lists", "pictures", "views", "native", "archives"},
     },
+    "model": {"networks": set(), "foreign": set()},
     "scoring": {"predictions": set(), "figures": {"predictions"}, "report": {"figures", "predictions"}},
     "training": {"parts": set()},
     "prep": {
