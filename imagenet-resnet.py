@@ -18,11 +18,12 @@ import argparse  # noqa: E402
 import dataclasses  # noqa: E402
 import shlex  # noqa: E402
 from contextlib import closing  # noqa: E402
+from functools import partial  # noqa: E402
 
 from webvision import cli, watchdog  # noqa: E402
 from webvision.errors import IncompleteError, UsageError, run_command  # noqa: E402
-from webvision.model.backbones import Network  # noqa: E402
-from webvision.training.recipe import CARD_EPOCHS, Recipe  # noqa: E402
+from webvision.model.backbones import Network, backbone_of  # noqa: E402
+from webvision.training.recipes import CARD_EPOCHS, Recipe  # noqa: E402
 
 FAKE_CLASSES = 1000
 FAKE_BATCH = 64  # pictures a tower with --fake, as upstream's benchmark
@@ -273,10 +274,13 @@ def main(argv=None):
 def train(args):
     from webvision.data.lists import folders
     from webvision.data.lists.balance import describe_empty, targets
+    from webvision.data.lists.class_names import read_class_words
     from webvision.data.lists.order import EpochOrder
     from webvision.data.loader.dataflows import TrainLoader
     from webvision.data.pictures import decode
     from webvision.data.views.augment import Augmentation
+    from webvision.data.views.presets import PRESETS
+    from webvision.model.card import card_of
     from webvision.model.forward import choose_arithmetic
     from webvision.training.fit import Job, fit
     from webvision.training.run_folder import choose_folder, describe_run
@@ -286,7 +290,7 @@ def train(args):
     order = EpochOrder(index, targets(index.counts, args.balance), seed=args.seed)
     if remark := describe_empty(index.counts, classes):
         print(remark, file=sys.stderr)
-    network = Network(args.mode, args.depth, len(classes), args.image_size or 224)
+    network = Network(backbone_of(args.mode, args.depth), len(classes), args.image_size or 224)
     recipe = Recipe(
         epochs=args.epochs,
         epoch_size=len(order) if args.epoch_size == "list" else args.epoch_size,
@@ -339,6 +343,14 @@ def train(args):
                 device="GPU" if args.gpus else "CPU",
                 workers=args.workers,
                 decoder=decode.describe(),
+            ),
+            card=card_of(
+                network,
+                PRESETS["webvision"],
+                classes=tuple(classes),
+                words=read_class_words(args.data, classes),
+                train_counts=tuple(index.counts.tolist()),
+                data_format=arithmetic.data_format,
             ),
             load=args.load,
             finetune=args.finetune,
@@ -394,16 +406,23 @@ def evaluate(args):
     from webvision.data.views.presets import PRESETS
     from webvision.inference.evaluate import Outputs, evaluate, prediction_header, refuse_duplicates
     from webvision.inference.predictor import Predictor
-    from webvision.inference.provenance import classes_in_header, known_run
+    from webvision.inference.provenance import classes_in_header, known_card, settle_size
     from webvision.inference.summary import print_errors, write_class_errors
     from webvision.model.forward import choose_arithmetic
 
     classes = folders.read_meta_classes(os.path.join(args.data, "meta"))
-    run = known_run(args.load, classes=classes)
+    card = known_card(args.load, classes=classes)
     index = folders.open_split(args.data, args.split, classes=classes, allow_outside=args.allow_outside)
     refuse_duplicates(index)
-    network = Network(args.mode, args.depth, len(classes), args.image_size or run.image_size)
-    preset = dataclasses.replace(PRESETS["webvision"].scaled(network.image_size), crops=args.crops, flip=args.flip)
+    size = settle_size(
+        args.load, card, asked=args.image_size, remark=partial(print, file=sys.stderr), otherwise="--image-size"
+    )
+    network = Network(backbone_of(args.mode, args.depth), len(classes), size)
+    preset = PRESETS["webvision"]
+    if card:
+        card.check_network(network, args.load)
+        preset = card.preset
+    preset = dataclasses.replace(preset.scaled(size), crops=args.crops, flip=args.flip)
     arithmetic = choose_arithmetic(on_gpu=bool(args.gpus), fp16=args.fp16, bf16=args.bf16, data_format=args.data_format)
     outputs = Outputs(args.out or os.path.join("train_log", "predictions.json"), args.scores == "all", args.logits)
     os.makedirs(os.path.dirname(outputs.predictions) or ".", exist_ok=True)
@@ -425,7 +444,7 @@ def evaluate(args):
         print(f"{predictor.checkpoint}: {predictor.fit.counts()}", file=sys.stderr)
         header = prediction_header(
             index,
-            classes=classes_in_header(classes, run),
+            classes=classes_in_header(classes, card),
             network=network,
             preset=preset,
             checkpoint=predictor.checkpoint,
@@ -445,7 +464,7 @@ def fake(args):
     from webvision.model.forward import choose_arithmetic
     from webvision.training.fake import measure_step
 
-    network = Network(args.mode, args.depth, FAKE_CLASSES, args.image_size or 224)
+    network = Network(backbone_of(args.mode, args.depth), FAKE_CLASSES, args.image_size or 224)
     arithmetic = choose_arithmetic(on_gpu=bool(args.gpus), fp16=args.fp16, bf16=args.bf16, data_format=args.data_format)
     measure_step(
         network,

@@ -10,6 +10,7 @@ from webvision.compat import tf, tfv1
 from webvision.errors import DivergedError, ResourceError, UsageError, printable
 from webvision.files import directory_lock
 from webvision.model.backbones import Network
+from webvision.model.card import Card
 from webvision.model.forward import Arithmetic
 from webvision.model.session import session_config
 from webvision.model.sync_batch_norm import synchronised_batch_norm
@@ -20,7 +21,7 @@ from webvision.training.callbacks import LearningRate, Saving, StepWatch
 from webvision.training.checkpoints import CheckpointFolder, CheckpointWriter, State
 from webvision.training.histograms import WithHistograms
 from webvision.training.objective import Classifier
-from webvision.training.recipe import Recipe
+from webvision.training.recipes import Recipe
 from webvision.training.reports import EpochLine, EventFile, History
 from webvision.training.rollback import Rollbacks
 from webvision.training.run_log import log_to
@@ -51,6 +52,7 @@ class Job:
     train_loader: Callable  # of the number of pictures trained on before -> endless tensorpack DataFlow
     val_loader: object | None
     description: dict  # for run.json and the header
+    card: Card  # what its checkpoints mean
     load: str | None = None
     finetune: bool = False
     sync_bn: bool = False
@@ -180,7 +182,6 @@ def _train(job, loader, checkpoints, run, step):
     callbacks = [
         StepWatch(job.recipe.batch, batches.arrived_at, log_every=job.log_every, staged=job.on_gpu),
         *_callbacks(job, model, initial, stop, on_result),
-        # Set last, so that a step's checkpoint is the same whether or not its epoch has ended.
         LearningRate(job.recipe, scale=rollbacks.rate_scale),
         ProgressBar(),
     ]
@@ -230,7 +231,7 @@ class _InitialWeights(SessionInit):
         self._step = step
 
     def _setup_graph(self):
-        self.writer = CheckpointWriter(self._checkpoints)
+        self.writer = CheckpointWriter(self._checkpoints, self._job.card)
 
     def _run_init(self, session):
         if self._step:
