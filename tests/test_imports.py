@@ -26,6 +26,7 @@ INNER = {
         "archives": {"lists", "pictures", "native"},
         "loader": {"lists", "pictures", "views", "native", "archives"},
     },
+    "inference": {"serving": set()},
     "scoring": {"predictions": set(), "figures": {"predictions"}, "report": {"figures", "predictions"}},
     "training": {"parts": set()},
     "prep": {
