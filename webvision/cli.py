@@ -4,7 +4,7 @@ import argparse
 
 from webvision.devices import choose_gpus, cpu_cores
 from webvision.errors import UsageError
-from webvision.model.backbones import DEPTHS, MODES, Network
+from webvision.model.backbones import DEPTHS, MODES, backbone_of
 
 
 def add_data_flags(parser):
@@ -148,6 +148,6 @@ def check_batch(batch, towers):
 def check_network(mode, depth):
     """UsageError unless `mode` exists with `depth`."""
     try:
-        Network(mode, depth, num_classes=1)
+        backbone_of(mode, depth)
     except ValueError as error:
         raise UsageError(str(error)) from None

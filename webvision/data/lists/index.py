@@ -226,7 +226,14 @@ def _cache_name(path):
 
 
 def _cached(path):
-    """Yield the places for a side file outside the data set, best first; each folder exists and is the user's alone."""
+    """Yield the places for a side file outside the data set, best first."""
+    for folder in cache_folders():
+        yield os.path.join(folder, _cache_name(path))
+
+
+def cache_folders():
+    """Yield the user's folders for what is cheaper kept than made again, best first; each exists and is the user's
+    alone."""
     cache_home = os.environ.get("XDG_CACHE_HOME", "")
     folders = [cache_home] if os.path.isabs(cache_home) else []
     folders += [os.path.join(os.path.expanduser("~"), ".cache")]
@@ -239,4 +246,4 @@ def _cached(path):
         except OSError:
             continue
         if state.st_uid == os.getuid() and not state.st_mode & 0o022:  # nobody else may plant an index there
-            yield os.path.join(folder, _cache_name(path))
+            yield folder

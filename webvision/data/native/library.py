@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 LIBRARY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_decode_window.so")
-_VERSION = 5  # WV_VERSION of decode_window.h
+_VERSION = 6  # WV_VERSION of decode_window.h
 NO_MEMORY = 2  # WV_NO_MEMORY of decode_window.h
 
 _library = None  # None: not looked for yet; False: not there
@@ -55,6 +55,10 @@ def _load(path):
         ctypes.c_void_p,
         ctypes.c_void_p,
     ]
+    file, count, number, memory = ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
+    found.wv_walk_tar.argtypes = [file, number, memory, count, number, *[memory] * 5]
+    found.wv_find_members.argtypes = [file, ctypes.c_int, number, number, count, *[memory] * 3]
+    found.wv_read_members.argtypes = [count, *[memory] * 10]
     if found.wv_kernel():
         found.wv_batch.argtypes = [
             ctypes.c_int,
