@@ -27,6 +27,7 @@ INNER = {
         "archives": {"lists", "pictures", "native"},
         "loader": {"lists", "pictures", "views", "native", "archives"},
     },
+    "inference": {"serving": set()},
     "model": {"networks": set(), "foreign": set()},
     "scoring": {"predictions": set(), "figures": {"predictions"}, "report": {"figures", "predictions"}},
     "training": {"parts": set()},

@@ -75,14 +75,14 @@ def _some(names):
 
 def _from_checkpoint(weights, backbone):
     from webvision.inference.provenance import known_card
-    from webvision.model.backbones import Network
+    from webvision.model.backbones import STYLE, described_network
 
     card = known_card(weights)
     if card is None:
         raise CheckpointError(
             f"{printable(weights)}: nothing says what network it is of (no card in it, no run.json beside it)"
         )
-    network = Network(**card.network)
+    network = described_network({**card.network, **{name: getattr(card, name) for name in STYLE}})
     if backbone and backbone.lower().replace("-", "") != network.name.lower().replace("-", ""):
         raise UsageError(
             f"--backbone {printable(backbone)}: {printable(weights)} is of {network.name}; leave --backbone out, or "
