@@ -22,8 +22,8 @@ from functools import partial  # noqa: E402
 
 from webvision import cli, watchdog  # noqa: E402
 from webvision.errors import IncompleteError, UsageError, run_command  # noqa: E402
-from webvision.model.backbones import Network  # noqa: E402
-from webvision.training.recipe import CARD_EPOCHS, Recipe  # noqa: E402
+from webvision.model.backbones import Network, backbone_of  # noqa: E402
+from webvision.training.recipes import CARD_EPOCHS, Recipe  # noqa: E402
 
 FAKE_CLASSES = 1000
 FAKE_BATCH = 64  # pictures a tower with --fake, as upstream's benchmark
@@ -290,7 +290,7 @@ def train(args):
     order = EpochOrder(index, targets(index.counts, args.balance), seed=args.seed)
     if remark := describe_empty(index.counts, classes):
         print(remark, file=sys.stderr)
-    network = Network(args.mode, args.depth, len(classes), args.image_size or 224)
+    network = Network(backbone_of(args.mode, args.depth), len(classes), args.image_size or 224)
     recipe = Recipe(
         epochs=args.epochs,
         epoch_size=len(order) if args.epoch_size == "list" else args.epoch_size,
@@ -417,7 +417,7 @@ def evaluate(args):
     size = settle_size(
         args.load, card, asked=args.image_size, remark=partial(print, file=sys.stderr), otherwise="--image-size"
     )
-    network = Network(args.mode, args.depth, len(classes), size)
+    network = Network(backbone_of(args.mode, args.depth), len(classes), size)
     preset = PRESETS["webvision"]
     if card:
         card.check_network(network, args.load)
@@ -464,7 +464,7 @@ def fake(args):
     from webvision.model.forward import choose_arithmetic
     from webvision.training.fake import measure_step
 
-    network = Network(args.mode, args.depth, FAKE_CLASSES, args.image_size or 224)
+    network = Network(backbone_of(args.mode, args.depth), FAKE_CLASSES, args.image_size or 224)
     arithmetic = choose_arithmetic(on_gpu=bool(args.gpus), fp16=args.fp16, bf16=args.bf16, data_format=args.data_format)
     measure_step(
         network,

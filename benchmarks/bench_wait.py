@@ -47,7 +47,7 @@ from webvision.model.backbones import Network  # noqa: E402
 from webvision.model.card import card_of  # noqa: E402
 from webvision.model.forward import Arithmetic, Forward  # noqa: E402
 from webvision.training import fit, objective  # noqa: E402
-from webvision.training.recipe import Recipe  # noqa: E402
+from webvision.training.recipes import Recipe  # noqa: E402
 from webvision.training.run_folder import describe_run  # noqa: E402
 
 from tensorflow.python.data.experimental.ops.testing import sleep  # noqa: E402
@@ -187,7 +187,7 @@ def train(data, train_loader, *, step_seconds, steps, epochs, staged):
     """Train the stand-in; returns its Stamps and training's figures of the last epoch."""
     stamps = Stamps()
     recipe = Recipe(epochs=epochs, epoch_size=steps * data.batch, batch=data.batch)
-    network, arithmetic = Network("resnet", 18, len(data.classes), IMAGE_SIZE), Arithmetic()
+    network, arithmetic = Network("resnet18", len(data.classes), IMAGE_SIZE), Arithmetic()
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.object(objective, "Forward", stand_in(step_seconds)),

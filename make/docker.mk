@@ -7,10 +7,10 @@ lock-gpu:
 GPU_LOCK_ENV ?= /tmp/webvision-gpu-lock
 .PHONY: check-gpu-lock
 check-gpu-lock: $(GPU_LOCK_ENV)/.installed
-	$(GPU_LOCK_ENV)/bin/python tests/soak/gpu_lock.py
+	$(GPU_LOCK_ENV)/bin/python -P tests/soak/gpu_lock.py
 	@echo "rm -rf $(GPU_LOCK_ENV) frees its 6.4 GB"
 
 $(GPU_LOCK_ENV)/.installed: requirements-gpu.lock
-	$(PYTHON) -m venv $(GPU_LOCK_ENV)
-	$(GPU_LOCK_ENV)/bin/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements-gpu.lock
+	$(PYTHON) -I -m venv $(GPU_LOCK_ENV)
+	$(GPU_LOCK_ENV)/bin/python -I -m pip install --disable-pip-version-check --quiet --only-binary :all: --require-hashes -r requirements-gpu.lock
 	touch $@

@@ -13,7 +13,7 @@ from webvision.model.sync_batch_norm import synchronised_batch_norm
 from webvision.training.callbacks import LearningRate
 from webvision.training.fake import measure_step
 from webvision.training.objective import Classifier
-from webvision.training.recipe import Recipe
+from webvision.training.recipes import Recipe
 from webvision.training.trainer import ReplicatedTrainer, SessionCreator, TotalBatchInput
 
 from tensorpack.callbacks import RunUpdateOps

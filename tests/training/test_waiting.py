@@ -13,7 +13,7 @@ from webvision.model.session import session_config
 from webvision.training import callbacks
 from webvision.training.callbacks import LearningRate, StepWatch, waited
 from webvision.training.objective import Classifier
-from webvision.training.recipe import Recipe
+from webvision.training.recipes import Recipe
 from webvision.training.trainer import QUEUED_BATCHES, ReplicatedTrainer, SessionCreator, TotalBatchInput, staged
 
 from tensorpack.dataflow import DataFlow

@@ -10,7 +10,7 @@ from webvision.compat import tf
 from webvision.model.session import session_config
 from webvision.training.callbacks import LearningRate
 from webvision.training.objective import Classifier
-from webvision.training.recipe import Recipe
+from webvision.training.recipes import Recipe
 from webvision.training.trainer import ReplicatedTrainer, SessionCreator, TotalBatchInput, staged
 
 from tensorpack.callbacks import Callback, ProgressBar, RunUpdateOps

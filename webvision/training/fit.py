@@ -21,7 +21,7 @@ from webvision.training.callbacks import LearningRate, Saving, StepWatch
 from webvision.training.checkpoints import CheckpointFolder, CheckpointWriter, State
 from webvision.training.histograms import WithHistograms
 from webvision.training.objective import Classifier
-from webvision.training.recipe import Recipe
+from webvision.training.recipes import Recipe
 from webvision.training.reports import EpochLine, EventFile, History
 from webvision.training.rollback import Rollbacks
 from webvision.training.run_log import log_to
@@ -183,7 +183,6 @@ def _train(job, loader, checkpoints, run, step):
     callbacks = [
         StepWatch(job.recipe.batch, batches.arrived_at, log_every=job.log_every, staged=job.on_gpu),
         *_callbacks(job, model, initial, stop, on_result),
-        # Set last, so that a step's checkpoint is the same whether or not its epoch has ended.
         LearningRate(job.recipe, scale=rollbacks.rate_scale),
         ProgressBar(),
     ]
