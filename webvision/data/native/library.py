@@ -43,6 +43,10 @@ def _load(path):
         ctypes.c_void_p,
         ctypes.c_char_p,
     ]
+    if hasattr(found, "wv_guard"):
+        found.wv_guard.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+        found.wv_guard.restype = ctypes.POINTER(ctypes.c_int)
+        found.wv_unguard.argtypes = [ctypes.c_void_p]
     found.wv_read.restype = ctypes.c_int64
     found.wv_read.argtypes = [
         ctypes.c_int,
@@ -74,6 +78,18 @@ def _load(path):
             ctypes.c_void_p,
         ]
     return found
+
+
+def guard(address, size):
+    """Guard a mapped file against being cut short (guard.c): a pointer to the flag that says that it was; None if it is
+    not guarded."""
+    found = loaded()
+    return found.wv_guard(address, size) or None if hasattr(found, "wv_guard") else None
+
+
+def unguard(address):
+    """The mapping at `address` is about to go."""
+    loaded().wv_unguard(address)
 
 
 def decode_window(data, size, box, *, scale=1, tolerant=False):
