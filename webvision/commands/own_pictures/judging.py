@@ -47,7 +47,8 @@ def judge(weights, network, pictures, folder, *, data, card, arithmetic, on_gpu,
         )
         evaluate(predictor, _Once(loader), index, header=header, outputs=Outputs(path, all_scores=True))
     card_of_scores = _write_figures(load_run(path), folder)
-    page, _ = build_report([path], Sources(data, folder, os.path.join(data, "meta", "synsets.txt")))
+    run_dir = folder if os.path.exists(os.path.join(folder, "stats.json")) else None  # a probe has no curves
+    page, _ = build_report([path], Sources(data, run_dir, os.path.join(data, "meta", "synsets.txt")))
     with atomic_write(os.path.join(folder, REPORT)) as file:
         file.write(page)
     return card_of_scores
