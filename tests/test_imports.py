@@ -27,7 +27,7 @@ INNER = {
     "prep": {"download": {"arrange"}, "arrange": set(), "check": set(), "demo": set()},
     "challenges": {"codalab": set(), "objectnet": set(), "sotabench": set(), "kneron": set()},
 }
-WITHOUT_TENSORFLOW = ("prep", "scoring", "challenges")
+WITHOUT_TENSORFLOW = ("prep", "data", "scoring", "challenges")
 ROOT_MODULES = {"imagenet5k", "resnet_model"}
 REACHED_FROM = {"webvision/model/backbones.py"}  # the table through which the root modules are reached
 SHARED = {"errors", "files", "environment", "devices", "faults", "cli", "compat", "progress"}

@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 from webvision.challenges.objectnet.predictions_csv import PredictionsCsv, prediction_rows
 from webvision.challenges.objectnet.validate import LAST_ID
+from webvision.data.data_set import Split
 from webvision.data.loader.batches import EvalBatches
+from webvision.data.loader.spec import BatchSpec
+from webvision.data.pictures.folder import PictureFolder
 from webvision.data.pictures.images import REASONS, ImagePolicy
 from webvision.errors import DataError, IncompleteError, printable
 
@@ -105,7 +108,9 @@ def evaluate(pictures, output, predict, *, preset, mapping, softmax=True, batch=
     `predict` is a function from a uint8 BGR batch to logits. An image that cannot be read is named on stderr and gets a
     row without a prediction.
     """
-    loader = EvalBatches(pictures, pictures.path, preset, batch=batch, workers=workers, policy=_POLICY)
+    loader = EvalBatches(
+        Split(pictures, PictureFolder(pictures.path, _POLICY)), BatchSpec(preset, batch), workers=workers
+    )
     bad = 0
     try:
         with PredictionsCsv(output) as file:
