@@ -18,10 +18,10 @@ WORKDIR /workspace
 # Before the code, so that a changed model does not install everything again. requirements.lock is the one without CUDA.
 ARG LOCK=requirements-gpu.lock
 COPY ${LOCK} ./requirements.lock
-RUN python3 -m pip install --disable-pip-version-check --no-cache-dir --require-hashes -r requirements.lock
+RUN python3 -I -m pip install --disable-pip-version-check --no-cache-dir --only-binary :all: --require-hashes -r requirements.lock
 
 # TensorFlow 2.21 looks for some of the CUDA wheels' libraries by itself (cuDNN, cuBLAS) and not for others (cuSOLVER, nvJitLink).
-RUN python3 -c "import glob, sysconfig; print(*sorted(glob.glob(sysconfig.get_path('purelib') + '/nvidia/*/lib')), sep='\n')" \
+RUN python3 -I -c "import glob, sysconfig; print(*sorted(glob.glob(sysconfig.get_path('purelib') + '/nvidia/*/lib')), sep='\n')" \
       > /etc/ld.so.conf.d/cuda-wheels.conf && ldconfig
 
 COPY resnet_model.py ./

@@ -7,21 +7,23 @@
 The same training command again continues the run where it stopped.
 """
 
-import argparse
-import dataclasses
 import os
-import shlex
 import sys
-from contextlib import closing
 
 from webvision.environment import use_project_environment
 
 use_project_environment("tensorflow", "tensorpack", "cv2")
 
+import argparse  # noqa: E402
+import dataclasses  # noqa: E402
+import shlex  # noqa: E402
+from contextlib import closing  # noqa: E402
+from functools import partial  # noqa: E402
+
 from webvision import cli, watchdog  # noqa: E402
 from webvision.errors import IncompleteError, UsageError, run_command  # noqa: E402
 from webvision.model.backbones import Network  # noqa: E402
-from webvision.training.recipe import CARD_EPOCHS, Recipe  # noqa: E402
+from webvision.training.recipes import CARD_EPOCHS, Recipe  # noqa: E402
 
 FAKE_CLASSES = 1000
 FAKE_BATCH = 64  # pictures a tower with --fake, as upstream's benchmark
@@ -272,10 +274,13 @@ def main(argv=None):
 def train(args):
     from webvision.data.data_set import DataSet
     from webvision.data.lists.balance import describe_empty
+    from webvision.data.lists.class_names import read_class_words
     from webvision.data.loader.batches import TrainBatches
     from webvision.data.loader.spec import BatchSpec
     from webvision.data.pictures import decode
     from webvision.data.views.augment import Augmentation
+    from webvision.data.views.presets import PRESETS
+    from webvision.model.card import card_of
     from webvision.training import job
     from webvision.training.fit import fit
     from webvision.training.run_folder import choose_folder, describe_run
@@ -320,6 +325,14 @@ def train(args):
                 decoder=decode.describe(),
             ),
             network=network,
+            card=card_of(
+                network,
+                PRESETS["webvision"],
+                classes=data.classes,
+                words=read_class_words(args.data, data.classes),
+                train_counts=tuple(split.index.counts.tolist()),
+                data_format=computing.arithmetic.data_format,
+            ),
             recipe=recipe,
             pictures=job.Pictures(
                 split.index.hash, len(order), spec, train_batches, validation_batches(args, data, network)
@@ -334,7 +347,7 @@ def train(args):
 
 
 def arithmetic(args):
-    from webvision.model.classifier import choose_arithmetic
+    from webvision.model.forward import choose_arithmetic
 
     return choose_arithmetic(on_gpu=args.devices.on_gpu, fp16=args.fp16, bf16=args.bf16, data_format=args.data_format)
 
@@ -363,15 +376,22 @@ def evaluate(args):
     from webvision.data.views.presets import PRESETS
     from webvision.inference.evaluate import Outputs, evaluate, prediction_header, refuse_duplicates
     from webvision.inference.predictor import Predictor
-    from webvision.inference.provenance import classes_in_header, known_run
+    from webvision.inference.provenance import classes_in_header, known_card, settle_size
     from webvision.inference.summary import print_errors, write_class_errors
 
     data = DataSet.open(args.data, allow_outside=args.allow_outside)
-    run = known_run(args.load, classes=data.classes)
+    card = known_card(args.load, classes=data.classes)
     split = data.split(args.split)
     refuse_duplicates(split.index)
-    network = Network(args.mode, args.depth, len(data.classes), args.image_size or run.image_size)
-    preset = dataclasses.replace(PRESETS["webvision"].scaled(network.image_size), crops=args.crops, flip=args.flip)
+    size = settle_size(
+        args.load, card, asked=args.image_size, remark=partial(print, file=sys.stderr), otherwise="--image-size"
+    )
+    network = Network(args.mode, args.depth, len(data.classes), size)
+    preset = PRESETS["webvision"]
+    if card:
+        card.check_network(network, args.load)
+        preset = card.preset
+    preset = dataclasses.replace(preset.scaled(size), crops=args.crops, flip=args.flip)
     outputs = Outputs(args.out or os.path.join("train_log", "predictions.json"), args.scores == "all", args.logits)
     os.makedirs(os.path.dirname(outputs.predictions) or ".", exist_ok=True)
     spec = BatchSpec(preset, max(1, args.batch // preset.views))
@@ -382,7 +402,7 @@ def evaluate(args):
         print(f"{predictor.checkpoint}: {predictor.fit.counts()}", file=sys.stderr)
         header = prediction_header(
             split.index,
-            classes=classes_in_header(data.classes, run),
+            classes=classes_in_header(data.classes, card),
             network=network,
             preset=preset,
             checkpoint=predictor.checkpoint,

@@ -4,6 +4,6 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 PYTHON="${PYTHON:-python3}"
 
-"$PYTHON" -m pip install --disable-pip-version-check --quiet -r requirements.txt
+"$PYTHON" -I -m pip install --disable-pip-version-check --quiet --only-binary :all: -r requirements.txt
 "$PYTHON" sotabench.py --help > /dev/null
 echo "ready: $PYTHON sotabench.py"

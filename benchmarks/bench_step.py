@@ -82,7 +82,7 @@ def cpu_seconds_a_picture(run, batch, steps):
 
 def network_and(compute_type):
     from webvision.model.backbones import Network
-    from webvision.model.classifier import Arithmetic
+    from webvision.model.forward import Arithmetic
 
     return Network("resnet", 50, CLASSES), Arithmetic("NHWC", compute_type)
 
@@ -100,8 +100,8 @@ def bare_session(compute_type):
     def measure(batch, steps):
         from webvision.compat import tf, tfv1
         from webvision.devices import Devices
-        from webvision.model.classifier import Classifier
         from webvision.model.session import session_config
+        from webvision.training.objective import Classifier
 
         from tensorpack.tfutils.tower import TrainTowerContext
 
@@ -176,14 +176,14 @@ def prediction(compute_type, *, frozen):
     def measure(batch, steps):
         from webvision.compat import tf, tfv1
         from webvision.devices import Devices
-        from webvision.model.classifier import Classifier
+        from webvision.model.forward import Forward
         from webvision.model.session import session_config
         from webvision.model.towers import PredictionTowers
 
         images, _ = pictures(batch)
         config = session_config(Devices())
         with tf.Graph().as_default():
-            towers = PredictionTowers(Classifier(*network_and(compute_type)), ["/cpu:0"])
+            towers = PredictionTowers(Forward(*network_and(compute_type)), ["/cpu:0"])
             with tfv1.Session(config=config) as session:
                 session.run(tfv1.global_variables_initializer())
                 if not frozen:
@@ -202,11 +202,11 @@ def onnx_runtime(batch, steps):
 
     from webvision.compat import tf, tfv1
     from webvision.devices import cpu_cores
-    from webvision.model.classifier import Classifier
+    from webvision.model.forward import Forward
     from webvision.model.towers import PredictionTowers
 
     with tf.Graph().as_default():
-        towers = PredictionTowers(Classifier(*network_and("float32")), ["/cpu:0"])
+        towers = PredictionTowers(Forward(*network_and("float32")), ["/cpu:0"])
         with tfv1.Session() as session:
             session.run(tfv1.global_variables_initializer())
             towers = towers.frozen(session)

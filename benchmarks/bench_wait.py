@@ -40,12 +40,14 @@ from webvision.data.data_set import DataSet  # noqa: E402
 from webvision.data.loader.batches import Bad, Batch, TrainBatches  # noqa: E402
 from webvision.data.loader.spec import BatchSpec  # noqa: E402
 from webvision.data.views.augment import Augmentation  # noqa: E402
+from webvision.data.views.presets import PRESETS  # noqa: E402
 from webvision.devices import Devices  # noqa: E402
 from webvision.model.backbones import Network  # noqa: E402
-from webvision.model.classifier import Arithmetic, Classifier  # noqa: E402
-from webvision.training import attempt, job  # noqa: E402
+from webvision.model.card import card_of  # noqa: E402
+from webvision.model.forward import Arithmetic, Forward  # noqa: E402
+from webvision.training import attempt, job, objective  # noqa: E402
 from webvision.training.fit import fit  # noqa: E402
-from webvision.training.recipe import Recipe  # noqa: E402
+from webvision.training.recipes import Recipe  # noqa: E402
 from webvision.training.run_folder import describe_run  # noqa: E402
 
 from tensorflow.python.data.experimental.ops.testing import sleep  # noqa: E402
@@ -107,10 +109,10 @@ class Stamps(Callback):
 
 
 def stand_in(seconds):
-    """A Classifier whose step takes `seconds` from when its batch is there; it looks at one pixel, and runs no
+    """A Forward whose step takes `seconds` from when its batch is there; it looks at one pixel, and runs no
     Python."""
 
-    class StandIn(Classifier):
+    class StandIn(Forward):
         def logits(self, image, colour=None):
             with tf.control_dependencies([image[0, 0, 0, 0]]):
                 slept = asleep(seconds)
@@ -181,7 +183,7 @@ def train(data, train_loader, *, step_seconds, steps, epochs, staged):
     network, arithmetic = Network("resnet", 18, len(data.classes), IMAGE_SIZE), Arithmetic()
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(attempt, "Classifier", stand_in(step_seconds)),
+        mock.patch.object(objective, "Forward", stand_in(step_seconds)),
         mock.patch.object(attempt, "ProgressBar", lambda: stamps),
     ):
         fit(
@@ -203,6 +205,7 @@ def train(data, train_loader, *, step_seconds, steps, epochs, staged):
                     decoder=None,
                 ),
                 network=network,
+                card=card_of(network, PRESETS["webvision"]),
                 recipe=recipe,
                 pictures=job.Pictures(data.split.index.hash, len(data.order), data.spec, train_loader),
                 computing=job.Computing(arithmetic, Devices(on_gpu=staged)),

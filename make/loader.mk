@@ -3,7 +3,7 @@
 DECODER := $(VENV)/.decoder
 
 $(DECODER): $(INSTALLED) $(wildcard webvision/data/native/*.[ch]) webvision/data/native/build.py
-	@$(PY) -m webvision.data.native.build
+	@PYTHONPATH=$(CURDIR) $(PY) -P -m webvision.data.native.build
 	@touch $@
 
 .PHONY: bench-input

@@ -8,4 +8,4 @@ bench-scoring: setup
 test-browser: setup
 	@command -v chromedriver >/dev/null && { command -v chromium || command -v google-chrome; } >/dev/null || \
 		{ echo "make test-browser needs chromium and chromedriver on the PATH (Debian: apt-get install chromium chromium-driver)" >&2; exit 2; }
-	$(PY) -m pytest tests/soak/browser_report.py
+	$(PY) -P -m pytest tests/soak/browser_report.py

@@ -6,11 +6,12 @@ import os
 from tests.support.data_set import ROOT
 
 MAY_USE = {
+    "machine": set(),
     "prep": {"data"},  # lists and image reading, to check what training will read
     "data": set(),
-    "model": {"data"},  # the presets' normalisation
-    "training": {"data", "model", "scoring"},
-    "inference": {"data", "model", "scoring"},
+    "model": {"data", "machine"},  # the presets' normalisation
+    "training": {"data", "machine", "model", "scoring"},
+    "inference": {"data", "machine", "model", "scoring"},
     "scoring": {"data"},
     "challenges": {"data", "scoring"},
 }
@@ -21,13 +22,21 @@ INNER = {
         "pictures": {"native"},
         "views": set(),
         "native": set(),
-        "loader": {"lists", "pictures", "views", "native"},
+        "archives": {"lists", "pictures", "native"},
+        "loader": {"lists", "pictures", "views", "native", "archives"},
     },
     "scoring": {"predictions": set(), "figures": {"predictions"}, "report": {"figures", "predictions"}},
-    "prep": {"download": {"arrange"}, "arrange": set(), "check": set(), "demo": set()},
+    "training": {"parts": set()},
+    "prep": {
+        "download": {"arrange"},
+        "arrange": set(),
+        "check": set(),
+        "demo": set(),
+        "own_folder": {"check"},  # its pool of limited processes, and what looks alike
+    },
     "challenges": {"codalab": set(), "objectnet": set(), "sotabench": set(), "kneron": set()},
 }
-WITHOUT_TENSORFLOW = ("prep", "data", "scoring", "challenges")
+WITHOUT_TENSORFLOW = ("machine", "prep", "data", "scoring", "challenges")
 ROOT_MODULES = {"imagenet5k", "resnet_model"}
 REACHED_FROM = {"webvision/model/backbones.py"}  # the table through which the root modules are reached
 SHARED = {"errors", "files", "environment", "devices", "faults", "cli", "compat", "progress"}

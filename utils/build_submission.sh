@@ -68,11 +68,24 @@ if [[ "$model" == *.py || "$model" == */* ]]; then
     [ -f "$model" ] || fail "$model: no such model file"
     cp -- "$model" "$context/"
     model="submission/$(basename -- "$model")"
+else
+    python="$root/.venv/bin/python"
+    [ -x "$python" ] || python=python3
+    problem="$("$python" -I -c 'import sys
+sys.path.insert(0, sys.argv[1])
+from webvision.model.backbones import named_network
+try:
+    named_network(sys.argv[2])
+except ValueError as error:
+    print(error)' "$root" "$model")"
+    [ -z "$problem" ] || fail "$problem"
 fi
 
 checkpoint="${checkpoint%.index}"
 if [ -f "$checkpoint.index" ]; then
-    cp -- "$checkpoint".index "$checkpoint".data-* "$context/"
+    cp -- "$checkpoint".index "$checkpoint".data-* "$context/"  # its card, what it means, is in them
+    # Checkpoints of before the card have their image size in run.json.
+    [ ! -f "$(dirname -- "$checkpoint")/run.json" ] || cp -- "$(dirname -- "$checkpoint")/run.json" "$context/"
 elif [ -f "$checkpoint" ]; then
     cp -- "$checkpoint" "$context/"
 elif [ -d "$checkpoint" ]; then

@@ -4,17 +4,18 @@
 Every step is one of the project's own commands, printed before it runs. Run again, it continues or repeats at once.
 """
 
-import argparse
 import os
-import shlex
-import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from webvision.environment import ROOT, use_project_environment
 
 use_project_environment("numpy", "cv2", "tensorflow")
+
+import argparse  # noqa: E402
+import shlex  # noqa: E402
+import subprocess  # noqa: E402
+import time  # noqa: E402
 
 from webvision.errors import IncompleteError, WebvisionError, run_command  # noqa: E402
 

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Score predictions: top-1 and top-5 errors, plain and class-balanced, with intervals, F1 and calibration."""
 
-import argparse
-import json
 import os
 import sys
 
@@ -10,6 +8,9 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from webvision.environment import use_project_environment
 
 use_project_environment("numpy")
+
+import argparse  # noqa: E402
+import json  # noqa: E402
 
 EPILOG = """examples:
   eval_score.py                                      train_log/predictions.json

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Turn a prediction file into a CodaLab submission: predictions.txt in a zip, checked row by row and read back."""
 
-import argparse
 import os
 import sys
 
@@ -9,6 +8,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from webvision.environment import use_project_environment
 
 use_project_environment("numpy")
+
+import argparse  # noqa: E402
 
 
 def parse_args(argv=None):

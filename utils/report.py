@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Write one self-contained HTML page about a prediction file: what the model gets wrong, and where to look."""
 
-import argparse
 import os
 import sys
 
@@ -9,6 +8,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from webvision.environment import use_project_environment
 
 use_project_environment("numpy", "cv2")
+
+import argparse  # noqa: E402
 
 
 def parse_args(argv=None):

@@ -2,7 +2,6 @@
 """Why is my GPU idle? Times reading, decoding, augmenting and hand-over of a data set here, and says how many workers
 are enough."""
 
-import argparse
 import os
 import sys
 
@@ -10,6 +9,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from webvision.environment import use_project_environment
 
 use_project_environment("numpy", "cv2")
+
+import argparse  # noqa: E402
 
 from webvision.devices import cpu_cores  # noqa: E402
 

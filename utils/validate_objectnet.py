@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
 """Give the ObjectNet challenge's verdict on a predictions.csv: the official JSON and exit code; remarks on stderr."""
 
-import argparse
 import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from webvision.challenges.objectnet import validate
-from webvision.errors import printable
+from webvision.environment import use_project_environment
+
+use_project_environment()  # any Python will do
+
+import argparse  # noqa: E402
+
+from webvision.challenges.objectnet import validate  # noqa: E402
+from webvision.errors import printable  # noqa: E402
 
 
 class OfficialParser(argparse.ArgumentParser):

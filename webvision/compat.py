@@ -11,8 +11,9 @@ import os
 import sys
 import tempfile
 
-from webvision.devices import installed_gpus
+from webvision.devices import gpus_visible, installed_gpus
 from webvision.errors import UsageError
+from webvision.machine import cuda_libraries
 
 # What the pins in pyproject.toml were tested with; a newer patch release of the same minor version is welcome.
 SUPPORTED = {
@@ -73,6 +74,9 @@ def _native_stderr_held_back():
 
 
 check_versions()
+# TensorFlow 2.21 does not look where cuSOLVER's wheel is, and offers no GPU without it. Can go when
+# `make check-gpu-lock` says that TensorFlow finds them all by itself.
+CUDA_LIBRARIES = cuda_libraries.open_libraries() if gpus_visible() else []
 os.environ["TF_USE_LEGACY_KERAS"] = "1"  # tensorpack's layers are Keras 2 layers; can go with tensorpack
 # Errors only; without a GPU not even those, since the missing driver is one (errors that matter arrive as exceptions).
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if installed_gpus() else "3")

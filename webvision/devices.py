@@ -8,9 +8,20 @@ from dataclasses import dataclass
 from webvision.errors import UsageError
 
 
+def device_files():
+    """The driver's device file of each NVIDIA GPU."""
+    return sorted(path for path in glob.glob("/dev/nvidia*") if re.fullmatch(r"/dev/nvidia\d+", path))
+
+
 def installed_gpus():
     """How many NVIDIA GPUs the driver has opened device files for."""
-    return len([path for path in glob.glob("/dev/nvidia*") if re.fullmatch(r"/dev/nvidia\d+", path)])
+    return len(device_files())
+
+
+def gpus_visible():
+    """Whether this process may use a GPU: there are some, and CUDA_VISIBLE_DEVICES does not hide them all."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return installed_gpus() > 0 and (visible is None or bool(_split(visible)))
 
 
 def choose_gpus(gpu_flag):

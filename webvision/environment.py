@@ -1,9 +1,10 @@
-"""Where a command runs: the project's own virtual environment, whichever Python it was started with.
+"""Where a command runs: the project's own virtual environment, whichever Python it was started with, and importing
+nothing from folders that hold data.
 
-`python3 utils/json2sub.py` must work as typed after `make demo`, without activating anything.
+`python3 utils/json2sub.py` must work as typed after `make demo`, without activating anything. Commands import only `os`
+and `sys`, which every Python has loaded, before they call `use_project_environment`; this module imports no more.
 """
 
-import importlib.util
 import os
 import sys
 
@@ -27,12 +28,31 @@ def open_standard_streams():
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8", errors="backslashreplace"))
 
 
+def import_only_code():
+    """Take the current folder and the command's own off the module path, and put the checkout's first.
+
+    Python looks there before its own library, and `-m`, `-c` and an empty part of PYTHONPATH add the current folder: an
+    unpacked archive with an `argparse.py` would run in the next command that is given there.
+    """
+    here = {"", os.path.dirname(os.path.realpath(sys.argv[0])), ROOT}
+    try:
+        here.add(os.getcwd())
+    except FileNotFoundError:  # gone: nothing can be imported from it
+        pass
+    library = os.path.dirname(os.__file__)
+    sys.path[:] = [ROOT, *(entry for entry in sys.path if entry == library or entry not in here)]
+
+
 def use_project_environment(*needed):
     """Go on in `.venv` if the running interpreter lacks one of the modules `needed`; exit 2 if there is no `.venv`.
 
-    Every command's first step, so that what all of them need before any other is done here: `open_standard_streams`.
+    Every command's first step, so that what all of them need before any other is done here: `import_only_code` and
+    `open_standard_streams`.
     """
+    import_only_code()
     open_standard_streams()
+    import importlib.util
+
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if not missing:
         return

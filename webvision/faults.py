@@ -4,7 +4,8 @@ The process is hit when it comes past POINT for the Nth time. HOW is `kill` (-9,
 (the whole process frozen), `hang` (waits for ever there, as for a dead file system), `full` (the disk is full from here
 on) or `full-once`. Several, separated by commas.
 
-Points: start, step, save, save-data, save-manifest, save-pointer, prune, validate, epoch-end, predict, predictions.
+Points: start, step, save, save-data, save-manifest, save-pointer, prune, validate, epoch-end, predict, predictions,
+own-folder.
 """
 
 import errno

@@ -367,6 +367,15 @@ def test_a_built_in_network_and_a_tensorflow_checkpoint_are_laid_out_whole(proje
         assert {"MODEL_CLASS_NAME=resnet50", "MODEL_CHECKPOINT=submission/model-9"} <= set(docker_arguments(project))
 
 
+def test_a_checkpoint_of_before_the_card_takes_its_run_along(project):
+    (project / "run").mkdir()
+    for name in ("model-9.index", "model-9.data-00000-of-00001", "run.json", "stats.json"):
+        (project / "run" / name).write_text(name)
+    assert build(project, "-n", "resnet50", "-c", "run/model-9", "-m", "none", "-i", "x").returncode == 0
+    laid_out = os.listdir(project / "project" / "build" / "submission")
+    assert "run.json" in laid_out and "stats.json" not in laid_out
+
+
 def test_dry_run_prints_the_command_and_starts_nothing(project):
     done = build(project, *FLAGS, "--dry-run", cwd=project)
     assert done.returncode == 0 and shlex.split(done.stdout)[:2] == ["docker", "build"]
@@ -384,6 +393,8 @@ def test_dry_run_prints_the_command_and_starts_nothing(project):
         ({"-i": None}, "no image name"),
         ({"-m": None}, "no mappings"),
         ({"-n": "none.py"}, "none.py: no such model file"),
+        ({"-n": "resnet51"}, "mode resnet has no depth 51"),
+        ({"-n": "vgg16"}, "vgg16: neither a Python file nor a network of this project; those are resnet18, "),
         ({"-c": "none.npz"}, "none.npz: no such checkpoint"),
         ({"-c": "bin"}, "bin: a folder"),
         ({"-m": "nowhere"}, "nowhere: no such mappings"),

@@ -219,7 +219,9 @@ def test_built_in_network_has_the_geometry_of_the_challenge_and_the_colours_of_t
 
 def test_a_network_trained_here_gets_pictures_of_the_size_it_was_trained_on(tmp_path):
     np.savez(tmp_path / "w.npz", **{"linear/b": np.zeros(7, np.float32)})
-    (tmp_path / "run.json").write_text(json.dumps({"network": {"image_size": 64}, "classes": list("abcdefg")}))
+    (tmp_path / "run.json").write_text(
+        json.dumps({"network": {"mode": "resnet", "depth": 50, "image_size": 64}, "classes": list("abcdefg")})
+    )
     model = own_model.find_model("resnet50", str(tmp_path / "w.npz"), preset="sotabench")
     assert (model.network.image_size, model.preset.image_size, model.preset.short_side) == (64, 64, 73)
     (tmp_path / "run.json").write_text("{")

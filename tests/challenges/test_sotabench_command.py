@@ -158,5 +158,6 @@ def test_requirements_are_the_pins_of_the_project_and_setup_installs_them(tmp_pa
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "calls").read_text() == (
-        "-m pip install --disable-pip-version-check --quiet -r requirements.txt\nsotabench.py --help\n"
+        "-I -m pip install --disable-pip-version-check --quiet --only-binary :all: -r requirements.txt\n"
+        "sotabench.py --help\n"
     )

@@ -130,8 +130,9 @@ def test_the_views_of_a_picture_share_one_decode(folder, tmp_path, monkeypatch):
 
 def test_a_network_that_answers_one_view_with_nan_is_refused(folder, tmp_path, monkeypatch):
     real = probabilities_of
-    monkeypatch.setattr(
-        f"{__name__}.probabilities_of",
+    monkeypatch.setitem(
+        globals(),
+        "probabilities_of",
         lambda images: np.where(np.arange(len(images))[:, None] == 9, np.nan, real(images)),
     )
     with pytest.raises(DataError, match="0.jpg with NaN"):

@@ -217,7 +217,9 @@ def test_more_bad_than_allowed_stops_training(tmp_path):
 
 def test_accept_truncated_lets_half_a_picture_in(tmp_path):
     tree = make_tree(tmp_path, count=20, broken=(4,))
-    loader = train(tree, policy=ImagePolicy(accept_truncated=True), workers=1)
+    split, order = parts(tree)
+    split = Split(split.index, PictureFolder(tree / "train", ImagePolicy(accept_truncated=True)))
+    loader = TrainBatches(split, order, BatchSpec(SMALL, 8), workers=1)
     take(loader, 4)
     loader.close()
     assert loader.bad.count == 0

@@ -88,7 +88,7 @@ def test_from_nothing_to_an_arranged_set_and_again_without_a_request(tmp_path, s
     files, expected = served
     (tmp_path / "utils").mkdir()
     with Site(files) as site:
-        result = run(*catalogue, "--mirror", site.url, cwd=tmp_path / "utils")
+        result = run(".", *catalogue, "--mirror", site.url, cwd=tmp_path / "utils")
         assert result.returncode == 0, result.stderr
         assert "5 of 5 archives are here" in result.stdout and "arranged: 24 train, 3 val pictures" in result.stdout
         assert arranged(tmp_path / "utils") == expected
@@ -98,7 +98,8 @@ def test_from_nothing_to_an_arranged_set_and_again_without_a_request(tmp_path, s
         requests = len(site.log)
         once = picture_of(tmp_path / "utils")
         assert (
-            run(*catalogue, "--mirror", site.url, cwd=tmp_path / "utils").returncode == 0 and len(site.log) == requests
+            run(".", *catalogue, "--mirror", site.url, cwd=tmp_path / "utils").returncode == 0
+            and len(site.log) == requests
         )
         again = picture_of(tmp_path / "utils")
         assert {**again, "archives/report.json": 0} == {**once, "archives/report.json": 0}
@@ -275,7 +276,8 @@ def test_sizes_and_times():
         seconds("2h"),
         seconds("7"),
     ) == (5400, 7200, 7)
-    assert parse_args([]).target == "."
+    assert parse_args([]).target == os.path.join(ROOT, "data", "webvision-2.0")
+    assert parse_args(["--set", "imagenet", "here"]).target == "here"
 
 
 # the catalogue

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from tests.prep.test_fetch import Download
 from tests.support.prep_fixtures import count_lines, picture_of, run_and_die
 from tests.support.prep_server import Site, make_tar
+from webvision.data.archives import tarstream
 from webvision.errors import DataError, WebvisionError
-from webvision.prep.download import tarstream, unpack
+from webvision.prep.download import unpack
 from webvision.prep.download.catalogue import Archive
 
 FILES = {f"google/q{i % 3:05d}/{i:03d}.jpg": random.Random(i).randbytes(i * 37 % 1500) for i in range(30)}

@@ -93,9 +93,10 @@ class Tars:
             test_unpack.special("link", tarfile.SYMTYPE, "/etc/passwd"),
             test_unpack.special("hard", tarfile.LNKTYPE, "../x"),
         ]
+        planted = ["json.py", "numpy/__init__.py", "a/.git/config", "x.so", "Makefile", "archives/y.tar.done.json"]
         self.corpus = [
             test_unpack.make_tar([*files.items(), *extra], form=form)
-            for extra in ((), odd)
+            for extra in ((), odd, [(name, b"x") for name in planted[:-1]], [(planted[-1], b"{}")])
             for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
         ]
         self.count = 0
@@ -123,6 +124,9 @@ class Tars:
             for name in files + folders:
                 path = os.path.join(parent, name)
                 assert not os.path.islink(path), path
+                if os.path.isfile(path) and path.startswith(f"{folder}/target/"):
+                    assert not name.startswith(".") and not name.endswith((".py", ".so")) and name != "Makefile", path
+                    assert "/archives/" not in path.lower() and "/.git/" not in path, path
                 (os.rmdir if os.path.isdir(path) else os.unlink)(path)
         os.rmdir(folder)
         return verdict

@@ -11,8 +11,9 @@ import scipy.io
 
 def leave_server(monkeypatch, folder):
     """No variable of sotabench's is set, and caches go below `folder`."""
-    for name in ("SOTABENCH_SERVER", "SOTABENCH_CHECK", "SOTABENCH_STORE_FILENAME", "WEBVISION_RESULT_CACHE"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("SERVER", "CHECK", "STORE_FILENAME", "LABELS"):
+        monkeypatch.delenv(f"SOTABENCH_{name}", raising=False)
+    monkeypatch.delenv("WEBVISION_RESULT_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
 
 

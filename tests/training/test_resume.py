@@ -13,7 +13,7 @@ from tests.support.training_fixtures import STEPS
 from webvision.compat import tfv1
 from webvision.errors import CheckpointError, Interrupted, UsageError
 from webvision.files import atomic_write, remove_abandoned
-from webvision.inference.provenance import known_run
+from webvision.inference.provenance import known_card
 
 
 def read(prefix):
@@ -151,7 +151,7 @@ def test_a_run_on_data_below_a_folder_that_is_not_utf8_continues_and_is_evaluate
         train(fault="step:2:term")
     train()
     assert train.epochs() == [(1, 4), (2, STEPS)] and "Changed" not in train.log()
-    assert known_run(str(train.folder)).image_size == 32
+    assert known_card(str(train.folder)).image_size == 32
 
 
 def test_a_run_folder_that_tensorflow_cannot_name_is_a_mistake_said_at_once(train, tmp_path):

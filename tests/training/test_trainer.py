@@ -8,13 +8,14 @@ import pytest
 from webvision.compat import tf, tfv1
 from webvision.data.views.presets import PRESETS
 from webvision.devices import Devices
-from webvision.model.classifier import Arithmetic, Classifier, choose_arithmetic, recolour
+from webvision.model.forward import Arithmetic, choose_arithmetic, recolour
 from webvision.model.session import session_config
 from webvision.model.sync_batch_norm import synchronised_batch_norm
 from webvision.training.callbacks import LearningRate
 from webvision.training.fake import measure_step
 from webvision.training.input import TotalBatchInput
-from webvision.training.recipe import Recipe
+from webvision.training.objective import Classifier
+from webvision.training.recipes import Recipe
 from webvision.training.trainer import ReplicatedTrainer, SessionCreator
 
 from tensorpack.callbacks import RunUpdateOps

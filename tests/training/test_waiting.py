@@ -9,12 +9,13 @@ from tests.training.test_trainer import BATCH, SIZE, Linear
 from webvision.compat import tf, tfv1
 from webvision.data.loader import pool
 from webvision.devices import Devices
-from webvision.model.classifier import Arithmetic, Classifier
+from webvision.model.forward import Arithmetic
 from webvision.model.session import session_config
 from webvision.training import callbacks
 from webvision.training.callbacks import LearningRate, StepWatch, waited
 from webvision.training.input import QUEUED_BATCHES, TotalBatchInput, staged
-from webvision.training.recipe import Recipe
+from webvision.training.objective import Classifier
+from webvision.training.recipes import Recipe
 from webvision.training.trainer import ReplicatedTrainer, SessionCreator
 
 from tensorpack.dataflow import DataFlow

@@ -10,7 +10,7 @@ from webvision import faults, watchdog
 from webvision.data.pictures.images import REASONS
 from webvision.errors import DataError, IncompleteError, printable
 from webvision.files import remove_abandoned
-from webvision.model.classifier import TOP_K
+from webvision.model.forward import TOP_K
 from webvision.scoring.predictions.file import PredictionWriter, matrix_path
 from webvision.scoring.predictions.ranking import topk_from_scores
 from webvision.scoring.predictions.score_matrix import ScoreMatrix

@@ -17,18 +17,17 @@ The file runs with the rights of whoever starts the command, as any program does
 import dataclasses
 import importlib.util
 import os
-import re
+import sys
 
 import numpy as np
 
 from webvision.data.views.presets import PRESETS, Preset
 from webvision.devices import Devices
 from webvision.errors import CheckpointError, UsageError, printable
-from webvision.inference.provenance import known_run
-from webvision.model.backbones import MODES, Network
+from webvision.inference.provenance import known_card, settle_size
+from webvision.model.backbones import Network, named_network
 
 NORMALISATION = ("colour_order", "scale", "mean", "std")
-_BUILT_IN = re.compile(rf"({'|'.join(MODES)})-?d?(\d+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,19 +68,22 @@ def find_model(name, checkpoint, *, preset):
     """
     if name.endswith(".py") or os.sep in name:
         return _from_file(name)
-    match = _BUILT_IN.fullmatch(name)
-    if not match:
-        raise UsageError(
-            f"{printable(name)}: neither a Python file nor a network of this project; those are "
-            f"{', '.join(f'{mode}{depth}' for mode, depths in MODES.items() for depth in depths)}"
-        )
     try:
-        size = known_run(checkpoint).image_size
-        network = Network(match[1], int(match[2]), _classes_in(checkpoint), size)
+        mode, depth = named_network(name)
     except ValueError as error:
-        raise UsageError(str(error)) from None
-    trained = {field: getattr(PRESETS["webvision"], field) for field in NORMALISATION}
-    return OwnModel(name, dataclasses.replace(PRESETS[preset].scaled(size), **trained), network)
+        raise UsageError(printable(error)) from None
+    card = known_card(checkpoint)
+    size = settle_size(checkpoint, card, remark=_remark, otherwise="a model file with IMAGE_SIZE")
+    network = Network(mode, depth, _classes_in(checkpoint), size)
+    if card:
+        card.check_network(network, checkpoint)
+    trained = card.preset if card else PRESETS["webvision"]
+    colours = {field: getattr(trained, field) for field in NORMALISATION}
+    return OwnModel(name, dataclasses.replace(PRESETS[preset].scaled(size), **colours), network)
+
+
+def _remark(text):
+    print(text, file=sys.stderr)
 
 
 def _classes_in(checkpoint):
@@ -133,7 +135,7 @@ class _GraphModel:
 
     def __enter__(self):
         from webvision.inference.predictor import Predictor
-        from webvision.model.classifier import choose_arithmetic
+        from webvision.model.forward import choose_arithmetic
 
         self._predictor = Predictor(
             self._model.network,

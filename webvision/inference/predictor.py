@@ -2,7 +2,7 @@
 
 from webvision.compat import tf, tfv1
 from webvision.devices import Devices
-from webvision.model.classifier import Classifier
+from webvision.model.forward import Forward
 from webvision.model.session import session_config
 from webvision.model.towers import PredictionTowers
 from webvision.model.weights import load_into, open_weights
@@ -19,7 +19,7 @@ class Predictor:
         weights = open_weights(checkpoint)
         config = session_config(devices)
         with tf.Graph().as_default():
-            variable_towers = PredictionTowers(Classifier(network, arithmetic, preset=preset), devices.names)
+            variable_towers = PredictionTowers(Forward(network, arithmetic, preset), devices.names)
             with tfv1.Session(config=config) as session:
                 self.fit = load_into(session, tfv1.global_variables(), weights)
                 self._towers = variable_towers.frozen(session)

@@ -1,1 +1,1 @@
-"""From a batch to logits and a loss: the table of backbones, the classifier, precision, towers, weights from files."""
+"""From a batch to logits: the table of backbones, forward, precision, towers, weights from files."""

@@ -3,6 +3,7 @@
 Nothing here loads TensorFlow until a network is built, so that a wrong --mode or --depth is refused at once.
 """
 
+import re
 from dataclasses import dataclass
 
 DEPTHS = (18, 34, 50, 101, 152)
@@ -11,6 +12,26 @@ MODES = {  # mode -> the depths it exists in
     "preact": DEPTHS,
     "se": (50, 101, 152),  # squeeze-and-excitation was published for bottleneck blocks only
 }
+_NAME = re.compile(rf"({'|'.join(MODES)})-?d?(\d+)")
+
+
+def named_network(name):
+    """(mode, depth) of a name such as resnet50, se101 or preact-d18; ValueError names those that there are."""
+    match = _NAME.fullmatch(name)
+    if not match:
+        known = ", ".join(f"{mode}{depth}" for mode, depths in MODES.items() for depth in depths)
+        raise ValueError(f"{name}: neither a Python file nor a network of this project; those are {known}")
+    check_exists(match[1], int(match[2]))
+    return match[1], int(match[2])
+
+
+def check_exists(mode, depth):
+    """ValueError unless there is a network of `mode` with `depth`."""
+    if mode not in MODES:
+        raise ValueError(f"unknown network mode {mode!r}; there are {', '.join(MODES)}")
+    if depth not in MODES[mode]:
+        depths = ", ".join(map(str, MODES[mode]))
+        raise ValueError(f"mode {mode} has no depth {depth}; it exists with {depths}")
 
 
 @dataclass(frozen=True)
@@ -22,12 +43,11 @@ class Network:
     num_classes: int
     image_size: int = 224
 
+    batch_norm_epsilon = 1e-5  # these two as in resnet_model.py
+    padding = "same"
+
     def __post_init__(self):
-        if self.mode not in MODES:
-            raise ValueError(f"unknown network mode {self.mode!r}; there are {', '.join(MODES)}")
-        if self.depth not in MODES[self.mode]:
-            depths = ", ".join(map(str, MODES[self.mode]))
-            raise ValueError(f"mode {self.mode} has no depth {self.depth}; it exists with {depths}")
+        check_exists(self.mode, self.depth)
         if self.num_classes < 1:
             raise ValueError("a network needs at least one class")
         if self.image_size < 32:

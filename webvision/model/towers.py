@@ -5,7 +5,7 @@ import copy
 import numpy as np
 
 from webvision.compat import tf, tfv1
-from webvision.model.classifier import top_classes
+from webvision.model.forward import top_classes
 
 from tensorpack.tfutils.tower import PredictTowerContext
 
@@ -13,13 +13,13 @@ from tensorpack.tfutils.tower import PredictTowerContext
 class PredictionTowers:
     """The network's outputs as a function of a uint8 batch of any size, for a session that holds its variables."""
 
-    def __init__(self, model, devices, *, variable_scopes=None):
+    def __init__(self, forward, devices, *, variable_scopes=None):
         """Build one tower per entry of `devices`.
 
         Their variables are made by the first; or they are there already, and `variable_scopes` says where for each
         tower.
         """
-        size = model.network.image_size
+        size = forward.network.image_size
         self._count = len(devices)
         self._image = tfv1.placeholder(tf.uint8, [None, size, size, 3], name="prediction-input")
         pieces = self._cut(self._image)
@@ -32,12 +32,12 @@ class PredictionTowers:
                 tfv1.variable_scope(tfv1.get_variable_scope(), reuse=reuse),
                 PredictTowerContext(f"prediction{index}", vs_name=scope),
             ):
-                logits.append(model.logits(piece))
+                logits.append(forward.logits(piece))
         logits = tf.concat(logits, axis=0)
         self._outputs = {
             "logits": logits,
             "probabilities": tf.nn.softmax(logits),
-            "top": top_classes(logits, model.network.num_classes),
+            "top": top_classes(logits, forward.network.num_classes),
             "finite": tf.reduce_all(tf.math.is_finite(logits), axis=1),
         }
         self._outputs["top_scores"] = tf.gather(self._outputs["probabilities"], self._outputs["top"], batch_dims=1)

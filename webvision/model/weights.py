@@ -15,7 +15,8 @@ from webvision.errors import CheckpointError, printable
 
 # What a training run keeps besides the network: optimiser slots, counters, running means for the display.
 _BOOKKEEPING = re.compile(
-    r"(^|/)(global_step|learning_rate|EMA|.*-summary|apply_gradients)(/|$)|/Momentum$|^EMA/|/EMA(_\d+)?$"
+    r"(^|/)(global_step|learning_rate|EMA|.*-summary|apply_gradients)(/|$)|/Momentum$|^EMA/|/EMA(_\d+)?$|"
+    r"^webvision/card$"  # what the weights mean: model/card.py
 )
 _NETWORK_EMA = re.compile(r"/(mean|variance)/EMA$")
 HEAD = re.compile(r"^linear/(W|b)$")

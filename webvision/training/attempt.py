@@ -4,7 +4,6 @@ import contextlib
 
 from webvision.compat import tf, tfv1
 from webvision.errors import ResourceError, printable
-from webvision.model.classifier import Classifier
 from webvision.model.session import session_config
 from webvision.model.sync_batch_norm import synchronised_batch_norm
 from webvision.model.weights import load_into, open_weights
@@ -13,6 +12,7 @@ from webvision.training.callbacks import LearningRate, Saving, StepWatch
 from webvision.training.checkpoints import CheckpointWriter, State
 from webvision.training.histograms import WithHistograms
 from webvision.training.input import TotalBatchInput, TrainingFlow, staged
+from webvision.training.objective import Classifier
 from webvision.training.reports import EpochLine, EventFile, History
 from webvision.training.rollback import Rollbacks
 from webvision.training.trace import TraceStep
@@ -137,8 +137,9 @@ class Attempt(SessionInit):
         callbacks.append(Saving(self, job.keeping, stop=self._stop, last_step=job.recipe.total_steps))
         if job.pictures.val is not None:
             names = devices.names if devices.on_gpu else devices.names[:1]
-            callbacks.append(Validation(model, job.pictures.val, devices=names, stop=self._stop, on_result=on_result))
-        # The rate is set last, so that a step's checkpoint is the same whether or not its epoch has ended.
+            callbacks.append(
+                Validation(model.forward, job.pictures.val, devices=names, stop=self._stop, on_result=on_result)
+            )
         rate = LearningRate(job.recipe, scale=self._rollbacks.rate_scale)
         return [*callbacks, MovingAverageSummary(), MergeAllSummaries(), rate, ProgressBar()]
 
@@ -149,7 +150,7 @@ class Attempt(SessionInit):
         self.writer.save(session, state)
 
     def _setup_graph(self):
-        self.writer = CheckpointWriter(self._checkpoints)
+        self.writer = CheckpointWriter(self._checkpoints, self._job.card)
 
     def _run_init(self, session):
         """The run's own newest checkpoint, else the weights of --load, else what the initialisers gave."""

@@ -7,23 +7,29 @@ from webvision import watchdog
 from webvision.compat import tf, tfv1
 from webvision.errors import DivergedError, ResourceError
 
-from tensorpack.callbacks import Callback, HyperParamSetter
+from tensorpack.callbacks import Callback
 from tensorpack.utils import logger
 
 RETRY_SECONDS = 20.0  # between attempts to save while the disk does not take it; a signal has to wait for no longer
 
 
-class LearningRate(HyperParamSetter):
-    """Sets `learning_rate` for each epoch to what the recipe says, also after a restart in mid-epoch."""
+class LearningRate(Callback):
+    """Sets `learning_rate` before each step to what the recipe says for it, wherever a run begins."""
 
     def __init__(self, recipe, *, scale=1.0):
         """`scale`: what the recipe's rate is multiplied by, after a divergence."""
-        super().__init__("learning_rate")
         self._recipe = recipe
         self._scale = scale
+        self._set = None
 
-    def _get_value_to_set(self):
-        return self._scale * self._recipe.learning_rate(self.global_step // self._recipe.steps_per_epoch)
+    def _setup_graph(self):
+        self._variable = next(v for v in tfv1.global_variables() if v.op.name == "learning_rate")
+
+    def _before_run(self, _):  # not after a step: a checkpoint holds the rate of its own last step
+        rate = self._scale * self._recipe.learning_rate(self.global_step)
+        if rate != self._set:
+            self._variable.load(rate, self.trainer.sess)
+            self._set = rate
 
 
 class StepWatch(Callback):

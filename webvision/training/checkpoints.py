@@ -9,11 +9,15 @@ import os
 import re
 from dataclasses import asdict, dataclass
 
+import numpy as np
+
 from webvision import faults
 from webvision.compat import tf, tfv1
 from webvision.errors import CheckpointError, DivergedError, ResourceError, printable
 from webvision.files import atomic_write, file_sha256, sync_directory, write_json
+from webvision.model.card import VARIABLE
 
+from tensorflow.python.training import saver
 from tensorpack.utils import logger
 
 
@@ -155,20 +159,35 @@ class CheckpointFolder:
                 )
 
 
-class CheckpointWriter:
-    """Saves a session's global variables into a CheckpointFolder; refuses to save what is not finite."""
+class _Constant(saver.BaseSaverBuilder.SaveableObject):
+    """A tensor that is saved under a name, and never restored."""
 
-    def __init__(self, folder):
+    def __init__(self, tensor, name):
+        spec = saver.BaseSaverBuilder.SaveSpec(tensor, "", name, dtype=tensor.dtype, device=tensor.device)
+        super().__init__(tensor, [spec], name)
+
+    def restore(self, restored_tensors, restored_shapes):
+        return tf.no_op()
+
+
+class CheckpointWriter:
+    """Saves a session's global variables, and the card that says what they mean, into a CheckpointFolder; refuses to
+    save what is not finite."""
+
+    def __init__(self, folder, card):
         self._folder = folder
         variables = tfv1.global_variables()
-        self._saver = tfv1.train.Saver(variables, max_to_keep=None, save_relative_paths=True)
+        with tf.name_scope("checkpoint"), tf.device("/cpu:0"):
+            text = tf.constant(np.frombuffer(card.to_bytes(), np.uint8), name="card")
+        self._saver = tfv1.train.Saver([*variables, _Constant(text, VARIABLE)], max_to_keep=None)
+        self._restorer = tfv1.train.Saver(variables)  # checkpoints of before the card have none
         floats = [v for v in variables if v.dtype.base_dtype.is_floating]
         with tf.name_scope("checkpoint"):
             self._finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(v)) for v in floats])
         self._last_step = None
 
     def restore(self, session, step):
-        self._saver.restore(session, self._folder.prefix(step))
+        self._restorer.restore(session, self._folder.prefix(step))
         self._last_step = step
 
     def save(self, session, state):

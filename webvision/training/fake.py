@@ -7,11 +7,11 @@ import time
 import numpy as np
 
 from webvision.compat import tf
-from webvision.model.classifier import Classifier
 from webvision.model.session import session_config
 from webvision.training.callbacks import LearningRate
 from webvision.training.input import TotalBatchInput, staged
-from webvision.training.recipe import Recipe
+from webvision.training.objective import Classifier
+from webvision.training.recipes import Recipe
 from webvision.training.trainer import ReplicatedTrainer, SessionCreator
 
 from tensorpack.callbacks import Callback, ProgressBar, RunUpdateOps

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from webvision.data.loader.spec import BatchSpec
 from webvision.devices import Devices
 from webvision.model.backbones import Network
-from webvision.model.classifier import Arithmetic
+from webvision.model.card import Card
+from webvision.model.forward import Arithmetic
 from webvision.scoring.figures.stop_rules import StopRule
-from webvision.training.recipe import Recipe
+from webvision.training.recipes import Recipe
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Job:
     folder: str
     description: dict  # for run.json and the header
     network: Network
+    card: Card  # what its checkpoints mean
     recipe: Recipe
     pictures: Pictures
     computing: Computing

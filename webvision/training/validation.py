@@ -18,8 +18,8 @@ class Validation(Callback):
     heeded between two batches: the epoch is saved by then, and the same command validates it again.
     """
 
-    def __init__(self, model, loader, *, devices, stop, on_result):
-        self._model = model
+    def __init__(self, forward, loader, *, devices, stop, on_result):
+        self._forward = forward
         self._loader = loader
         self._devices = devices
         self._stop = stop
@@ -27,7 +27,7 @@ class Validation(Callback):
 
     def _setup_graph(self):
         scopes = [self.trainer._vs_name_for_predictor(index) for index in range(len(self._devices))]
-        self._towers = PredictionTowers(self._model, self._devices, variable_scopes=scopes)
+        self._towers = PredictionTowers(self._forward, self._devices, variable_scopes=scopes)
 
     def _trigger_epoch(self):
         labels, top, means = [], [], ImageMeans()
@@ -41,7 +41,7 @@ class Validation(Callback):
                 top.append(best)
                 watchdog.reach()
                 self._stop.heed(f"while validating step {self.global_step}")
-        figures = four_errors(np.concatenate(labels), np.concatenate(top), self._model.network.num_classes)
+        figures = four_errors(np.concatenate(labels), np.concatenate(top), self._forward.network.num_classes)
         figures["val-loss"] = means.result()["loss"]
         for name, value in figures.items():
             self.trainer.monitors.put_scalar(name, value)

@@ -1,9 +1,9 @@
 """sotabench's ImageNet evaluator: the public package's interface, figures, run hash and result file, without its
 service.
 
-A script written for `sotabencheval.image_classification` runs with these imports instead:
+A script written for the public package runs as it is: the checkout's `sotabencheval/` gives this class that name.
 
-    >>> from webvision.challenges.sotabench.evaluator import ImageNetEvaluator, is_server
+    >>> from sotabencheval.image_classification import ImageNetEvaluator
     >>> evaluator = ImageNetEvaluator(root, model_name="ResNet-50", paper_arxiv_id="1512.03385")
     >>> for image_ids, logits in batches:                   # ids have no extension
     ...     evaluator.add(dict(zip(image_ids, logits)))
@@ -57,8 +57,9 @@ class ImageNetEvaluator:
     """Top-1 and top-5 accuracy (fractions, 0..1) on the 50,000 validation images of ILSVRC 2012.
 
     `root` holds ILSVRC2012_devkit_t12.tar.gz or a text list of labels (`ilsvrc.find_targets`); on the server it is
-    ./.data/vision/imagenet. `labels` names such a file elsewhere. Results are looked up and kept in the folder
-    `cache_dir`; without it only on the server, in `result_cache.default_directory()`.
+    ./.data/vision/imagenet. `labels`, or for scripts that are not to be changed the variable
+    SOTABENCH_LABELS, names such a file elsewhere. `paper_model_name`, which the public text passes, means `model_name`.
+    Results are looked up and kept in the folder `cache_dir`; without it only on the server, in `result_cache.default_directory()`.
     """
 
     task = "Image Classification"
@@ -73,12 +74,15 @@ class ImageNetEvaluator:
         paper_results=None,
         model_description=None,
         *,
+        paper_model_name=None,
         labels=None,
         cache_dir=None,
     ):
         self.root = os.path.expanduser(SERVER_ROOT if is_server() else root)
-        self.model_name, self.model_description = model_name, model_description
+        self.model_name = model_name if model_name is not None else paper_model_name
+        self.model_description = model_description
         self.paper_arxiv_id, self.paper_pwc_id, self.paper_results = paper_arxiv_id, paper_pwc_id, paper_results
+        labels = labels or os.environ.get("SOTABENCH_LABELS")
         targets = ilsvrc.read_targets(labels) if labels else ilsvrc.find_targets(self.root)
         self.targets = dict(sorted(targets.items()))  # the first images are the same for any label file
         self._rows = {image_id: row for row, image_id in enumerate(self.targets)}
@@ -266,7 +270,12 @@ def _count(flags):
 def batch_hash(output_dict, accuracies):
     """sotabench's run hash: of the first batch's dict as Python prints it, with the accuracies so far at its end."""
     top1, top5 = map(float, accuracies)
-    return hashlib.sha256(str({**output_dict, TOP1: top1, TOP5: top5}).encode("utf-8")).hexdigest()
+    return calculate_batch_hash({**output_dict, TOP1: top1, TOP5: top5})
+
+
+def calculate_batch_hash(output):
+    """SHA-256 of `output` as Python prints it."""
+    return hashlib.sha256(str(output).encode("utf-8")).hexdigest()
 
 
 def _matrix(output_dict):

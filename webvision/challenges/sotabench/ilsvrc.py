@@ -33,7 +33,8 @@ def find_targets(root):
             return read(path)
     raise DataError(
         f"{root}: neither {DEVKIT} nor {' nor '.join(LABEL_LISTS)} is here; put the devkit of ILSVRC 2012 "
-        "(image-net.org) there, or a list with a line `ILSVRC2012_val_00000001.JPEG 65` for each image"
+        "(image-net.org) there, or a list with a line `ILSVRC2012_val_00000001.JPEG 65` for each image, "
+        "or name such a file in SOTABENCH_LABELS"
     )
 
 

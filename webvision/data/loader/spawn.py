@@ -16,7 +16,9 @@ import threading
 from webvision.errors import ResourceError
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-_CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from webvision.data.loader.worker import main; main()"
+_CODE = """import sys; sys.path.insert(0, sys.argv.pop(1))
+from webvision.environment import import_only_code; import_only_code()
+from webvision.data.loader.worker import main; main()"""
 _requests = None
 _lock = threading.Lock()
 
@@ -68,7 +70,7 @@ def start_worker(spec, fds):
 
 
 def _serve(requests):
-    # One thread each: pictures are the unit of parallel work. -P: modules lying in the current folder are not ours.
+    # One thread each: pictures are the unit of parallel work.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     # Without a stderr, descriptor 2 is free, or any file opened since: not one to print into.
     said = subprocess.DEVNULL if sys.__stderr__ is None else 2

@@ -14,11 +14,14 @@ import sys
 import tempfile
 
 from webvision.data.native import library
+from webvision.environment import ROOT
 
 _SOURCES = [
     os.path.join(os.path.dirname(os.path.abspath(__file__)), name)
     for name in ("decode_window.c", "read_batch.c", "view_batch.c", "view_avx2.c", "view_avx512.c")
 ]
+_TRIAL = """import sys; sys.path.insert(0, sys.argv.pop(1))
+from webvision.data.native.build import main; sys.exit(main(sys.argv[1:]))"""
 _FLAGS = ["-O3", "-fno-math-errno", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall"]
 
 
@@ -38,9 +41,7 @@ def build(compiler=None):
             "the compiler failed; are the headers of "
             "libjpeg-turbo (Debian: libjpeg-dev, Fedora: libjpeg-turbo-devel) installed?",
         )
-        problem = problem or _run(
-            [sys.executable, "-m", "webvision.data.native.build", new], "the new library failed its trial"
-        )
+        problem = problem or _run([sys.executable, "-P", "-c", _TRIAL, ROOT, new], "the new library failed its trial")
         if problem is None:
             os.chmod(new, 0o755)
             os.replace(new, library.LIBRARY)
@@ -52,13 +53,7 @@ def build(compiler=None):
 
 def _run(command, otherwise):
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            timeout=120,
-            check=False,
-            cwd=os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(_SOURCES[0])))),
-        )
+        done = subprocess.run(command, capture_output=True, timeout=120, check=False, cwd=os.path.dirname(_SOURCES[0]))
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{otherwise} ({error})"
     if done.returncode == 0:

@@ -15,6 +15,7 @@ import time
 import traceback
 
 from webvision.errors import DataError, ResourceError, WebvisionError
+from webvision.files import let_go_of_locks
 
 _STRIKES = (
     2  # deaths or time-outs at one row: the first may be chance (the kernel's memory killer), two are the picture
@@ -145,6 +146,7 @@ class ScanPool:
         if not worker.pid:
             try:
                 _end_with_parent(parent)
+                let_go_of_locks()  # or they outlive a killed parent by a moment, and the same command is refused
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
                 for other in self._workers:  # or a sibling would hold our pipes open
                     for fd in {other.commands, other.answers} - {None}:

@@ -12,12 +12,12 @@ import os
 import shutil
 from typing import NamedTuple
 
+from webvision.data.archives.tarstream import TarError
 from webvision.errors import DataError
 from webvision.files import write_json
 from webvision.prep.arrange import placing
 from webvision.prep.download import proof, unpack
 from webvision.prep.download.fetch import fetch
-from webvision.prep.download.tarstream import TarError
 
 ROUNDS = 3  # fetches of one file in one run before its server is said to have a bad copy
 

@@ -9,9 +9,8 @@ import re
 import sys
 import time
 
-from webvision.environment import use_project_environment
-
-STATE = "archives"  # folder in the target: archives on their way, checksums, reports
+from webvision.prep.download.target import HOME, check_target, default_target
+from webvision.prep.download.unpack import STATE
 
 
 def parse_args(argv=None):
@@ -20,7 +19,9 @@ def parse_args(argv=None):
         description="Download a set, prove it whole, unpack it and arrange it for "
         "training. Run it again after any interruption: it goes on.",
     )
-    parser.add_argument("target", nargs="?", default=".", help="folder for the set (default: this folder)")
+    parser.add_argument(
+        "target", nargs="?", metavar="FOLDER", help=f"where the set goes (default: {os.path.join(HOME, '<set>')})"
+    )
     parser.add_argument("--set", default="webvision-2.0", help="which set (default: %(default)s); --list shows all")
     parser.add_argument(
         "--parts", type=lambda text: text.split(","), metavar="A,B", help="only these parts, e.g. info,val"
@@ -66,7 +67,9 @@ def parse_args(argv=None):
         help="leave links and devices in an archive out instead of refusing it",
     )
     behaviour.add_argument("--skip-space-check", action="store_true", help="start even if the disk looks too small")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    args.target = args.target or default_target(args.set)
+    return args
 
 
 def count(text):
@@ -93,13 +96,14 @@ def seconds(text):
 
 def main(argv=None):
     args = parse_args(argv)
-    use_project_environment("numpy", "urllib3")
     from webvision.prep.download import catalogue
 
     sets = catalogue.read_catalogue(args.archives or catalogue.CATALOGUE)
     if args.list:
         return show(sets)
     wanted = catalogue.select(sets, args.set, parts=args.parts, mirrors=args.mirror)
+    check_target(args.target)
+    print(f"into {os.path.abspath(args.target)}", flush=True)
     code = download(wanted, args)
     if code or args.no_arrange or not sets[args.set].get("arrange"):
         return code
@@ -168,6 +172,13 @@ def print_report(results, state):
         f"{amount(sum(r['size'] for r in whole), 'bytes')}, {sum(r.get('members', 1) for r in whole):,} files"
         + (f"; checksums: {os.path.join(state, 'manifest.json')}" if whole else "")
     )
+    for name, result in results.items():
+        if left_out := result.get("left_out"):
+            print(
+                f"download.sh: {name}: left out {printable(left_out[0])}{' and others' * (len(left_out) > 1)}: links, "
+                f"devices, or names that programs act on; {os.path.join(state, 'report.json')} names them",
+                file=sys.stderr,
+            )
     for name, result in failed.items():
         print(f"download.sh: error: {name}: {printable(result['error'])}", file=sys.stderr)
     codes = {result["exit_code"] for result in failed.values()}
@@ -196,10 +207,3 @@ def arrange_if_whole(all_archives, target):
         f"pictures in {target}; next: python3 utils/check.py --data {target}",
     )
     return 0
-
-
-if __name__ == "__main__":
-    from webvision.errors import run_command
-
-    sys.argv[0] = "download.sh"
-    run_command(main)

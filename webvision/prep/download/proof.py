@@ -4,9 +4,10 @@ import json
 import os
 import threading
 
+from webvision.data.archives import tarstream
 from webvision.errors import DataError
 from webvision.files import file_sha256, write_json
-from webvision.prep.download import tarstream, unpack
+from webvision.prep.download import unpack
 
 
 class Mismatch(DataError):

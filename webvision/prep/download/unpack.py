@@ -7,19 +7,29 @@ A killed run leaves whole members; the next one compares them and writes the res
 import gzip
 import json
 import os
+import re
 import stat
 import zlib
 from typing import NamedTuple
 
+from webvision.data.archives import tarstream
+from webvision.data.archives.tarstream import checked_name
 from webvision.errors import DataError, printable
 from webvision.files import write_json
 from webvision.prep.arrange import placing
-from webvision.prep.download import tarstream
 
-MAX_DEPTH = 16
-MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 1024
 PIECE = 1 << 20
 MAX_PADDING_PIECES = 64  # tar pads to 10 kB, a careless writer to more
+STATE = "archives"  # folder in the target: archives on their way, checksums, done-marks, reports
+MAX_NAMED = 100  # members left out that a report names
+
+# Names that a program acts on for lying in the current folder, or anywhere in a home: hidden ones (.git/config and
+# .hg/hgrc name commands, shells have their .bashrc), make's, git's bare repositories, and whatever Python imports. No
+# picture or list is called so.
+_ACTED_ON = re.compile(
+    rb"(?:^|/)(?:\.[^/]*(?:/|$)|(?:gnu)?makefile$|head$|[^/]*\.(?:py[a-z0-9]*|pth|egg-link|so(?:\.[0-9.]*)?)$)",
+    re.IGNORECASE,
+)
 
 
 class Content(NamedTuple):
@@ -45,7 +55,7 @@ def inspect(archive, path, *, skip_odd=False):
                     "are "
                     "unpacked. If you trust the rest, --skip-odd-members leaves such members out"
                 )
-            if not member.odd and not member.folder:
+            if not member.odd and not member.folder and not is_acted_on(name):
                 count, size = count + 1, size + member.size
         _read_padding(stream, path)
     return Content(count, size)
@@ -60,25 +70,30 @@ def _read_padding(stream, path):
 
 
 def unpack(archive, path, folder, *, state, progress=lambda count: None, stop=lambda: None):
-    """Unpack `path` below `folder`; returns the names of odd members left out.
+    """Unpack `path` below `folder`; returns the names of members left out, the first MAX_NAMED of them.
 
     `state` is the folder for the scratch file and the marker of an unfinished unpacking. `stop()` may raise.
     """
     unfinished = os.path.join(state, archive.name + ".unpacking.json")
     torn_allowed = _begun_before_a_reboot(unfinished)
     write_json(unfinished, {"boot": boot_id()})
-    writer = _Writer(folder, os.path.join(state, archive.name + ".member"), torn_allowed)
-    odd = []
+    writer = _Writer(folder, state, os.path.join(state, archive.name + ".member"), torn_allowed)
+    left_out = []
     with open_archive(archive, path) as stream, _gzip_errors(path):
         for name, member, reader in _members(stream, archive):
             stop()
-            if member.odd:
-                odd.append(os.fsdecode(name))
+            if member.odd or is_acted_on(name):
+                left_out += [os.fsdecode(name)] * (len(left_out) < MAX_NAMED)
             elif not member.folder:
                 writer.write(name, member.size, reader)
                 progress(1)
     placing.sync_file_system(folder)
-    return odd
+    return left_out
+
+
+def is_acted_on(name):
+    """Whether a member's name (bytes) means something to a program that is run in its folder."""
+    return _ACTED_ON.search(name) is not None
 
 
 def finish(archive, state):
@@ -133,42 +148,27 @@ def _members(stream, archive, *, seekable=False, prefix=b""):
         else:
             name = checked_name(prefix + member.name)
             if name or not member.folder:
-                yield (into + b"/" + name if into else name), member, reader
+                name = into + b"/" + name if into else name
+                _check_not_ours(name)
+                yield name, member, reader
 
 
-def checked_name(name):
-    """`name` without './' and a final '/', if it is a path below a folder; DataError for every other."""
-    parts = [part for part in name.split(b"/") if part != b"."]
-    if parts and not parts[-1]:
-        parts.pop()
-    problem = (
-        "is absolute"
-        if name[:1] == b"/"
-        else "leads out of its folder"
-        if b".." in parts
-        else "has an empty part"
-        if b"" in parts
-        else "contains a NUL"
-        if b"\0" in name
-        else f"lies deeper than {MAX_DEPTH} folders"
-        if len(parts) > MAX_DEPTH
-        else f"is longer than {MAX_NAME_BYTES} bytes in a part or {MAX_PATH_BYTES} in all"
-        if len(name) > MAX_PATH_BYTES or any(len(part) > MAX_NAME_BYTES for part in parts)
-        else None
-    )
-    if problem:
+def _check_not_ours(name):
+    """DataError for a name in the folder where this program keeps what it knows: a member there could say that another
+    archive is unpacked, or what its checksum is."""
+    if name.partition(b"/")[0].lower() == STATE.encode():  # some file systems know no upper and lower case
         raise DataError(
-            f"member '{printable(os.fsdecode(name[:200]))}' {problem}; this archive is refused whole: is it the right "
-            "file?"
+            f"member '{printable(os.fsdecode(name[:200]))}' would lie in the folder '{STATE}' of the target, where the "
+            "downloads' own marks are; this archive is refused whole"
         )
-    return b"/".join(parts)
 
 
 class _Writer:
     """Writes members below `folder` through one scratch file: under its own name a file is never half."""
 
-    def __init__(self, folder, scratch, torn_allowed):
+    def __init__(self, folder, state, scratch, torn_allowed):
         self.folder, self.scratch = os.fsencode(folder), os.fsencode(scratch)
+        self.state = os.lstat(state)
         self.torn_allowed = torn_allowed  # files from before a reboot may be torn, and are then written again
         self.made = {b""}
 
@@ -214,7 +214,10 @@ class _Writer:
         try:
             os.mkdir(path)
         except FileExistsError:
-            if not stat.S_ISDIR(os.lstat(path).st_mode):  # also a link to a folder: it may lead anywhere
+            there = os.lstat(path)
+            if os.path.samestat(there, self.state):  # under a name that only this file system takes for the same
+                _check_not_ours(STATE.encode())
+            if not stat.S_ISDIR(there.st_mode):  # also a link to a folder: it may lead anywhere
                 raise DataError(
                     f"{printable(os.fsdecode(path))}: is not a folder, but the archive has files below it; move it "
                     "away (a link to another disk won't do: choose the target folder there)"

@@ -4,13 +4,16 @@ It walks a file or a stream once, in constant memory, and says for every member 
 member is the caller's decision (unpack.py); what is not a tar to its end mark is a TarError with the place.
 """
 
+import os
 from typing import NamedTuple
 
-from webvision.errors import DataError
+from webvision.errors import DataError, printable
 
 BLOCK = 512
 MAX_MEMBERS = 5_000_000  # WebVision's largest archives hold about half a million
 MAX_MEMBER_BYTES = 1 << 30  # a picture is a few hundred kB; ILSVRC's inner tars about 200 MB
+MAX_DEPTH = 16
+MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 1024
 MAX_EXTENSION_BYTES = 1 << 16  # a long name or a pax header
 _ODD = {
     b"1": "a hard link",
@@ -181,3 +184,31 @@ class Reader:
             found[key] = value
             body = body[size:]
         return found
+
+
+def checked_name(name):
+    """`name` without './' and a final '/', if it is a path below a folder; DataError for every other."""
+    parts = [part for part in name.split(b"/") if part != b"."]
+    if parts and not parts[-1]:
+        parts.pop()
+    problem = (
+        "is absolute"
+        if name[:1] == b"/"
+        else "leads out of its folder"
+        if b".." in parts
+        else "has an empty part"
+        if b"" in parts
+        else "contains a NUL"
+        if b"\0" in name
+        else f"lies deeper than {MAX_DEPTH} folders"
+        if len(parts) > MAX_DEPTH
+        else f"is longer than {MAX_NAME_BYTES} bytes in a part or {MAX_PATH_BYTES} in all"
+        if len(name) > MAX_PATH_BYTES or any(len(part) > MAX_NAME_BYTES for part in parts)
+        else None
+    )
+    if problem:
+        raise DataError(
+            f"member '{printable(os.fsdecode(name[:200]))}' {problem}; this archive is refused whole: is it the right "
+            "file?"
+        )
+    return b"/".join(parts)

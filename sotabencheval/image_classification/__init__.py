@@ -1,0 +1,3 @@
+"""`from sotabencheval.image_classification import ImageNetEvaluator`."""
+
+from webvision.challenges.sotabench.evaluator import ImageNetEvaluator as ImageNetEvaluator

@@ -1,0 +1,1 @@
+"""Pictures that stay inside tar files. tarstream reads an archive's headers, and believes nothing."""
