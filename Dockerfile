@@ -29,6 +29,10 @@ COPY webvision ./webvision
 COPY utils/objectnet_eval.py ./utils/
 COPY build/submission ./submission
 
+# What the model needs besides, if anything.
+RUN if [ -f submission/requirements.txt ]; then \
+      python3 -I -m pip install --disable-pip-version-check --no-cache-dir --only-binary :all: --require-hashes -r submission/requirements.txt; fi
+
 # --user may name any other user too. The command at the end fails the build if something it needs was not copied.
 RUN chmod -R a+rX /workspace && python3 utils/objectnet_eval.py --help
 
@@ -43,4 +47,4 @@ ENV MODEL_CLASS_NAME=${MODEL_CLASS_NAME} \
 USER 65532:65532
 
 # A shell only to insert the variables; it is replaced by Python, which so gets the signals. Arguments of `docker run` are added.
-ENTRYPOINT ["/bin/sh", "-c", "exec python3 utils/objectnet_eval.py /input /output/predictions.csv \"$MODEL_CLASS_NAME\" \"$MODEL_CHECKPOINT\" --mapping submission/mappings --convert_outputs_mode \"$CONVERT_OUTPUTS_MODE\" \"$@\"", "objectnet_eval"]
+ENTRYPOINT ["/bin/sh", "-c", "exec python3 utils/objectnet_eval.py /input /output/predictions.csv \"$MODEL_CLASS_NAME\" \"$MODEL_CHECKPOINT\" --mapping submission/mappings --model-folder submission/model --convert_outputs_mode \"$CONVERT_OUTPUTS_MODE\" \"$@\"", "objectnet_eval"]

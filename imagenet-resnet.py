@@ -22,7 +22,7 @@ from functools import partial  # noqa: E402
 
 from webvision import cli, watchdog  # noqa: E402
 from webvision.errors import IncompleteError, UsageError, run_command  # noqa: E402
-from webvision.model.backbones import Network  # noqa: E402
+from webvision.model.backbones import Network, backbone_of  # noqa: E402
 from webvision.training.recipes import CARD_EPOCHS, Recipe  # noqa: E402
 
 FAKE_CLASSES = 1000
@@ -290,7 +290,7 @@ def train(args):
     order = split.order(args.balance, seed=args.seed)
     if remark := describe_empty(split.index.counts, data.classes):
         print(remark, file=sys.stderr)
-    network = Network(args.mode, args.depth, len(data.classes), args.image_size or 224)
+    network = Network(backbone_of(args.mode, args.depth), len(data.classes), args.image_size or 224)
     recipe = Recipe(
         epochs=args.epochs,
         epoch_size=len(order) if args.epoch_size == "list" else args.epoch_size,
@@ -386,7 +386,7 @@ def evaluate(args):
     size = settle_size(
         args.load, card, asked=args.image_size, remark=partial(print, file=sys.stderr), otherwise="--image-size"
     )
-    network = Network(args.mode, args.depth, len(data.classes), size)
+    network = Network(backbone_of(args.mode, args.depth), len(data.classes), size)
     preset = PRESETS["webvision"]
     if card:
         card.check_network(network, args.load)
@@ -421,7 +421,7 @@ def evaluate(args):
 def fake(args):
     from webvision.training.fake import measure_step
 
-    network = Network(args.mode, args.depth, FAKE_CLASSES, args.image_size or 224)
+    network = Network(backbone_of(args.mode, args.depth), FAKE_CLASSES, args.image_size or 224)
     steps = FAKE_STEPS if args.devices.on_gpu else FAKE_STEPS_ON_CPU
     measure_step(network, arithmetic(args), batch=args.batch, devices=args.devices, steps=steps)
 

@@ -84,7 +84,7 @@ def network_and(compute_type):
     from webvision.model.backbones import Network
     from webvision.model.forward import Arithmetic
 
-    return Network("resnet", 50, CLASSES), Arithmetic("NHWC", compute_type)
+    return Network("resnet50", CLASSES), Arithmetic("NHWC", compute_type)
 
 
 def pictures(batch):

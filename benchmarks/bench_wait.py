@@ -180,7 +180,7 @@ def train(data, train_loader, *, step_seconds, steps, epochs, staged):
     """Train the stand-in; returns its Stamps and training's figures of the last epoch."""
     stamps = Stamps()
     recipe = Recipe(epochs=epochs, epoch_size=steps * data.batch, batch=data.batch)
-    network, arithmetic = Network("resnet", 18, len(data.classes), IMAGE_SIZE), Arithmetic()
+    network, arithmetic = Network("resnet18", len(data.classes), IMAGE_SIZE), Arithmetic()
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.object(objective, "Forward", stand_in(step_seconds)),

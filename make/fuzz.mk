@@ -1,4 +1,4 @@
-# The three mutation fuzzers for longer than `make test` has time for: image bytes, tar headers, list lines. SECONDS each.
+# The mutation fuzzers for longer than `make test` has time for: image bytes, tar headers, list lines and indexes. SECONDS each.
 
 .PHONY: fuzz bench-read
 SECONDS ?= 60

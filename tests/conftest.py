@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.data_set import ROOT, write_data_set
 
-pytest_plugins = ["tests.support.index_fixtures", "tests.support.training_fixtures"]
+pytest_plugins = ["tests.support.index_fixtures", "tests.support.training_fixtures", "tests.support.browser"]
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, nohup a hang-up, and every command that they
 # start would ignore them too.

@@ -2,8 +2,9 @@
 
 import pytest
 
-from webvision import compat, devices
+from webvision import devices
 from webvision.errors import UsageError
+from webvision.machine import versions
 
 GOOD = {
     "tensorflow": "2.21.0",
@@ -15,10 +16,10 @@ GOOD = {
 
 
 def test_the_pinned_versions_and_the_plain_opencv_wheel_are_accepted():
-    compat.check_versions(GOOD.get)
+    versions.check_versions(GOOD.get)
     with_plain_opencv = {**GOOD, "opencv-python": GOOD["opencv-python-headless"]}
     del with_plain_opencv["opencv-python-headless"]
-    compat.check_versions(with_plain_opencv.get)
+    versions.check_versions(with_plain_opencv.get)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_the_pinned_versions_and_the_plain_opencv_wheel_are_accepted():
 )
 def test_an_unsupported_version_is_one_clear_line(name, version, words):
     with pytest.raises(UsageError) as refusal:
-        compat.check_versions({**GOOD, name: version}.get)
+        versions.check_versions({**GOOD, name: version}.get)
     assert words in str(refusal.value) and "\n" not in str(refusal.value) and "make setup" in str(refusal.value)
 
 

@@ -7,6 +7,7 @@ from tests.support.data_set import ROOT
 
 MAY_USE = {
     "machine": set(),
+    "doctor": {"data", "machine"},
     "prep": {"data"},  # lists and image reading, to check what training will read
     "data": set(),
     "model": {"data", "machine"},  # the presets' normalisation
@@ -14,6 +15,7 @@ MAY_USE = {
     "inference": {"data", "machine", "model", "scoring"},
     "scoring": {"data"},
     "challenges": {"data", "scoring"},
+    "commands": {"prep", "data", "model", "training", "inference", "scoring", "challenges"},  # from the top of the road
 }
 # Rooms within rooms; whoever is not named may use all of its house. A challenge uses no other challenge.
 INNER = {
@@ -25,6 +27,8 @@ INNER = {
         "archives": {"lists", "pictures", "native"},
         "loader": {"lists", "pictures", "views", "native", "archives"},
     },
+    "inference": {"serving": set()},
+    "model": {"networks": set(), "foreign": set()},
     "scoring": {"predictions": set(), "figures": {"predictions"}, "report": {"figures", "predictions"}},
     "training": {"parts": set()},
     "prep": {
@@ -36,7 +40,7 @@ INNER = {
     },
     "challenges": {"codalab": set(), "objectnet": set(), "sotabench": set(), "kneron": set()},
 }
-WITHOUT_TENSORFLOW = ("machine", "prep", "data", "scoring", "challenges")
+WITHOUT_TENSORFLOW = ("doctor", "machine", "prep", "data", "scoring", "challenges")
 ROOT_MODULES = {"imagenet5k", "resnet_model"}
 REACHED_FROM = {"webvision/model/backbones.py"}  # the table through which the root modules are reached
 SHARED = {"errors", "files", "environment", "devices", "faults", "cli", "compat", "progress"}

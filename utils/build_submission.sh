@@ -6,9 +6,13 @@ usage() {
     cat <<'TEXT'
 usage: utils/build_submission.sh -n MODEL -c CHECKPOINT -m MAPPINGS -i IMAGE [options]
 
-  -n, --model-class-name=MODEL       a Python file with logits(images) and PRESET, or resnet50, se101, ...
+  -n, --model-class-name=MODEL       a PyTorch class in objectnet/model/model_description.py, a Python file with
+                                     logits(images) and PRESET, or resnet50, se101, ...
   -c, --model-checkpoint=CHECKPOINT  its weights: a file, or a TensorFlow prefix such as train_log/RUN/model-1000
-  -m, --mappings=PATH                ObjectNet's mappings folder or id JSON; `none` if MODEL gives ObjectNet ids itself
+  -m, --mappings=PATH                ObjectNet's mappings folder or id JSON (default: objectnet/mapping_files, where it
+                                     is); `none` if MODEL gives ObjectNet ids itself
+  -r, --requirements=FILE            packages that MODEL needs besides, pinned by hash; PyTorch for a PyTorch class:
+                                     `echo torch==2.13.0 | uv pip compile --generate-hashes - -o FILE`
   -i, --image=IMAGE                  name of the image to build
   -t, --tag=TAG                      its tag (default: latest)
   -v, --tensorflow-version=VERSION   the official base image: a release, or VERSION@sha256:DIGEST (default: 2.21.0)
@@ -26,7 +30,7 @@ fail() {
     exit 2
 }
 
-model="" checkpoint="" mappings="" image="" tag="latest" version="2.21.0" lock="requirements-gpu.lock" cache=() dry_run=""
+model="" checkpoint="" mappings="" requirements="" image="" tag="latest" version="2.21.0" lock="requirements-gpu.lock" cache=() dry_run=""
 while [ $# -gt 0 ]; do
     flag="$1"
     shift
@@ -42,6 +46,7 @@ while [ $# -gt 0 ]; do
         -n|--model-class-name) model="$value" ;;
         -c|--model-checkpoint) checkpoint="$value" ;;
         -m|--mappings) mappings="$value" ;;
+        -r|--requirements) requirements="$value" ;;
         -i|--image) image="$value" ;;
         -t|--tag) tag="$value" ;;
         -v|--tensorflow-version) version="$value" ;;
@@ -54,20 +59,25 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$model" ] || fail "no model: -n MODEL; see --help"
 [ -n "$checkpoint" ] || fail "no checkpoint: -c CHECKPOINT; see --help"
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+if [ -z "$mappings" ] && [ -e "$root/objectnet/mapping_files" ]; then mappings="$root/objectnet/mapping_files"; fi
 [ -n "$mappings" ] || fail "no mappings: -m PATH of ObjectNet's mappings folder, or -m none; see --help"
 [ -n "$image" ] || fail "no image name: -i IMAGE; see --help"
 [ -n "$tag" ] || fail "-t: an empty tag"
 [[ "$version" =~ ^[0-9]+\.[0-9]+\.[0-9]+(@sha256:[0-9a-f]{64})?$ ]] || fail "-v $version: a release such as 2.21.0, so that the build can be repeated"
 
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+description="$root/objectnet/model/model_description.py"
 context="$root/build/submission"
 rm -rf "$context"
-mkdir -p "$context/mappings"
+mkdir -p "$context/mappings" "$context/model"
 
 if [[ "$model" == *.py || "$model" == */* ]]; then
     [ -f "$model" ] || fail "$model: no such model file"
     cp -- "$model" "$context/"
     model="submission/$(basename -- "$model")"
+elif [[ "$model" =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]] && grep -sqE "^(class|def) $model\b" "$description"; then
+    [ -n "$requirements" ] || fail "$model is a PyTorch class, and the image needs PyTorch: -r FILE; see --help"
+    cp -- "$root/objectnet/model/"*.py "$context/model/"
 else
     python="$root/.venv/bin/python"
     [ -x "$python" ] || python=python3
@@ -92,6 +102,12 @@ elif [ -d "$checkpoint" ]; then
     fail "$checkpoint: a folder; name one checkpoint in it, such as $checkpoint/model-1000"
 else
     fail "$checkpoint: no such checkpoint (nor $checkpoint.index)"
+fi
+
+if [ -n "$requirements" ]; then
+    [ -f "$requirements" ] || fail "$requirements: no such file of requirements"
+    grep -q -- --hash= "$requirements" || fail "$requirements: no hashes in it; \`uv pip compile --generate-hashes\` writes them"
+    cp -- "$requirements" "$context/requirements.txt"
 fi
 
 convert=1

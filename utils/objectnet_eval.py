@@ -10,8 +10,10 @@ from webvision.environment import use_project_environment
 use_project_environment("numpy", "cv2")
 
 import argparse  # noqa: E402
+import contextlib  # noqa: E402
 
 from webvision.devices import cpu_cores, installed_gpus  # noqa: E402
+from webvision.environment import ROOT  # noqa: E402
 from webvision.errors import UsageError, run_command  # noqa: E402
 
 
@@ -26,14 +28,32 @@ def truth(text):
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("images", metavar="IMAGES", help="folder of .png images, searched at any depth")
-    add("output_file", metavar="OUTPUT", help="predictions.csv to write; it must not exist")
+    given = {"nargs": "?"}  # the template's defaults
+    add(
+        "images", **given, metavar="IMAGES", default="input/images", help="folder of .png images, searched at any depth"
+    )
+    add(
+        "output_file",
+        **given,
+        metavar="OUTPUT",
+        default="output/predictions.csv",
+        help="predictions.csv to write; it must not exist",
+    )
     add(
         "model_class_name",
+        **given,
         metavar="MODEL",
-        help="a Python file with logits(images) and PRESET, or resnet50, se101, ...",
+        default="resnext101_32x48d_wsl",
+        help="a PyTorch class or function in model_description.py, a Python file with logits(images) and PRESET, "
+        "or resnet50, se101, ...",
     )
-    add("model_checkpoint", metavar="CHECKPOINT", help="the model's weights")
+    add(
+        "model_checkpoint",
+        **given,
+        metavar="CHECKPOINT",
+        default="model/ig_resnext101_32x48-3e41cc8a.pth",
+        help="the model's weights",
+    )
     add(
         "--workers",
         type=int,
@@ -66,6 +86,12 @@ def parse_args(argv=None):
         help="ObjectNet's mappings folder or id JSON (default: mappings/ in or beside IMAGES)",
     )
     add(
+        "--model-folder",
+        metavar="DIR",
+        default=os.path.join(ROOT, "objectnet", "model"),
+        help="where model_description.py and data_transform_description.py are (default: objectnet/model)",
+    )
+    add(
         "--max-bad",
         type=float,
         default=0.01,
@@ -90,19 +116,35 @@ def check(args):
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(args.gpus))) if args.gpus else "-1"
 
 
+@contextlib.contextmanager
+def open_model(args):
+    """(model, predict) of the model that the command names."""
+    from webvision.inference import own_model, torch_model
+
+    checkpoint = args.model_checkpoint
+    if torch_model.describes(args.model_folder, args.model_class_name):
+        model = torch_model.find_torch_model(args.model_folder, args.model_class_name)
+        beside = os.path.join(os.path.dirname(os.path.abspath(args.model_folder)), checkpoint)  # the template's place
+        checkpoint = checkpoint if os.path.exists(checkpoint) or not os.path.exists(beside) else beside
+        opened = model.open(checkpoint, gpus=args.gpus, workers=args.workers)
+    else:
+        model = own_model.find_model(args.model_class_name, checkpoint, preset="objectnet")
+        opened = model.open(checkpoint, gpus=args.gpus)
+    with opened as predict:
+        yield model, predict
+
+
 def main(argv=None):
     args = parse_args(argv)
     from webvision.challenges.objectnet import evaluate
     from webvision.challenges.objectnet.mapping import find_mapping, read_mapping
     from webvision.challenges.objectnet.predictions_csv import check_output
-    from webvision.inference import own_model
 
     print("**** params ****", *(f"{name} {value}" for name, value in vars(args).items()), "****************", sep="\n")
     check_output(args.output_file)
     pictures = evaluate.find_pictures(args.images, remark=lambda text: print(text, file=sys.stderr))
     mapping = read_mapping(args.mapping or find_mapping(args.images)) if args.convert_outputs_mode else None
-    model = own_model.find_model(args.model_class_name, args.model_checkpoint, preset="objectnet")
-    with model.open(args.model_checkpoint, gpus=args.gpus) as predict:
+    with open_model(args) as (model, predict):
         counts = evaluate.evaluate(
             pictures,
             args.output_file,

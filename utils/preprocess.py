@@ -37,6 +37,11 @@ def parse_args(argv=None):
         "--copy", dest="method", action="store_const", const="copy", help="copies: also from a read-only or other disk"
     )
     parser.add_argument(
+        "--in-archives",
+        action="store_true",
+        help="the pictures stay inside their archives, which go to train/, val/ and test/; training reads them there",
+    )
+    parser.add_argument(
         "--train-list", metavar="FILE", help="another training list (default: info/train_filelist_all.txt)"
     )
     parser.add_argument(
@@ -53,9 +58,10 @@ def main(argv=None):
     args = parse_args(argv)
     from webvision.errors import printable
     from webvision.prep.arrange.arrange import REPORT, arrange
+    from webvision.prep.arrange.in_archives import arrange_archives
 
     data = args.data or args.raw
-    report = arrange(
+    report = (arrange_archives if args.in_archives else arrange)(
         args.raw,
         data,
         method=args.method,

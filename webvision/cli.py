@@ -4,7 +4,7 @@ import argparse
 
 from webvision.devices import Devices, choose_gpus, cpu_cores
 from webvision.errors import UsageError
-from webvision.model.backbones import DEPTHS, MODES, Network
+from webvision.model.backbones import DEPTHS, MODES, backbone_of
 
 
 def add_data_flags(parser):
@@ -76,6 +76,21 @@ def add_device_flags(parser):
     return group
 
 
+def adder_of_twins(parser):
+    """`parser.add_argument` that also takes a flag's twin with '_' for '-', and the other way round."""
+
+    def add(*names, **settings):
+        twins = [
+            f"--{name[2:].translate(table)}"
+            for name in names
+            for table in (str.maketrans("-", "_"), str.maketrans("_", "-"))
+        ]
+        # The first name is what help shows; a repeated one is refused by argparse.
+        return parser.add_argument(*dict.fromkeys([*names, *twins]), **settings)
+
+    return add
+
+
 def at_least(low, kind=int):
     """An argparse type: a number not below `low`."""
 
@@ -133,6 +148,6 @@ def check_batch(batch, towers):
 def check_network(mode, depth):
     """UsageError unless `mode` exists with `depth`."""
     try:
-        Network(mode, depth, num_classes=1)
+        backbone_of(mode, depth)
     except ValueError as error:
         raise UsageError(str(error)) from None

@@ -69,7 +69,7 @@ def predictions_of(folder, out, *, crops, flip, batch=4, workers=0):
     header = prediction_header(
         index,
         classes={"count": CLASSES},
-        network=Network("resnet", 50, CLASSES, SIZE),
+        network=Network("resnet50", CLASSES, SIZE),
         checkpoint="model-1",
         preset=preset,
     )
@@ -155,7 +155,7 @@ def test_a_val_set_in_class_folders_is_predicted_under_the_lists_names(tmp_path)
     header = prediction_header(
         index,
         classes={"count": CLASSES},
-        network=Network("resnet", 50, CLASSES, SIZE),
+        network=Network("resnet50", CLASSES, SIZE),
         checkpoint="model-1",
         preset=preset,
     )

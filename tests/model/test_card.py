@@ -21,7 +21,7 @@ from webvision.model.weights import open_weights
 
 from tensorpack.tfutils.tower import PredictTowerContext
 
-NETWORK = Network("se", 50, 3, 64)
+NETWORK = Network("se50", 3, 64)
 CARD = card_of(
     NETWORK,
     PRESETS["webvision"],
@@ -92,19 +92,13 @@ def test_bytes_that_are_no_card_end_in_one_error(tmp_path):
 
 def test_another_network_is_refused_with_both_values():
     CARD.check_network(NETWORK, "w")
-    CARD.check_network(Network("se", 50, 3, 224), "w")  # the image size is for the caller to choose
-    for other, words in (
-        (Network("resnet", 50, 3, 64), "mode se, not resnet"),
-        (Network("se", 101, 3, 64), "depth 50"),
-    ):
+    CARD.check_network(Network("se50", 3, 224), "w")  # the image size is for the caller to choose
+    for other, words in ((Network("resnet50", 3, 64), "mode se, not resnet"), (Network("se101", 3, 64), "depth 50")):
         with pytest.raises(CheckpointError, match=words):
             CARD.check_network(other, "w")
 
-    class Padded(Network):
-        padding = "symmetric"
-
     with pytest.raises(CheckpointError, match="padding same, not symmetric"):
-        CARD.check_network(Padded("se", 50, 3, 64), "w")
+        CARD.check_network(Network("se50", 3, 64, padding="symmetric"), "w")
 
 
 def test_a_challenge_prepares_pictures_as_the_card_says_wherever_the_file_lies(tmp_path, capsys):
@@ -172,7 +166,7 @@ def test_words_come_from_either_synsets_file(tmp_path):
 def test_the_networks_have_the_epsilon_that_their_cards_say():
     with tf.Graph().as_default() as graph:
         image = tfv1.placeholder(tf.uint8, [None, 32, 32, 3])
-        network = Network("resnet", 18, 3, 32)
+        network = Network("resnet18", 3, 32)
         with PredictTowerContext(""):
             Forward(network, Arithmetic()).logits(image)
         found = {op.get_attr("epsilon") for op in graph.get_operations() if "FusedBatchNorm" in op.type}

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.data_set import ROOT
 from webvision.compat import tf, tfv1
-from webvision.model.backbones import Network
+from webvision.model.backbones import Network, backbone_of
 from webvision.model.weights import assign
 
 from tensorpack.tfutils.tower import TowerContext
@@ -37,7 +37,7 @@ def test_variables_equal_those_of_the_released_checkpoints(name):
     mode, depth = split_name(name)
     with tf.Graph().as_default(), TowerContext("", is_training=True):
         image = tfv1.placeholder(tf.float32, [None, 224, 224, 3])
-        Network(mode, depth, 5000).logits(image, data_format="NHWC")
+        Network(backbone_of(mode, depth), 5000).logits(image, data_format="NHWC")
         trainable = {v.op.name for v in tfv1.trainable_variables()}
         ours = {
             v.op.name: ("x".join(map(str, v.shape.as_list())), str(int(v.op.name in trainable)))
@@ -61,7 +61,7 @@ def weight(name, shape):
 def logits_of(mode, depth, image, data_format):
     with tf.Graph().as_default(), TowerContext("", is_training=False):
         placeholder = tfv1.placeholder(tf.float32, [None, *image.shape[1:]])
-        logits = Network(mode, depth, 11, image_size=97).logits(placeholder, data_format=data_format)
+        logits = Network(backbone_of(mode, depth), 11, 97).logits(placeholder, data_format=data_format)
         with tfv1.Session() as session:
             assign(session, {v: weight(v.op.name, v.shape.as_list()) for v in tfv1.global_variables()})
             return session.run(logits, {placeholder: image})
@@ -87,4 +87,4 @@ def test_logits_equal_those_of_upstreams_code(name, data_format):
 
 def test_a_mode_that_a_depth_lacks_is_refused():
     with pytest.raises(ValueError, match="mode se has no depth 18; it exists with 50, 101, 152"):
-        Network("se", 18, 10)
+        backbone_of("se", 18)

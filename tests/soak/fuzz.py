@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Mutate pictures, tar archives and lists for a while each: no crash, no hang, nothing outside the target, memory
-bounded.
+"""Mutate pictures, tar archives, lists and their indexes for a while each: no crash, no hang, nothing outside the
+target, memory bounded.
 
 make fuzz                      # a minute each; SECONDS=600 SEED=7 for more
 """
@@ -166,6 +166,42 @@ class Lists:
         return "read"
 
 
+class Indexes:
+    """Side files that are whole and say anything: what comes out is a line of the list, with its own label."""
+
+    def __init__(self, folder):
+        from tests.lists import test_planted_index
+        from tests.support import index_fixtures
+        from webvision.errors import DataError
+
+        self.tests, self.error = test_planted_index, DataError
+        self.path = index_fixtures.a_list(folder, rows=200)
+        opened = self.tests.open_index(self.path, 7)
+        self.truth, self.tables = set(opened.entries()), self.tests.tables_of(opened)
+
+    def one(self, rng):
+        which = rng.choice(["offsets", "labels", "rows_by_class", "class_starts"])
+        table = getattr(self.tables, which)
+        changed = (mutated(table.tobytes(), rng) + bytes(table.nbytes))[: table.nbytes]
+        if rng.random() < 0.3:
+            changed = table.tobytes()[table.itemsize :] + table.tobytes()[: table.itemsize]
+        forged = self.tables._replace(**{which: self.tests.np.frombuffer(changed, table.dtype)})
+        return changed, lambda: self.run(forged, rng)
+
+    def run(self, forged, rng):
+        opened = self.tests.forge(self.path, lambda tables: forged)
+        rows = [rng.randrange(200) for _ in range(8)]
+        try:
+            if rng.random() < 0.5:
+                rows = [int(row) for row in opened.rows_by_class[rows]]
+            assert {opened.entry(row) for row in rows} <= self.truth
+            assert set(opened.entries()) <= self.truth
+            assert opened.lines(rows).tobytes().count(b"\n") == 8
+            return "read"
+        except self.error:
+            return "refused"
+
+
 def fuzz(kind, seconds, seed, kept, results):
     """Runs in a process of its own. The input at work is always in the file `kept`."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the decoders complain there
@@ -194,11 +230,11 @@ def fuzz(kind, seconds, seed, kept, results):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="for each of the three [60]")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for each [60]")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     failed = False
-    for kind in (Pictures, Tars, Lists):
+    for kind in (Pictures, Tars, Lists, Indexes):
         kept = os.path.join(tempfile.gettempdir(), f"fuzz-{kind.__name__.lower()}-{os.getpid()}")
         results = multiprocessing.SimpleQueue()
         child = multiprocessing.Process(target=fuzz, args=(kind, args.seconds, args.seed, kept, results))

@@ -3,13 +3,13 @@
 import importlib.util
 import os
 import sys
-from dataclasses import dataclass
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
 from webvision.errors import run_command  # noqa: E402
+from webvision.model.backbones import Network  # noqa: E402
 
 ARGS = [
     "--image-size",
@@ -31,25 +31,22 @@ ARGS = [
 ]  # 2 epochs of 4 steps
 
 
-@dataclass(frozen=True)
-class Tiny:
+class Tiny(Network):
     """Has what a ResNet's checkpoint has: convolution, batch norm with its averages (not with mode 'preact'), a linear
     layer."""
 
-    mode: str
-    depth: int
-    num_classes: int
-    image_size: int
     name = "tiny"
 
-    def logits(self, image, *, data_format):
+    def endpoints(self, image, *, data_format):
         from webvision.compat import tf
+        from webvision.model.networks.layers import head, style
 
-        from tensorpack.models import BatchNorm, Conv2D, FullyConnected, GlobalAvgPooling
+        from tensorpack.models import BatchNorm, Conv2D
 
         normalise = (lambda x: x) if self.mode == "preact" else (lambda x: BatchNorm("bn", x))
         l = Conv2D("conv", image, 6, 3, strides=2, use_bias=False, activation=lambda x: tf.nn.relu(normalise(x)))
-        return FullyConnected("linear", GlobalAvgPooling("gap", l), self.num_classes)
+        with style(data_format="NHWC"):
+            return head(l, self.num_classes)
 
 
 def load_command():

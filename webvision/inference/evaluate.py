@@ -146,7 +146,7 @@ def prediction_header(index, *, classes, network, checkpoint, preset):
     return {
         "list": {"path": index.path, "sha256": index.hash, "rows": len(index)},
         "classes": classes,
-        "model": {"name": network.name, "mode": network.mode, "depth": network.depth, "image_size": network.image_size},
+        "model": {"name": network.name, **{k: v for k, v in network.described().items() if k != "num_classes"}},
         "checkpoint": {"path": checkpoint, "step": int(step.group(1)) if step else None},
         "preprocessing": {
             "preset": preset.name,

@@ -25,7 +25,7 @@ from webvision.data.views.presets import PRESETS, Preset
 from webvision.devices import Devices
 from webvision.errors import CheckpointError, UsageError, printable
 from webvision.inference.provenance import known_card, settle_size
-from webvision.model.backbones import Network, named_network
+from webvision.model.backbones import Network, named_backbone
 
 NORMALISATION = ("colour_order", "scale", "mean", "std")
 
@@ -69,12 +69,12 @@ def find_model(name, checkpoint, *, preset):
     if name.endswith(".py") or os.sep in name:
         return _from_file(name)
     try:
-        mode, depth = named_network(name)
+        backbone = named_backbone(name)
     except ValueError as error:
-        raise UsageError(printable(error)) from None
+        raise UsageError(f"{printable(name)}: neither a Python file nor a network of this project: {error}") from None
     card = known_card(checkpoint)
     size = settle_size(checkpoint, card, remark=_remark, otherwise="a model file with IMAGE_SIZE")
-    network = Network(mode, depth, _classes_in(checkpoint), size)
+    network = Network(backbone, _classes_in(checkpoint), size)
     if card:
         card.check_network(network, checkpoint)
     trained = card.preset if card else PRESETS["webvision"]
@@ -161,16 +161,9 @@ class _NumpyModel:
         if not os.path.exists(self._checkpoint):
             raise CheckpointError(f"{printable(self._checkpoint)}: no such checkpoint")
         self._module.load(self._checkpoint)
-        return lambda images: np.asarray(self._module.logits(normalised(images, self._preset)))
+        return lambda images: np.asarray(self._module.logits(self._preset.normalised(images)))
 
     def __exit__(self, *_):
         close = getattr(self._module, "close", None)
         if callable(close):
             close()
-
-
-def normalised(images, preset):
-    """uint8 BGR images as float32 in `preset`'s colour order, scaled, mean and deviation out."""
-    images = images[..., ::-1] if preset.colour_order == "rgb" else images
-    scaled = images.astype(np.float32) * np.float32(1.0 / preset.scale)
-    return (scaled - np.float32(preset.mean)) / np.float32(preset.std)

@@ -22,6 +22,7 @@ import numpy as np
 
 from webvision.data.views.presets import Preset
 from webvision.errors import CheckpointError, printable
+from webvision.model.backbones import STYLE
 
 VARIABLE = "webvision/card"
 FORMAT, VERSION = "webvision-card", 1
@@ -35,7 +36,7 @@ DATA_FORMATS = ("NHWC", "NCHW")
 class Card:
     """See the module."""
 
-    network: dict  # the fields of a Network: mode, depth, num_classes, image_size, and what others may have besides
+    network: dict  # as Network.described() has it: mode and depth or backbone, num_classes, image_size
     preset: Preset  # how a picture is prepared for it, in evaluation
     classes: tuple | None = None  # names in the order of the logits
     words: tuple | None = None  # what each name means, for a person; "" where nobody said
@@ -63,11 +64,7 @@ class Card:
             f"{name} {printable(self.network[name])}, not {printable(asked['network'][name])}"
             for name in asked["network"]
             if name != "image_size" and name in self.network and self.network[name] != asked["network"][name]
-        ] + [
-            f"{name} {getattr(self, name)}, not {asked[name]}"
-            for name in ("batch_norm_epsilon", "padding")
-            if getattr(self, name) != asked[name]
-        ]
+        ] + [f"{name} {getattr(self, name)}, not {asked[name]}" for name in STYLE if getattr(self, name) != asked[name]]
         if differing:
             raise CheckpointError(f"{printable(checkpoint)}: its card says {', '.join(differing)}")
 
@@ -79,9 +76,8 @@ def card_of(network, preset, **known):
 
 def _of_network(network):
     return {
-        "network": asdict(network),
-        "batch_norm_epsilon": getattr(network, "batch_norm_epsilon", Card.batch_norm_epsilon),
-        "padding": getattr(network, "padding", Card.padding),
+        "network": {name: value for name, value in network.described().items() if name not in STYLE},
+        **{name: getattr(network, name) for name in STYLE},
     }
 
 
@@ -113,13 +109,13 @@ def parse_card(data):
     network = fields.get("network")
     if (
         type(network) is not dict
-        or type(network.get("mode")) is not str
+        or type(network.get("mode", network.get("backbone"))) is not str
         or any(
             type(network.get(name)) is not int or network[name] < least
             for name, least in (("num_classes", 1), ("image_size", MIN_IMAGE_SIZE))
         )
     ):
-        raise ValueError("network holds no mode, num_classes and image_size")
+        raise ValueError("network holds no mode or backbone, num_classes and image_size")
     preset = _preset(fields.get("preset"))
     if preset.image_size != network["image_size"]:
         raise ValueError(f"the network's pictures have {network['image_size']} px, the preset's {preset.image_size}")

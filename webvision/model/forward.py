@@ -11,6 +11,7 @@ from webvision.compat import tf
 from webvision.data.views.presets import PRESETS, Preset
 from webvision.model import precision
 from webvision.model.backbones import Network
+from webvision.model.networks.layers import Endpoints, drops_seeded
 
 TOP_K = 5
 
@@ -49,12 +50,28 @@ class Forward:
     def logits(self, image, colour=None):
         """Float32 logits [batch, classes] of uint8 BGR pictures [batch, size, size, 3], recoloured by matrices `colour`
         [batch, 3, 4]."""
+        return self.endpoints(image, colour).logits
+
+    def endpoints(self, image, colour=None):
+        """As `logits`, with the last map [batch, h, w, c] and the features [batch, n] that they come from, in float32;
+        None each for networks that only have logits (a user's own)."""
         if colour is not None:
             image = recolour(image, colour)
         image = tf.cast(normalise(image, self.preset), precision.COMPUTE_TYPES[self.arithmetic.compute_type])
-        with precision.variables_in_float32(), precision.weights_seeded_by_name(self.seed), self.batch_norm_scope():
-            logits = self.network.logits(image, data_format=self.arithmetic.data_format)
-        return tf.identity(tf.cast(logits, tf.float32), name="logits")
+        layout = self.arithmetic.data_format
+        with (
+            precision.variables_in_float32(),
+            precision.weights_seeded_by_name(self.seed),
+            drops_seeded(self.seed),
+            self.batch_norm_scope(),
+        ):
+            if isinstance(self.network, Network):
+                last_map, features, logits = self.network.endpoints(image, data_format=layout)
+                last_map = tf.transpose(last_map, [0, 2, 3, 1]) if layout == "NCHW" else last_map
+                last_map, features = tf.cast(last_map, tf.float32), tf.cast(features, tf.float32)
+            else:
+                last_map, features, logits = None, None, self.network.logits(image, data_format=layout)
+        return Endpoints(last_map, features, tf.identity(tf.cast(logits, tf.float32), name="logits"))
 
 
 def recolour(image, colour):

@@ -6,6 +6,7 @@ import numpy as np
 
 from webvision.compat import tf, tfv1
 from webvision.model.forward import top_classes
+from webvision.model.networks.layers import Endpoints
 
 from tensorpack.tfutils.tower import PredictTowerContext
 
@@ -23,7 +24,7 @@ class PredictionTowers:
         self._count = len(devices)
         self._image = tfv1.placeholder(tf.uint8, [None, size, size, 3], name="prediction-input")
         pieces = self._cut(self._image)
-        logits = []
+        endpoints = []
         for index, (device, piece) in enumerate(zip(devices, pieces)):
             scope = variable_scopes[index] if variable_scopes else ""
             reuse = bool(variable_scopes) or index > 0
@@ -32,10 +33,14 @@ class PredictionTowers:
                 tfv1.variable_scope(tfv1.get_variable_scope(), reuse=reuse),
                 PredictTowerContext(f"prediction{index}", vs_name=scope),
             ):
-                logits.append(forward.logits(piece))
-        logits = tf.concat(logits, axis=0)
+                endpoints.append(forward.endpoints(piece))
         self._outputs = {
-            "logits": logits,
+            name: tf.concat(pieces, axis=0)
+            for name, pieces in zip(Endpoints._fields, zip(*endpoints))
+            if pieces[0] is not None
+        }
+        logits = self._outputs["logits"]
+        self._outputs |= {
             "probabilities": tf.nn.softmax(logits),
             "top": top_classes(logits, forward.network.num_classes),
             "finite": tf.reduce_all(tf.math.is_finite(logits), axis=1),

@@ -6,16 +6,15 @@ under it; what only steers it (epochs, rate, workers) may, and is listed.
 
 import json
 import os
-import subprocess
 import sys
 import time
 from dataclasses import asdict
 
-from webvision.compat import installed_version
 from webvision.data.lists.text import classes_hash
-from webvision.environment import ROOT
 from webvision.errors import CheckpointError, UsageError, printable
 from webvision.files import read_json, write_json
+from webvision.machine.versions import git_revision, installed_version
+from webvision.model.backbones import described_network
 
 FIXED = ("network", "classes_sha256", "list_sha256", "balance", "seed", "batch", "epoch_size")
 
@@ -43,7 +42,7 @@ def describe_run(*, command, index, classes, network, recipe, arithmetic, balanc
     """What run.json holds: all that makes the run what it is, and what it was made with."""
     return {
         "command": command,
-        "network": asdict(network),
+        "network": network.described(),
         "classes_sha256": classes_hash(classes),
         "list": index.path,
         "list_rows": len(index),
@@ -70,7 +69,7 @@ def header_lines(run):
     rate = recipe["lr"] if recipe["lr"] is not None else recipe["lr_per_256"] * recipe["batch"] / 256
     return [
         run["command"],
-        f"network {network['mode']}-d{network['depth']}, {network['num_classes']} classes, {network['image_size']} px, "
+        f"network {described_network(network).name}, {network['num_classes']} classes, {network['image_size']} px, "
         f"{arithmetic['compute_type']} {arithmetic['data_format']}, {run['towers']} tower(s) on {run['device']}",
         f"data {printable(run['list'])}: {run['list_rows']:,} pictures, balance {run['balance']}: {run['entries']:,} "
         "entries, "
@@ -82,21 +81,6 @@ def header_lines(run):
         + ", ".join(f"{name} {version}" for name, version in run["versions"].items())
         + (f", revision {run['revision']}" if run["revision"] else ""),
     ]
-
-
-def git_revision():
-    """The checkout's revision, with '+' if files differ from it; None outside a git checkout."""
-    try:
-        revision = subprocess.run(
-            ["git", "-C", ROOT, "describe", "--always", "--dirty=+", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return revision.stdout.strip()
 
 
 def open_run(path, description):

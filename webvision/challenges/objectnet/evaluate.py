@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from webvision.challenges.objectnet.predictions_csv import PredictionsCsv, prediction_rows
 from webvision.challenges.objectnet.validate import LAST_ID
+from webvision.challenges.objectnet.whole import WholePictures
 from webvision.data.data_set import Split
 from webvision.data.loader.batches import EvalBatches
 from webvision.data.loader.spec import BatchSpec
@@ -105,23 +106,25 @@ def _refuse(error):
 def evaluate(pictures, output, predict, *, preset, mapping, softmax=True, batch=96, workers=0):
     """Write the predictions for `pictures` to `output`, batch by batch; returns Counts.
 
-    `predict` is a function from a uint8 BGR batch to logits. An image that cannot be read is named on stderr and gets a
-    row without a prediction.
+    `predict` is a function to logits from a uint8 BGR batch as `preset` has it, or, without a preset, from an
+    iterator of whole RGB pictures. An image that cannot be read is named on stderr and gets a row without a prediction.
     """
-    loader = EvalBatches(
-        Split(pictures, PictureFolder(pictures.path, _POLICY)), BatchSpec(preset, batch), workers=workers
-    )
+    if preset:
+        split = Split(pictures, PictureFolder(pictures.path, _POLICY))
+        loader = EvalBatches(split, BatchSpec(preset, batch), workers=workers)
+    else:
+        loader = WholePictures(pictures, batch=batch, workers=workers, policy=_POLICY)
     bad = 0
     try:
         with PredictionsCsv(output) as file:
             for part in loader:
+                logits = predict(part.images)
                 problems = [REASONS[status] if status else None for status in part.status]
                 names = pictures.names(part.rows)
                 for name, problem in zip(names, problems, strict=True):
                     if problem:
                         bad += 1
                         print(f"{printable(name)}: not readable ({problem}); its row predicts nothing", file=sys.stderr)
-                logits = predict(part.images)
                 if not mapping and not file.names and logits.shape[-1] > LAST_ID + 1:
                     print(
                         f"the model has {logits.shape[-1]} classes and no mapping is used: the challenge's validator "

@@ -59,7 +59,8 @@ class ImageNetEvaluator:
     `root` holds ILSVRC2012_devkit_t12.tar.gz or a text list of labels (`ilsvrc.find_targets`); on the server it is
     ./.data/vision/imagenet. `labels`, or for scripts that are not to be changed the variable
     SOTABENCH_LABELS, names such a file elsewhere. `paper_model_name`, which the public text passes, means `model_name`.
-    Results are looked up and kept in the folder `cache_dir`; without it only on the server, in `result_cache.default_directory()`.
+    Results are looked up and kept in the folder `cache_dir`; without it only on the server, in
+    `result_cache.default_directory()`.
     """
 
     task = "Image Classification"

@@ -5,6 +5,8 @@ member is the caller's decision (unpack.py); what is not a tar to its end mark i
 """
 
 import os
+import re
+import zlib
 from typing import NamedTuple
 
 from webvision.errors import DataError, printable
@@ -15,6 +17,8 @@ MAX_MEMBER_BYTES = 1 << 30  # a picture is a few hundred kB; ILSVRC's inner tars
 MAX_DEPTH = 16
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 1024
 MAX_EXTENSION_BYTES = 1 << 16  # a long name or a pax header
+# A name that cannot be wrong, as nearly all are: looked at in a tenth of the time.
+_PLAIN_NAME = re.compile(rb"(?:[\w-][\w.-]{0,60}/){0,8}[\w-][\w.-]{0,60}").fullmatch
 _ODD = {
     b"1": "a hard link",
     b"2": "a symbolic link",
@@ -46,6 +50,12 @@ class Member(NamedTuple):
     odd: str | None
 
 
+def _sum256(data):
+    """The sum of up to 256 bytes: Adler-32's lower half counts them from 1, modulo 65521, which 256 x 255 stays below.
+    (A tenth of the time of Python's own sum, which took a third of a walk.)"""
+    return (zlib.adler32(data) & 0xFFFF) - 1
+
+
 class Reader:
     """Iterates over Members; between two of them `read(n)` gives up to the current member's bytes. `stream` needs
     read(n); with `seekable` (and seek) the payload is skipped, not read."""
@@ -53,18 +63,33 @@ class Reader:
     def __init__(self, stream, *, seekable=False):
         self._stream, self._seekable = stream, seekable
         self._left = self._padding = 0
-        self.offset = 0  # of the next byte
+        self.offset = 0  # of the next byte: while a member is out, of its first
+        self.header = b""  # the block before it
+        self.comment = b""  # of the archive as a whole (pax), as pack writes one
         self.count = 0
 
     def __iter__(self):
-        while (member := self._next()) is not None:
-            self.count += 1
-            if self.count > MAX_MEMBERS:
-                raise TarError(f"more than {MAX_MEMBERS:,} members", self.count)
+        while (member := self.next()) is not None:
             yield member
-            self._skip()
-        if not self.count:
-            raise TarError("holds no member at all")
+
+    def next(self):
+        """The next Member; None at the archive's end mark."""
+        self.skip()
+        member = self._next()
+        if member is None:
+            if not self.count:
+                raise TarError("holds no member at all")
+            return None
+        self.passed(self.offset, self.count + 1)
+        return member
+
+    def passed(self, offset, count):
+        """Another reader of the same file has come to byte `offset`, with `count` members so far."""
+        if count > MAX_MEMBERS:
+            raise TarError(f"more than {MAX_MEMBERS:,} members", count)
+        if offset != self.offset:
+            self._stream.seek(offset)
+        self.offset, self.count = offset, count
 
     def read(self, size):
         """Up to `size` bytes of the current member; b'' at its end."""
@@ -91,7 +116,7 @@ class Reader:
         self.offset += size
         return data
 
-    def _skip(self):
+    def skip(self):
         left, self._left = self._left + self._padding, 0
         if self._seekable and left > BLOCK:
             self._stream.seek(left - 1, 1)
@@ -111,6 +136,7 @@ class Reader:
                     raise TarError(f"a lone block of zeros before byte {self.offset:,}", self.count)
                 return None
             self._check(block)
+            self.header = block
             size = self._number(block[124:136])
             kind = block[156:157]
             if kind in (b"L", b"K", b"x", b"X", b"g"):
@@ -119,6 +145,8 @@ class Reader:
                     long_name = body.rstrip(b"\0")
                 elif kind in (b"x", b"X"):
                     pax = self._pax(body)
+                elif kind == b"g":
+                    self.comment = self._pax(body).get(b"comment", self.comment)
                 continue
             return self._member(block, kind, size, long_name=long_name, pax=pax)
 
@@ -151,13 +179,16 @@ class Reader:
     def _check(self, block):
         """The header's own checksum (POSIX: unsigned; some old writers: signed)."""
         stated = self._number(block[148:156])
-        rest = block[:148] + b" " * 8 + block[156:]
-        unsigned = sum(rest)
-        if stated != unsigned and stated != unsigned - 256 * sum(byte > 127 for byte in rest):
-            raise TarError(
-                f"no tar header at byte {self.offset - BLOCK:,}, after {self.count:,} members: damaged, or not a tar",
-                self.count,
-            )
+        blanked = 8 * 32 - sum(block[148:156])  # the checksum's own field counts as blanks
+        unsigned = _sum256(block[:256]) + _sum256(block[256:]) + blanked
+        if stated != unsigned:
+            rest = block[:148] + block[156:]
+            if stated != unsigned - 256 * sum(byte > 127 for byte in rest):
+                raise self._no_header()
+
+    def _no_header(self):
+        where = f"at byte {self.offset - BLOCK:,}, after {self.count:,} members"
+        return TarError(f"no tar header {where}: damaged, or not a tar", self.count)
 
     def _number(self, field):
         """An octal field, or base 256 as GNU writes large ones."""
@@ -165,10 +196,7 @@ class Reader:
             return int.from_bytes(field[1:], "big")
         text = field.strip(b" \0")
         if text.strip(b"01234567"):
-            raise TarError(
-                f"no tar header at byte {self.offset - BLOCK:,}, after {self.count:,} members: damaged, or not a tar",
-                self.count,
-            )
+            raise self._no_header()
         return int(text or b"0", 8)
 
     def _pax(self, body):
@@ -188,6 +216,8 @@ class Reader:
 
 def checked_name(name):
     """`name` without './' and a final '/', if it is a path below a folder; DataError for every other."""
+    if _PLAIN_NAME(name):
+        return name
     parts = [part for part in name.split(b"/") if part != b"."]
     if parts and not parts[-1]:
         parts.pop()

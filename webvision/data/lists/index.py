@@ -2,20 +2,25 @@
 
 A tuple (name, label) costs 185 bytes a row, copied into every forked worker by its reference counts: 3 GB each at
 16 million rows. Here a row is 10 bytes in a side file that all processes map, and its name stays in the list file.
+
+The list is the authority: of every row that is asked for, the side file's place and label are compared with the line
+there, so that no side file, whoever made it, can give a picture another label or lead out of the data folder.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import tempfile
 import time
+from typing import NamedTuple
 
 import numpy as np
 
 from webvision.data.lists import index_file
 from webvision.data.lists.index_file import ListFacts, StaleIndex, Tables
 from webvision.data.lists.scan import scan_list
-from webvision.data.lists.text import Entry, decode_name, open_regular
+from webvision.data.lists.text import MAX_LINE, Entry, decode_name, leads_outside, open_regular
 from webvision.errors import DataError, ResourceError, printable
 from webvision.files import remove_leftovers
 
@@ -23,19 +28,25 @@ _BUILD_WAIT_S = 60  # another process builds the same index: 16 million rows tak
 _BLOCK_ROWS = 1 << 14  # rows read at once when a whole list is walked: half a megabyte
 
 
+class WrongIndexError(DataError, IndexError):
+    """A row is asked for that the list does not have, or the side file says of it what the list does not."""
+
+
 class ListIndex:
     """The rows of one list, by number. Cheap to open in every process; reads names from the list file as needed."""
 
-    def __init__(self, file, path, *, facts, tables, sha256):
+    def __init__(self, file, path, found):
         """`open_index` makes these."""
+        tables, facts = found.tables, found.facts
         self._file = file
         self._facts = facts
         self._offsets = tables.offsets
-        self._text = None  # the list as memory, for `lines` only: a file that shrinks would end the process
+        self._intact = found.intact
+        self._text = None  # the list in memory, for `lines` only
         self.path = path
         self.class_folders = None  # folder of each class, where a list's names leave it out (`folders.open_split`)
         self.num_classes = facts.num_classes
-        self.hash = sha256
+        self.hash = found.sha256
         self.labelled = tables.labels is not None
         self.labels = tables.labels
         self.rows_by_class = tables.rows_by_class
@@ -51,17 +62,36 @@ class ListIndex:
 
     def names(self, rows):
         """The names in `rows`, any integers 0..len-1 in any order."""
-        rows = np.asarray(rows, np.int64)
-        if rows.size and not 0 <= rows.min() <= rows.max() < len(self):
-            raise IndexError(f"{self.path}: row outside 0..{len(self) - 1}")
-        self._check_unchanged()
+        rows = self._checked_rows(rows)
         starts, ends = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
-        fd = self._file.fileno()
+        labels = self.labels[rows].tolist() if self.labelled else [None] * len(rows)
         if len(rows) > 1 and starts[1:] == ends[:-1]:  # neighbours: one read, 5 times faster
-            lines = os.pread(fd, ends[-1] - starts[0] - 1, starts[0]).split(b"\n")
+            lines = self._lines_between(starts[0], ends[-1], len(rows))
         else:
-            lines = [os.pread(fd, end - start - 1, start) for start, end in zip(starts, ends, strict=True)]
-        return [self._line_name(line) for line in lines]
+            lines = [self._lines_between(start, end, 1)[0] for start, end in zip(starts, ends, strict=True)]
+        self._check_intact()
+        return [self._line_name(line, label) for line, label in zip(lines, labels, strict=True)]
+
+    def _checked_rows(self, rows):
+        rows = np.asarray(rows, np.int64)
+        self._check_intact()  # zeros would be rows, too
+        if rows.size and not 0 <= rows.min() <= rows.max() < len(self):
+            raise WrongIndexError(f"{printable(self.path)}: row outside 0..{len(self) - 1}")
+        self._check_unchanged()
+        return rows
+
+    def _lines_between(self, start, end, count):
+        """The `count` lines in the list's bytes from `start` up to `end`, which must be where lines begin."""
+        if not 0 <= start < end <= self._facts.size + 1 or end - start > count * (MAX_LINE + 1):
+            raise self._wrong_index()
+        lead = start > 0  # the byte before is the end of another line
+        block = os.pread(self._file.fileno(), end - start + lead, start - lead)
+        if end > self._facts.size:  # the last line may lack its newline
+            block += b"\n"
+        lines = block.split(b"\n")
+        if len(lines) != count + 1 + lead or lines[-1] or (lead and lines[0]):
+            raise self._wrong_index()
+        return lines[lead:-1]
 
     def paths(self, rows):
         """Where the pictures in `rows` lie below the split's folder: their names, in the folder of their class if need
@@ -81,29 +111,50 @@ class ListIndex:
         stop = len(self) if stop is None else stop
         for low in range(start, stop, _BLOCK_ROWS):
             high = min(low + _BLOCK_ROWS, stop)
-            self._check_unchanged()
-            begin, end = int(self._offsets[low]), int(self._offsets[high])
-            lines = os.pread(self._file.fileno(), end - begin - 1, begin).split(b"\n")
             labels = self.labels[low:high].tolist() if self.labelled else [None] * (high - low)
-            for line, label in zip(lines, labels, strict=True):
-                yield Entry(self._line_name(line), label)
+            yield from map(Entry, self.names(range(low, high)), labels)
 
     def lines(self, rows):
         """The lines of `rows` as the list has them, each with its newline, as one uint8 array: 0.3 us a row."""
-        self._check_unchanged()
-        if self._text is None:
-            self._text = np.memmap(self._file, np.uint8, mode="r")
-        rows = np.asarray(rows, np.int64)
+        rows = self._checked_rows(rows)
+        if self._text is None:  # not mapped: a file that shrinks would end the process
+            self._file.seek(0)
+            self._text = np.fromfile(self._file, np.uint8, self._facts.size)
         starts = self._offsets[rows].astype(np.int64)
         lengths = self._offsets[rows + 1].astype(np.int64) - starts
+        self._check_ends(starts, starts + lengths)
         ends = np.cumsum(lengths)
         source = np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
         text = self._text.take(source, mode="clip")
         text[ends - 1] = ord("\n")  # the list's last line may lack its own
+        if np.count_nonzero(text == ord("\n")) != len(rows):
+            raise self._wrong_index()
         return text
 
-    def _line_name(self, line):
-        return decode_name(line.rpartition(b" ")[0] if self.labelled else line)
+    def _check_ends(self, starts, ends):
+        """Before each start and each end is a newline, or the list's own beginning or end."""
+        text, places = self._text, np.concatenate([starts[starts > 0], ends[ends <= len(self._text)]]) - 1
+        within = (starts >= 0) & (starts < ends) & (ends <= len(text) + 1)
+        if not within.all() or (text[places] != ord("\n")).any():
+            raise self._wrong_index()
+
+    def _line_name(self, line, label):
+        name, _, stated = line.rpartition(b" ") if self.labelled else (line, b"", b"")
+        if self.labelled and not (stated.isdigit() and int(stated) == label < self.num_classes):
+            raise self._wrong_index()
+        if not self._facts.allow_outside and leads_outside(name):
+            raise self._wrong_index()
+        return decode_name(name)
+
+    def _wrong_index(self):
+        return WrongIndexError(
+            f"{printable(self.path)}: its index does not fit it: was it made by another program? Delete "
+            f"{printable(_beside(self.path))}, and start again"
+        )
+
+    def _check_intact(self):
+        if not self._intact():
+            raise DataError(f"{printable(self.path)}: its index was cut short while it was in use; start again")
 
     def _check_unchanged(self):
         # The open file is the one that was indexed even if the name is given to a new list; but it may be written over.
@@ -125,7 +176,7 @@ def open_index(list_path, num_classes, *, cache_dir=None, allow_outside=False):
 
     The side file stands beside the list, as `.<name>.index`, or in a cache folder of the user when that cannot be
     written (`cache_dir` names another). It is made again whenever the list or `num_classes` differs from what it was
-    made for.
+    made for, and where another user or another place made it.
     """
     path = os.fspath(list_path)
     file = open_regular(path)
@@ -133,10 +184,16 @@ def open_index(list_path, num_classes, *, cache_dir=None, allow_outside=False):
     facts = _facts(file, num_classes, allow_outside)
     found = _read_first(places, facts, file)
     if not found:
-        with _build_lock(file):
+        with _build_lock(path):
             found = _read_first(places, facts, file) or _build(file, path, facts=facts, places=places)
-    facts, tables, sha256 = found
-    return ListIndex(file, path, facts=facts, tables=tables, sha256=sha256)
+    return ListIndex(file, path, found)
+
+
+class _Found(NamedTuple):
+    facts: ListFacts
+    tables: Tables
+    sha256: str
+    intact: object  # () -> whether the tables are still what they were
 
 
 def _facts(file, num_classes, allow_outside):
@@ -147,7 +204,7 @@ def _facts(file, num_classes, allow_outside):
 def _read_first(places, facts, file):
     for place in places:
         try:
-            return facts, *index_file.read_tables(place, facts, rehash=lambda: _sha256(file))
+            return _Found(facts, *index_file.read_tables(place, facts, rehash=lambda: _sha256(file)))
         except StaleIndex:
             continue
     return None
@@ -181,7 +238,7 @@ def _build(file, path, *, facts, places):
         try:
             remove_leftovers(*os.path.split(place))  # of killed builders: we hold the build lock
             index_file.write_tables(place, tables, facts=facts, sha256=scan.sha256)
-            return facts, *index_file.read_tables(place, facts, rehash=lambda: scan.sha256)
+            return _Found(facts, *index_file.read_tables(place, facts, rehash=lambda: scan.sha256))
         except (OSError, StaleIndex) as error:
             problems.append(f"{place}: {error}")
     raise ResourceError(
@@ -190,30 +247,33 @@ def _build(file, path, *, facts, places):
     )
 
 
-class _build_lock:
-    """One process at a time builds the index of a list; the others wait for it. The lock is on the list file itself, so
-    that no lock file is left over, and the kernel drops it with its holder. Where flock is refused (some network
-    file systems) everyone builds: the same bytes, atomically."""
+@contextlib.contextmanager
+def _build_lock(path):
+    """One process of this user at a time builds the index of a list; the others wait for it.
 
-    def __init__(self, file):
-        self._file = file
+    The lock is on the user's own cache folder, which nobody else can open: whoever can open a file can hold it, and
+    with it everyone who waits. Where there is no such folder, or no locks, everyone builds: the same bytes, atomically.
+    """
+    folder = next((os.path.dirname(place) for place in _cached(path)), None)
+    fd = None if folder is None else os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if fd is not None:
+            _wait_for(fd)
+        yield
+    finally:
+        if fd is not None:
+            os.close(fd)  # drops the lock
 
-    def __enter__(self):
-        until = time.monotonic() + _BUILD_WAIT_S
-        while time.monotonic() < until:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                time.sleep(0.02)
-            except OSError:
-                return
 
-    def __exit__(self, *error):
+def _wait_for(fd):
+    until = time.monotonic() + _BUILD_WAIT_S
+    while time.monotonic() < until:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-        except OSError:
-            pass
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        except OSError:  # no locks here
+            return None
 
 
 def _beside(path):
@@ -226,7 +286,14 @@ def _cache_name(path):
 
 
 def _cached(path):
-    """Yield the places for a side file outside the data set, best first; each folder exists and is the user's alone."""
+    """Yield the places for a side file outside the data set, best first."""
+    for folder in cache_folders():
+        yield os.path.join(folder, _cache_name(path))
+
+
+def cache_folders():
+    """Yield the user's folders for what is cheaper kept than made again, best first; each exists and is the user's
+    alone."""
     cache_home = os.environ.get("XDG_CACHE_HOME", "")
     folders = [cache_home] if os.path.isabs(cache_home) else []
     folders += [os.path.join(os.path.expanduser("~"), ".cache")]
@@ -239,4 +306,4 @@ def _cached(path):
         except OSError:
             continue
         if state.st_uid == os.getuid() and not state.st_mode & 0o022:  # nobody else may plant an index there
-            yield os.path.join(folder, _cache_name(path))
+            yield folder

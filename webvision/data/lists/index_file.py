@@ -3,10 +3,14 @@
 One file, not one per table, so that tables of two lists cannot be mixed. The header tells which list (size, times,
 inode, SHA-256) and which rules it was made for; its own checksum and the length catch a torn file, and sums over the
 tables catch what a bad disk changed. Nothing in it is executed or unpickled.
+
+A data set may bring a side file along, with whatever labels and places its maker likes. So it is believed only if this
+user made it, nobody else can change it, and it names the inode and ctime of the list, which no archive, rsync or copy
+knows beforehand. What it then says of a line is compared with the line (index.py).
 """
 
+import contextlib
 import hashlib
-import mmap
 import os
 import stat
 import struct
@@ -16,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from webvision.data.lists.scan import label_dtype, offset_dtype
+from webvision.data.mapped import MappedFile
 from webvision.files import atomic_write
 
 MAGIC = b"WVINDEX\n"
@@ -34,8 +39,8 @@ class ListFacts(NamedTuple):
     """What identifies a list on disk, and the rules that it is read by.
 
     Size and mtime alone do not: unpacked archives, `rsync -t` and `cp -p` give another list of the same size the same
-    mtime. No program can choose a ctime, and what replaces a file by its name has another inode; but a copied data
-    folder has new ones too, so that they only ask for a look at the list's hash.
+    mtime. No program can choose a ctime, and what replaces a file by its name has another inode. A copied data folder
+    has new ones too, and its lists are indexed again.
     """
 
     size: int
@@ -99,35 +104,47 @@ def write_tables(path, tables, *, facts, sha256):
         for table in present:
             file.write(table.data)
             file.write(bytes(_padded(table.nbytes) - table.nbytes))
+    os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) & ~0o022)  # whatever the umask: not even a group may change it
 
 
 def read_tables(path, facts, *, rehash):
-    """(tables, sha256) from the side file at `path`; StaleIndex unless it is whole and was made for this list.
+    """(tables, sha256, intact) from the side file at `path`; StaleIndex unless it is whole and this user made it of
+    this list. `intact()` turns False if the file is cut short later.
 
-    `rehash()` gives the list's SHA-256 now: asked for only when the list has another inode or ctime than when it was
-    indexed, or is so young that it could have changed without changing its time stamps.
+    `rehash()` gives the list's SHA-256 now: asked for only when the list is so young that it could have changed without
+    changing its time stamps.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError as error:
         raise StaleIndex(str(error)) from None
     try:
         state = os.fstat(fd)
+        if state.st_uid != os.geteuid() or state.st_mode & 0o022:
+            raise StaleIndex("somebody else made it, or can change it")
         header = os.pread(fd, _HEADER_BYTES, 0) if stat.S_ISREG(state.st_mode) else b""
-        rows, flags, sha256, sums, stamp = _checked_header(header, state.st_size, facts)
-        mapped = mmap.mmap(fd, state.st_size, prot=mmap.PROT_READ)
+        rows, flags, sha256, sums = _checked_header(header, state.st_size, facts)
+        mapped = MappedFile(fd, state.st_size)
         tables = _map_tables(
-            mapped, rows=rows, num_classes=facts.num_classes, list_size=facts.size, labelled=bool(flags & _LABELLED)
+            mapped.buffer,
+            rows=rows,
+            num_classes=facts.num_classes,
+            list_size=facts.size,
+            labelled=bool(flags & _LABELLED),
         )
         if _sums_digest([table for table in tables if table is not None]) != sums:
             raise StaleIndex("a table does not have the sum that it was written with")
-        mapped.madvise(mmap.MADV_DONTNEED)  # the pages stay in the cache; they need not count as this process's memory
-        young = state.st_mtime_ns < max(facts.mtime_ns, facts.ctime_ns) + RACY_NS
-        if young or stamp != (facts.inode, facts.ctime_ns):
+        mapped.forget_pages()
+        if tables.class_starts is not None and not _is_partition(tables.class_starts, rows):
+            raise StaleIndex("classes that do not add up to the rows")
+        if state.st_mtime_ns < max(facts.mtime_ns, facts.ctime_ns) + RACY_NS:
             if rehash() != sha256:
-                raise StaleIndex("another list with the size and mtime of the one that was indexed")
-            _restamp(path, state, header, facts)
-        return tables, sha256
+                raise StaleIndex("another list with the times of the one that was indexed")
+            with contextlib.suppress(OSError):  # a read-only disk: every start hashes the list
+                os.utime(fd)  # found to be right now, and so no longer young
+        return tables, sha256, mapped.intact
+    except EOFError:
+        raise StaleIndex("torn file") from None
     finally:
         os.close(fd)
 
@@ -135,7 +152,7 @@ def read_tables(path, facts, *, rehash):
 def _checked_header(header, file_size, facts):
     if len(header) != _HEADER_BYTES or struct.unpack("<I", header[-4:])[0] != zlib.crc32(header[:-4]):
         raise StaleIndex("torn header")
-    magic, version, flags, classes, size, mtime_ns, rows, length, sha256, sums, *stamp = _FIELDS.unpack_from(header)
+    magic, version, flags, classes, size, mtime_ns, rows, length, sha256, sums, *place = _FIELDS.unpack_from(header)
     if (magic, version) != (MAGIC, VERSION):
         raise StaleIndex("another format")
     if length != file_size:
@@ -144,7 +161,13 @@ def _checked_header(header, file_size, facts):
         flags & _OUTSIDE and not facts.allow_outside
     ):
         raise StaleIndex("made for another list")
-    return rows, flags, sha256.hex(), sums, tuple(stamp)
+    if tuple(place) != (facts.inode, facts.ctime_ns):
+        raise StaleIndex("made for a list elsewhere, or before it was replaced")
+    return rows, flags, sha256.hex(), sums
+
+
+def _is_partition(starts, rows):
+    return starts[0] == 0 and starts[-1] == rows and bool((starts[1:] >= starts[:-1]).all())
 
 
 def _header(*fields):
@@ -179,23 +202,3 @@ def _sums_digest(tables):
 
 def _padded(size):
     return -(-size // _ALIGN) * _ALIGN
-
-
-def _restamp(path, state, header, facts):
-    """Let the side file (stat `state`) say that its list is the one with these `facts`, from now on: its mtime becomes
-    now.
-
-    In place, as the tables may be 160 MB. Who reads it meanwhile finds either header, or a wrong checksum and asks
-    again.
-    """
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return  # not ours: every start hashes the list, 0.3 s at 16 million lines
-    try:
-        if os.path.samestat(os.fstat(fd), state):  # else another process has put its own there
-            os.pwrite(fd, _header(*_FIELDS.unpack_from(header)[:-2], facts.inode, facts.ctime_ns), 0)
-    except OSError:
-        pass
-    finally:
-        os.close(fd)

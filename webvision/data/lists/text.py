@@ -106,14 +106,18 @@ def _checked_name(name, rules):
         raise ValueError("no name before the label")
     if name[:1] == b" " or name[-1:] == b" ":
         raise ValueError("blanks around the name; one blank separates name and label")
-    if not rules.allow_outside:
+    if not rules.allow_outside and leads_outside(name):
         if name[:1] == b"/":
             raise ValueError(
                 f"absolute name {_show(name)}; names are relative to the split's folder (or --allow-outside)"
             )
-        if b".." in name and b".." in name.split(b"/"):
-            raise ValueError(f"'..' in the name {_show(name)} leaves the data folder (allowed by --allow-outside)")
+        raise ValueError(f"'..' in the name {_show(name)} leaves the data folder (allowed by --allow-outside)")
     return decode_name(name)
+
+
+def leads_outside(name):
+    """Whether a name (bytes) is absolute or goes up: only with --allow-outside."""
+    return name[:1] == b"/" or (b".." in name and b".." in name.split(b"/"))
 
 
 def _show(text, limit=80):

@@ -18,7 +18,15 @@ from webvision.environment import ROOT
 
 _SOURCES = [
     os.path.join(os.path.dirname(os.path.abspath(__file__)), name)
-    for name in ("decode_window.c", "read_batch.c", "view_batch.c", "view_avx2.c", "view_avx512.c")
+    for name in (
+        "decode_window.c",
+        "guard.c",
+        "read_batch.c",
+        "read_members.c",
+        "view_batch.c",
+        "view_avx2.c",
+        "view_avx512.c",
+    )
 ]
 _TRIAL = """import sys; sys.path.insert(0, sys.argv.pop(1))
 from webvision.data.native.build import main; sys.exit(main(sys.argv[1:]))"""

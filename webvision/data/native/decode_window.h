@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WV_VERSION 5            /* decode.py refuses a library of another version */
+#define WV_VERSION 6            /* decode.py refuses a library of another version */
 #define WV_MESSAGE 200          /* bytes for a message; >= libjpeg's JMSG_LENGTH_MAX */
 #define WV_SLACK 32             /* vector loads reach this far past the last pixel of a row */
 #define WV_STRIP 8              /* rows that are handed over together: they stay in the first-level cache */
@@ -23,4 +23,7 @@ typedef struct {
  * 8; sides rounded up). 0: done. WV_REFUSED, WV_NO_MEMORY: `message` (WV_MESSAGE bytes) says what is wrong. */
 int wv_decode_window(const uint8_t *data, size_t size, const int32_t *picture, int scale, const int32_t *box, int tolerant,
                      const sink_t *sink, char *message);
+
+/* read_batch.c, for read_members.c: whether `data` is surely a plain, upright JPEG, and its sides. */
+int wv_read_sides(const uint8_t *data, int64_t size, int32_t *sides);
 #endif

@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 LIBRARY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_decode_window.so")
-_VERSION = 5  # WV_VERSION of decode_window.h
+_VERSION = 6  # WV_VERSION of decode_window.h
 NO_MEMORY = 2  # WV_NO_MEMORY of decode_window.h
 
 _library = None  # None: not looked for yet; False: not there
@@ -43,6 +43,10 @@ def _load(path):
         ctypes.c_void_p,
         ctypes.c_char_p,
     ]
+    if hasattr(found, "wv_guard"):
+        found.wv_guard.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+        found.wv_guard.restype = ctypes.POINTER(ctypes.c_int)
+        found.wv_unguard.argtypes = [ctypes.c_void_p]
     found.wv_read.restype = ctypes.c_int64
     found.wv_read.argtypes = [
         ctypes.c_int,
@@ -55,6 +59,10 @@ def _load(path):
         ctypes.c_void_p,
         ctypes.c_void_p,
     ]
+    file, count, number, memory = ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
+    found.wv_walk_tar.argtypes = [file, number, memory, count, number, *[memory] * 5]
+    found.wv_find_members.argtypes = [file, ctypes.c_int, number, number, count, *[memory] * 3]
+    found.wv_read_members.argtypes = [count, *[memory] * 10]
     if found.wv_kernel():
         found.wv_batch.argtypes = [
             ctypes.c_int,
@@ -70,6 +78,18 @@ def _load(path):
             ctypes.c_void_p,
         ]
     return found
+
+
+def guard(address, size):
+    """Guard a mapped file against being cut short (guard.c): a pointer to the flag that says that it was; None if it is
+    not guarded."""
+    found = loaded()
+    return found.wv_guard(address, size) or None if hasattr(found, "wv_guard") else None
+
+
+def unguard(address):
+    """The mapping at `address` is about to go."""
+    loaded().wv_unguard(address)
 
 
 def decode_window(data, size, box, *, scale=1, tolerant=False):

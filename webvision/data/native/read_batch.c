@@ -13,7 +13,7 @@
 #include "decode_window.h"
 
 /* 1: `data` is surely such a JPEG, sides[0] x sides[1] pixels. image_headers.py is the authority. */
-static int read_sides(const uint8_t *data, int64_t size, int32_t *sides) {
+int wv_read_sides(const uint8_t *data, int64_t size, int32_t *sides) {
     int64_t at = 2;
     if (size < 4 || data[0] != 0xFF || data[1] != 0xD8 || data[size - 2] != 0xFF || data[size - 1] != 0xD9)
         return 0;
@@ -78,7 +78,7 @@ EXPORT int64_t wv_read(int count, const char *const *paths, const int32_t *rows,
     for (int i = 0; i < count; i++) {
         ((volatile int64_t *)beat)[2] = rows[i];
         ((volatile int64_t *)beat)[0]++;
-        if (sizes[i] >= 0 && read_file(paths[i], sizes[i], memory + used) && read_sides(memory + used, sizes[i], sides + 2 * i))
+        if (sizes[i] >= 0 && read_file(paths[i], sizes[i], memory + used) && wv_read_sides(memory + used, sizes[i], sides + 2 * i))
             used += sizes[i];
         else
             sizes[i] = -1;

@@ -64,6 +64,12 @@ class Preset:
         short = self.short_side and max(image_size, round(self.short_side * image_size / self.image_size))
         return dataclasses.replace(self, image_size=image_size, short_side=short)
 
+    def normalised(self, images):
+        """uint8 BGR images as float32 in `colour_order`, scaled, mean and deviation out: what the graph does."""
+        images = images[..., ::-1] if self.colour_order == "rgb" else images
+        scaled = images.astype(np.float32) * np.float32(1.0 / self.scale)
+        return (scaled - np.float32(self.mean)) / np.float32(self.std)
+
     def plan(self, seed, first, count):
         """The `Plan` of `count` samples: the views of one picture, then those of the next; the same for every seed."""
         views = np.arange(first, first + count) % self.views

@@ -29,8 +29,8 @@ MAX_MISSING = 0.001  # share of a split's pictures that may be missing or empty
 EVAL_FOLDERS = "{split}_images_resized", "{split}_images_256", "{split}_images", "{split}"
 
 
-_NOT_HERE = {errno.EXDEV, errno.EROFS, errno.EPERM, errno.EACCES}  # what renames and links fail with, copies not
-_PAST = {"move": "moved", "link": "linked", "copy": "copied"}
+NOT_HERE = {errno.EXDEV, errno.EROFS, errno.EPERM, errno.EACCES}  # what renames and links fail with, copies not
+PAST = {"move": "moved", "link": "linked", "copy": "copied"}
 
 
 def arrange(raw, data, *, method="move", train_list=None, max_missing=MAX_MISSING, remark=print):
@@ -38,20 +38,20 @@ def arrange(raw, data, *, method="move", train_list=None, max_missing=MAX_MISSIN
     if not os.path.isdir(raw):
         raise UsageError(f"{raw}: no such folder; --raw names the folder that holds info/, google/ and flickr/")
     classes = read_synsets(os.path.join(raw, "info", "synsets.txt"))  # in a folder that is no set, nothing is made
-    _make_writable(data)
+    make_writable(data)
     with directory_lock(data, "preparation"):
         remove_leftovers(os.path.join(data, "meta"))
         parts = [_plan_train(raw, data, classes, train_list=train_list)]
         parts += [
             part for split in ("val", "test") if (part := _plan_eval(raw, data, classes, split=split, remark=remark))
         ]
-        _take_stock(parts)
-        report = _report(parts, classes)
+        take_stock(parts)
+        report = report_of(parts, classes)
         try:
-            _stop_if_much_is_missing(parts, max_missing)
+            stop_if_much_is_missing(parts, max_missing)
             _check_devices(parts, method)
             _place_all(parts, data, method=method, classes=classes)
-            _write_lists(os.path.join(data, "meta"), parts, classes)
+            write_lists(os.path.join(data, "meta"), parts, classes)
         except BaseException:
             with contextlib.suppress(OSError):  # a full disk: what stopped us matters more than its report
                 write_json(os.path.join(data, "meta", REPORT), report)
@@ -61,7 +61,7 @@ def arrange(raw, data, *, method="move", train_list=None, max_missing=MAX_MISSIN
     return report
 
 
-def _make_writable(data):
+def make_writable(data):
     try:
         os.makedirs(os.path.join(data, "meta"), exist_ok=True)
     except OSError as error:
@@ -72,23 +72,35 @@ def _make_writable(data):
 
 
 def _plan_train(raw, data, classes, *, train_list):
+    rows = read_train_list(raw, classes, train_list=train_list)
+    return census.Part(rows, census.Places("train", raw, os.path.join(data, "train")), classes=classes)
+
+
+def read_train_list(raw, classes, *, train_list=None):
+    """The RawList of the training pictures."""
     path = train_list or os.path.join(raw, "info", "train_filelist_all.txt")
     rows = RawList(path, len(classes))
     if rows.labels is None:
         raise DataError(f"{path}:1: no label; the training list has lines like 'google/q00001/a.jpg 0'")
-    return census.Part(rows, census.Places("train", raw, os.path.join(data, "train")), classes=classes)
+    return rows
 
 
 def _plan_eval(raw, data, classes, *, split, remark):
     """The val or test part, or None (with a remark) where the set has none."""
+    target = os.path.join(data, split)
+    folders = [path for name in EVAL_FOLDERS if os.path.isdir(path := os.path.join(raw, name.format(split=split)))]
+    rows = read_eval_list(raw, classes, split=split, there=folders or os.path.isdir(target), remark=remark)
+    return rows and census.Part(rows, census.Places(split, folders[0] if folders else target, target))
+
+
+def read_eval_list(raw, classes, *, split, there, remark):
+    """The RawList of val or test, or None (with a remark) where the set has none, or no pictures are `there`."""
     lists = [
         path
         for path in (os.path.join(raw, f"{split}_filelist.txt"), os.path.join(raw, "info", f"{split}_filelist.txt"))
         if os.path.exists(path)
     ]
-    target = os.path.join(data, split)
-    folders = [path for name in EVAL_FOLDERS if os.path.isdir(path := os.path.join(raw, name.format(split=split)))]
-    if not lists or not (folders or os.path.isdir(target)):
+    if not lists or not there:
         remark(
             f"no {split} set: {'no ' + split + '_filelist.txt' if not lists else 'a list, but no pictures'} in {raw}; "
             "going on without"
@@ -103,10 +115,10 @@ def _plan_eval(raw, data, classes, *, split, remark):
     if split == "test" and rows.labels is not None and not rows.labels.any():
         remark(f"{rows.path}: every label is 0, a placeholder; the test set is taken as unlabelled")
         rows.labels = None
-    return census.Part(rows, census.Places(split, folders[0] if folders else target, target))
+    return rows
 
 
-def _take_stock(parts):
+def take_stock(parts):
     with Progress("looking", sum(map(len, parts)), "files") as progress:
         done = 0
 
@@ -119,7 +131,7 @@ def _take_stock(parts):
             part.take_stock(add)
 
 
-def _stop_if_much_is_missing(parts, max_missing):
+def stop_if_much_is_missing(parts, max_missing):
     for part in parts:
         missing, empty = part.missing(), part.empty()
         if len(missing) + len(empty) > max_missing * len(part):
@@ -145,7 +157,7 @@ def _check_devices(parts, method):
         if method != "copy" and os.stat(part.places.source).st_dev != os.stat(part.places.target).st_dev:
             raise ResourceError(
                 f"{part.places.source} and {part.places.target} are on different file systems, where a file can't be "
-                f"{_PAST[method]} without copying; use --copy, or choose --data on the same one"
+                f"{PAST[method]} without copying; use --copy, or choose --data on the same one"
             )
 
 
@@ -223,10 +235,10 @@ def _place_rows(part, placer, rows):
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise ResourceError(f"{error}; free some space and run the same command again: it goes on") from None
-            if error.errno not in _NOT_HERE:
+            if error.errno not in NOT_HERE:
                 raise
             raise ResourceError(
-                f"{part.rows.line(row)}: {error}; files that can't be {_PAST[placer.method]} can be arranged with "
+                f"{part.rows.line(row)}: {error}; files that can't be {PAST[placer.method]} can be arranged with "
                 "--copy, into another --data if need be"
             ) from None
     return occupied, len(rows)
@@ -269,7 +281,7 @@ def _remove_empty_folders(part):
                 continue
 
 
-def _write_lists(meta, parts, classes):
+def write_lists(meta, parts, classes):
     with atomic_write(os.path.join(meta, "synsets.txt")) as file:
         file.writelines(f"{wnid}\n" for wnid in classes)
     for part in parts:
@@ -283,7 +295,7 @@ def _write_lists(meta, parts, classes):
                     file.write(name + b"\n" if labels is None else b"%s %d\n" % (name, labels[row]))
 
 
-def _report(parts, classes):
+def report_of(parts, classes):
     """What is in the set: the same after one run as after many. Work done is no part of it."""
     report = {"format": "webvision-arrange", "version": 1, "complete": False, "classes": len(classes)}
     for part in parts:

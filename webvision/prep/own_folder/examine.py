@@ -3,6 +3,7 @@ be converted? Goes on where it was killed, and looks only at what is new or chan
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -59,12 +60,9 @@ def examine_folder(found, pictures, journal, *, jobs, timeout_s=60.0, policy=DEF
     known = _still_true(found, _read_journal(journal), pictures)
     todo = [picture.path for picture in found.pictures if picture.path not in known]
     inside = data_folders(os.fsencode(found.folder))
-    limited = []
 
     def examine_block(block, row_begins, verdicts):
-        if not limited:
-            _limit_process()
-            limited.append(True)
+        limit_process()
         lines = []
         for row in range(block * BLOCK, min(len(todo), (block + 1) * BLOCK)):
             row_begins(row)
@@ -161,8 +159,9 @@ def _condemned(folder, path, reason):
     return Finding(path, state.st_size, state.st_mtime_ns, "", 0, "", f"{reason}: its decoder did not survive it")
 
 
-def _limit_process():
-    """Bounds for what a decoder can be made to do: memory, file size, no core file."""
+@functools.cache
+def limit_process():
+    """Bounds for what a decoder can be made to do: memory, file size, no core file. For a worker, once in its life."""
     with open("/proc/self/statm", encoding="ascii") as file:
         mapped = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (mapped + MEMORY_BYTES,) * 2)

@@ -104,13 +104,22 @@ def turn_by_boxes(image, data):
 
 
 def transparent(data, header):
-    """A PNG, WebP or GIF that shows something through: its BGRA pixels as meant to be seen; None for any other."""
-    if header.format not in ("png", "webp", "gif"):
+    """A PNG or WebP that shows something through: its BGRA pixels as meant to be seen; None for any other."""
+    if not may_be_transparent(data):
         return None
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or image.ndim < 3 or image.shape[2] != 4 or not (image[..., 3] < _opaque(image)).any():
         return None
     return turn(image, header.orientation)
+
+
+def may_be_transparent(data):
+    """Whether a file is of a kind that has alpha: told by its bytes, nothing decoded. A GIF's is lost in OpenCV."""
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return data[25:26] in (b"\4", b"\6") or 0 < data.find(b"tRNS") < data.find(b"IDAT")
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return data[12:16] == b"VP8L" or data[12:16] == b"VP8X" and bool(data[20] & 0x10)
+    return False
 
 
 def on_white(image):

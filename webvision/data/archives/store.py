@@ -1,0 +1,172 @@
+"""Pictures inside a folder's archives, with the face of pictures.folder.PictureFolder.
+
+A picture is read by its place, and what comes is believed only if the member's header stands before it as it was
+indexed. An archive that changed since is an error that ends the run: whatever is read from it may be another picture.
+"""
+
+import collections
+import dataclasses
+import os
+import threading
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from webvision.data.archives.members import Members, StaleMembers, read_at
+from webvision.data.archives.tarstream import BLOCK
+from webvision.data.archives.walk import seal
+from webvision.data.pictures.images import DEFAULT_POLICY, ImageError, ImagePolicy, unreadable
+from webvision.errors import DataError, printable
+
+OPEN_ARCHIVES = 256  # held open by a process; `ulimit -n` is 1024 as a rule
+CHECK_S = 1.0  # an archive in use is looked at anew so often
+
+
+class Places(NamedTuple):
+    """Where the bytes of some members lie, in the order in which they are read best; their archives are open."""
+
+    order: np.ndarray  # int64 [n]: which of the names asked for
+    files: np.ndarray  # int32 [n] descriptors
+    starts: np.ndarray  # int64 [n]
+    sizes: np.ndarray  # int64 [n]
+    seals: np.ndarray  # uint32 [n]
+    held: tuple  # the archives, open for as long as this is held
+
+
+class _Open:
+    """An open archive, which is the one that was indexed; closed with its last holder."""
+
+    def __init__(self, path, facts):
+        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        self.path, self._facts = path, facts
+        # The kernel would read ahead of members that are not wanted; what is wanted it is told.
+        os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_RANDOM)
+        self.check()
+
+    def check(self):
+        """DataError unless this is still the archive that was indexed, here and under its name."""
+        try:
+            states = os.fstat(self.fd), os.stat(self.path)
+        except FileNotFoundError:
+            states = (None,)
+        if not all(state and self._facts.is_of(state) for state in states):
+            raise DataError(
+                f"{printable(self.path)}: this archive changed while it was in use; start again once it is whole, and "
+                "it is indexed anew"
+            )
+        self.checked = time.monotonic()
+
+    def __del__(self):
+        if hasattr(self, "fd"):
+            os.close(self.fd)
+
+
+class PictureArchives:
+    """The pictures in the archives of `root`, found through their index `members`, read as `policy` allows."""
+
+    in_archives = True
+
+    def __init__(self, root, members, policy=DEFAULT_POLICY):
+        self.root, self.policy = root, policy
+        self.members = members
+        self._open = collections.OrderedDict()  # number -> _Open, the one used last at the end
+        self._lock = threading.Lock()
+
+    def to_json(self):
+        """As what json.dumps takes, for worker processes."""
+        return {
+            "root": os.fsdecode(self.root),
+            "policy": dataclasses.asdict(self.policy),
+            "members": self.members.path,
+            "stamp": self.members.stamp,
+        }
+
+    @classmethod
+    def from_json(cls, fields):
+        """The PictureArchives that `to_json` described: of the same index, or a DataError."""
+        policy = {name: tuple(value) if isinstance(value, list) else value for name, value in fields["policy"].items()}
+        try:
+            members = Members(fields["members"])
+        except StaleMembers:
+            members = None
+        if members is None or members.stamp != fields["stamp"]:
+            raise DataError(f"{printable(fields['root'])}: its archives were indexed anew while in use; start again")
+        return cls(fields["root"], members, ImagePolicy(**policy))
+
+    def describe(self, name):
+        """Where the picture `name` (bytes) is looked for, for messages."""
+        return f"{printable(os.fsdecode(self.root))}/*.tar: {printable(os.fsdecode(name))}"
+
+    def has(self, names):
+        """bool [n]: which of `names` (bytes) are members."""
+        return self.members.find(names)[0]
+
+    def size(self, name):
+        """The bytes that the picture `name` has; ImageError if there is none."""
+        found, records = self.members.find([name])
+        if not found[0]:
+            raise ImageError("missing", f"no member of that name in {printable(os.fsdecode(self.root))}/*.tar")
+        return int(records[0]["size"])
+
+    def read(self, name):
+        """The bytes of the picture `name` (bytes); ImageError if there are none."""
+        found, records = self.members.find([name])
+        if not found[0]:
+            raise ImageError("missing", f"no member of that name in {printable(os.fsdecode(self.root))}/*.tar")
+        record = records[0]
+        if record["size"] > self.policy.max_bytes:
+            raise ImageError("file-too-large", f"{record['size']} bytes; at most {self.policy.max_bytes} are read")
+        archive = self._archive(int(record["archive"]))
+        start, size = int(record["block"]) * BLOCK - BLOCK, int(record["size"]) + BLOCK
+        try:
+            data = read_at(archive.fd, size, start)
+        except OSError as error:
+            raise unreadable(error) from None
+        if len(data) != size or seal(data[:BLOCK]) != record["seal"]:
+            archive.check()
+            raise ImageError("io", "its header in the archive is not the one that was indexed")
+        return data[BLOCK:]
+
+    def expect(self, names):
+        """Tell the kernel that these pictures are read next."""
+        places = self.places(names)
+        for file, start, size in zip(places.files.tolist(), places.starts.tolist(), places.sizes.tolist()):
+            os.posix_fadvise(file, start - BLOCK, size + BLOCK, os.POSIX_FADV_WILLNEED)
+
+    def places(self, names, largest=1 << 62):
+        """The Places of those of `names` (bytes) that are members of at most `largest` bytes."""
+        found, records = self.members.find(names)
+        order = np.flatnonzero(found & (records["size"] <= largest))
+        order = order[np.lexsort((records["block"][order], records["archive"][order]))]
+        records = records[order]
+        numbers, inverse = np.unique(records["archive"], return_inverse=True)
+        held = tuple(map(self._archive, numbers.tolist()))
+        files = np.array([archive.fd for archive in held], np.int32)
+        return Places(
+            order,
+            files[inverse] if len(held) else np.empty(0, np.int32),
+            records["block"].astype(np.int64) * BLOCK,
+            records["size"].astype(np.int64),
+            np.ascontiguousarray(records["seal"]),
+            held,
+        )
+
+    def _archive(self, number):
+        """The _Open archive `number`, looked at within the last second."""
+        with self._lock:
+            archive = self._open.get(number)
+            if archive is None:
+                facts = self.members.archives[number].facts
+                try:
+                    archive = _Open(os.path.join(os.fsdecode(self.root), facts.name), facts)
+                except OSError as error:
+                    raise unreadable(error) from None
+                self._open[number] = archive
+                if len(self._open) > OPEN_ARCHIVES:
+                    self._open.popitem(last=False)
+            else:
+                self._open.move_to_end(number)
+        if time.monotonic() - archive.checked > CHECK_S:
+            archive.check()
+        return archive

@@ -1,0 +1,57 @@
+"""A file as memory that its reader can rely on: a program that cuts the file short meanwhile does not end the process.
+
+Reading past the end of a mapped file is a SIGBUS. The compiled library turns that into zeros and a flag; without it the
+file is read into memory, which takes longer and is not shared between processes.
+"""
+
+import mmap
+import os
+import weakref
+
+import numpy as np
+
+from webvision.data.native import library
+
+
+class MappedFile:
+    """The first `size` bytes of an open file, as `buffer`; EOFError if it has fewer."""
+
+    def __init__(self, fd, size):
+        try:
+            self.buffer = mmap.mmap(fd, size, prot=mmap.PROT_READ)
+        except ValueError:  # longer than the file
+            raise EOFError from None
+        self._torn = _guard(self.buffer)
+        if self._torn is None:
+            self.buffer = _read(fd, size)
+        elif os.fstat(fd).st_size < size:  # cut between the caller's look and the mapping
+            raise EOFError
+
+    def intact(self):
+        """False once the file was cut: the buffer may hold zeros that the file did not."""
+        return self._torn is None or not self._torn.contents.value
+
+    def forget_pages(self):
+        """Let what was read so far not count as this process's memory; it stays in the system's cache."""
+        if self._torn is not None:
+            self.buffer.madvise(mmap.MADV_DONTNEED)
+
+
+def _guard(mapped):
+    """The flag that a guarded mapping was cut; None where nothing can guard it."""
+    address = np.frombuffer(mapped, np.uint8).ctypes.data
+    flag = library.guard(address, len(mapped))
+    if flag is not None:
+        weakref.finalize(mapped, library.unguard, address)
+    return flag
+
+
+def _read(fd, size):
+    buffer = mmap.mmap(-1, size)
+    view, position = memoryview(buffer), 0
+    while position < size:
+        got = os.preadv(fd, [view[position : position + (1 << 24)]], position)
+        if not got:
+            raise EOFError
+        position += got
+    return buffer
