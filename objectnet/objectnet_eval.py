@@ -2,7 +2,14 @@
 """ObjectNet's command under its own name, in a folder as its template has it: see utils/objectnet_eval.py."""
 
 import os
-import runpy
+import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+from webvision.environment import import_only_code  # noqa: E402
+
+import_only_code()
+
+import runpy  # noqa: E402
+
 runpy.run_path(os.path.join(ROOT, "utils", "objectnet_eval.py"), run_name="__main__")

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """A page on this machine: drop a picture, see what a snapshot says of it and which region mattered."""
 
-import argparse
 import os
 import sys
 
@@ -9,6 +8,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from webvision.environment import use_project_environment
 
 use_project_environment("numpy", "cv2")
+
+import argparse  # noqa: E402
 
 from webvision import cli  # noqa: E402
 from webvision.errors import run_command  # noqa: E402

@@ -41,6 +41,9 @@ def import_only_code():
         pass
     library = os.path.dirname(os.__file__)
     sys.path[:] = [ROOT, *(entry for entry in sys.path if entry == library or entry not in here)]
+    given = [os.path.realpath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    # For the processes that we start; empty is as if unset.
+    os.environ["PYTHONPATH"] = os.pathsep.join(entry for entry in given if entry not in here or entry == ROOT)
 
 
 def use_project_environment(*needed):

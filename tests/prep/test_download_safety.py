@@ -61,17 +61,18 @@ def given_in(folder, command, **environment):
     )
 
 
-COMMANDS = [
-    ["python3", f"utils/{name}", "--help"] for name in sorted(os.listdir(f"{ROOT}/utils")) if name.endswith(".py")
+FOLDERS = "utils", "classification", "objectnet"  # whose scripts are commands
+SCRIPTS = [
+    f"{folder}/{name}" for folder in FOLDERS for name in sorted(os.listdir(f"{ROOT}/{folder}")) if name.endswith(".py")
 ]
-COMMANDS += [["bash", "utils/download.sh", "--list"], ["python3", "imagenet-resnet.py", "--help"]]
-COMMANDS += [["python3", "sotabench.py", "--help"]]
+COMMANDS = [["python3", name, "--help"] for name in (*SCRIPTS, "imagenet-resnet.py", "sotabench.py")]
+COMMANDS += [["bash", "utils/download.sh", "--list"]]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[1])
 def test_no_command_imports_from_its_own_or_the_current_folder(checkout, tmp_path, command):
-    plant(checkout / "utils", tmp_path / "ran")
-    plant(tmp_path / "here", tmp_path / "ran")
+    for folder in (*(checkout / folder for folder in FOLDERS), tmp_path / "here"):
+        plant(folder, tmp_path / "ran")
     program, script, *flags = command
     done = given_in(tmp_path / "here", [program, checkout / script, *flags], PYTHONPATH=os.pathsep)
     assert done.returncode == 0, done.stderr

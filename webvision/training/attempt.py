@@ -30,6 +30,7 @@ class Attempt(SessionInit):
     def __init__(self, job, checkpoints, stop):
         self._job, self._checkpoints, self._stop = job, checkpoints, stop
         checkpoints.sweep()
+        checkpoints.refuse_unknown()
         self._state = checkpoints.newest_whole()
         self.step = self._state.step if self._state else 0
         self._history = History(job.folder, restored_step=self.step)

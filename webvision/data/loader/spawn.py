@@ -16,9 +16,7 @@ import threading
 from webvision.errors import ResourceError
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-_CODE = """import sys; sys.path.insert(0, sys.argv.pop(1))
-from webvision.environment import import_only_code; import_only_code()
-from webvision.data.loader.worker import main; main()"""
+_CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from webvision.data.loader.worker import main; main()"
 _requests = None
 _lock = threading.Lock()
 
