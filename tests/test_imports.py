@@ -40,7 +40,7 @@ INNER = {
     },
     "challenges": {"codalab": set(), "objectnet": set(), "sotabench": set(), "kneron": set()},
 }
-WITHOUT_TENSORFLOW = ("doctor", "machine", "prep", "scoring", "challenges")
+WITHOUT_TENSORFLOW = ("doctor", "machine", "prep", "data", "scoring", "challenges")
 ROOT_MODULES = {"imagenet5k", "resnet_model"}
 REACHED_FROM = {"webvision/model/backbones.py"}  # the table through which the root modules are reached
 SHARED = {"errors", "files", "environment", "devices", "faults", "cli", "compat", "progress"}

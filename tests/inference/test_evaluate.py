@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from tests.support.loader_fixtures import jpeg, picture
+from webvision.data.data_set import Split
 from webvision.data.lists.folders import open_split
 from webvision.data.lists.index import open_index
 from webvision.data.loader.batches import EvalBatches
+from webvision.data.loader.spec import BatchSpec
 from webvision.data.pictures import images
+from webvision.data.pictures.folder import PictureFolder
 from webvision.data.pictures.images import read_image
 from webvision.data.views.presets import PRESETS
 from webvision.errors import DataError
@@ -62,8 +65,7 @@ def folder(tmp_path_factory):
 def predictions_of(folder, out, *, crops, flip, batch=4, workers=0):
     preset = dataclasses.replace(PRESETS["webvision"].scaled(SIZE), crops=crops, flip=flip)
     index = open_index(folder / "list.txt", CLASSES)
-    loader = EvalBatches(index, folder, preset, batch=batch, workers=workers)
-    loader.batches = lambda: iter(loader)
+    loader = EvalBatches(Split(index, PictureFolder(folder)), BatchSpec(preset, batch), workers=workers)
     header = prediction_header(
         index,
         classes={"count": CLASSES},
@@ -149,8 +151,7 @@ def test_a_val_set_in_class_folders_is_predicted_under_the_lists_names(tmp_path)
         (folder / f"val{number}.jpg").write_bytes(jpeg(picture(number)))
     index = open_split(str(tmp_path), "val", classes=classes)
     preset = PRESETS["webvision"].scaled(SIZE)
-    loader = EvalBatches(index, tmp_path / "val", preset, batch=4)
-    loader.batches = lambda: iter(loader)
+    loader = EvalBatches(Split(index, PictureFolder(tmp_path / "val")), BatchSpec(preset, 4))
     header = prediction_header(
         index,
         classes={"count": CLASSES},

@@ -184,6 +184,7 @@ HOSTILE = """
 import sys
 import numpy as np
 from tests.support.loader_fixtures import jpeg, picture
+from webvision.data.loader.spec import BatchSpec
 from webvision.data.loader import kernel
 from webvision.data.native import library
 from webvision.data.pictures import decode
@@ -230,7 +231,7 @@ for level in (2, 1) if kernel.usable(view) else ():
     library.loaded().wv_use(level)
     for tolerant in (False, True):
         for files in (together, singly):
-            slot = new_slot(len(paths), view, "worker")
-            kernel.show(files, view.plan(1, 0, len(paths)), slot, tolerant=tolerant, colour_on="worker")
+            slot = new_slot(BatchSpec(view, len(paths)))
+            kernel.show(files, view.plan(1, 0, len(paths)), slot, tolerant=tolerant)
 print(decoded)
 """

@@ -10,12 +10,13 @@ import pytest
 
 from tests.support.training_fixtures import STEPS, at
 from webvision.errors import CheckpointError, ResourceError
-from webvision.training import callbacks, fit
+from webvision.training import callbacks, job
 from webvision.training.checkpoints import CheckpointFolder, State
 
 
 def checkpoint(folder, step, content=b"weights"):
     """A finished checkpoint of `step`, as TensorFlow's saver and `seal` leave it."""
+    folder.begin(step)
     prefix = folder.prefix(step)
     for suffix, text in ((".index", b"index of %d" % step), (".data-00000-of-00001", content)):
         with open(prefix + suffix, "wb") as file:
@@ -39,20 +40,76 @@ def test_the_last_the_best_and_every_kth_stay(tmp_path):
     assert (tmp_path / "checkpoint").read_text().startswith('model_checkpoint_path: "model-25"')
 
 
-def test_sweeping_removes_what_no_manifest_vouches_for(tmp_path):
+def test_sweeping_removes_what_is_marked_unfinished_and_no_manifest_vouches_for(tmp_path):
     folder = CheckpointFolder(tmp_path, keep=2)
     checkpoint(folder, 3)
     whole = sorted(os.listdir(tmp_path))
+    assert "model-3.unfinished" not in whole
     for name in (
+        "model-4.unfinished",
         "model-4.index",
         "model-4.data-00000-of-00001",
+        "model-5.unfinished",
         "model-5.data-00000-of-00001.tempstate123",
+        "model-3.unfinished",  # killed between the manifest and the mark's end
         ".model-4.json.abcdefgh.tmp",
     ):
         (tmp_path / name).write_text("half")
-    (tmp_path / "notes.txt").write_text("mine")
+    for name in ("notes.txt", ".mine.tmp"):
+        (tmp_path / name).write_text("mine")
     folder.sweep()
-    assert sorted(os.listdir(tmp_path)) == sorted([*whole, "notes.txt"])
+    folder.refuse_unknown()
+    assert sorted(os.listdir(tmp_path)) == sorted([*whole, "notes.txt", ".mine.tmp"])
+
+
+def test_weights_without_a_manifest_are_an_error_and_stay(tmp_path):
+    folder = CheckpointFolder(tmp_path, keep=5)
+    for step in (4, 5, 6):
+        checkpoint(folder, step)
+    (tmp_path / "model-6.json").unlink()
+    (tmp_path / "model-4.json").unlink()
+    before = sorted(os.listdir(tmp_path))
+    folder.sweep()
+    with pytest.raises(CheckpointError, match="2 checkpoints have no manifest .model-4, model-6 .*--load .*model-6"):
+        folder.refuse_unknown()
+    assert sorted(os.listdir(tmp_path)) == before
+    checkpoint(folder, 7)
+    folder.refuse_unknown()  # the run goes on from a later one, and writes over neither
+    folder.prune(1)
+    assert set(before) - set(os.listdir(tmp_path)) == {
+        f"model-5.{end}" for end in ("json", "index", DATA.split(".")[1])
+    }
+
+
+@pytest.mark.parametrize("point", ["save-data", "save-manifest", "save-pointer", "prune"])
+def test_a_checkpoint_written_again_counts_as_before_only_once_it_is_whole(tmp_path, monkeypatch, point):
+    folder = CheckpointFolder(tmp_path, keep=1)
+    checkpoint(folder, 4)
+
+    def end(here):
+        if here == point:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("webvision.faults.point", end)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint(folder, 5 if point == "prune" else 4, b"newer")
+    folder.sweep()
+    folder.refuse_unknown()
+    assert folder.steps() == {"save-data": [], "prune": [5]}.get(point, [4])
+    assert not folder.steps() or folder.newest_whole().step == folder.steps()[-1]
+    assert not [name for name in os.listdir(tmp_path) if name.endswith((".unfinished", ".tmp"))]
+
+
+def test_a_run_whose_manifests_are_gone_keeps_its_weights_and_says_so(train):
+    train()
+    for step in train.steps():
+        (train.folder / f"model-{step}.json").unlink()
+    before = {path.name: path.read_bytes() for path in train.folder.glob("model-*")}
+    with pytest.raises(CheckpointError, match="2 checkpoints have no manifest") as end:
+        train()
+    assert end.value.exit_code == 5
+    assert {path.name: path.read_bytes() for path in train.folder.glob("model-*")} == before
+    train("--fresh", "--load", train.folder / f"model-{STEPS}")
 
 
 DATA, INDEX = "model-5.data-00000-of-00001", "model-5.index"
@@ -136,7 +193,7 @@ def impatient(monkeypatch):
     """Trainings that give up on a disk at once, or after `seconds`."""
 
     def after(seconds):
-        monkeypatch.setattr(fit, "Job", functools.partial(fit.Job, save_patience=seconds))
+        monkeypatch.setattr(job, "Keeping", functools.partial(job.Keeping, patience=seconds))
         monkeypatch.setattr(callbacks, "RETRY_SECONDS", 0.01)
 
     return after

@@ -1,9 +1,12 @@
 """Checkpoints that can be trusted: a manifest written last ties every file of one to its step and its data position.
 
 A checkpoint is `model-STEP.index` and `model-STEP.data-*` (TensorFlow's saver, all global variables) and
-`model-STEP.json`, the manifest. What has no manifest was never finished and is swept at the next start.
+`model-STEP.json`, the manifest. While one is written, and while one is deleted, `model-STEP.unfinished` lies beside it:
+the next start sweeps what has that mark and no manifest. Weights with neither were not left so by this program, may be
+all that somebody has, and are never deleted.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -14,11 +17,14 @@ import numpy as np
 from webvision import faults
 from webvision.compat import tf, tfv1
 from webvision.errors import CheckpointError, DivergedError, ResourceError, printable
-from webvision.files import atomic_write, file_sha256, sync_directory, write_json
+from webvision.files import atomic_write, file_sha256, remove_leftovers, sync_directory, write_json
 from webvision.model.card import VARIABLE
 
 from tensorflow.python.training import saver
 from tensorpack.utils import logger
+
+_WEIGHTS = r"model-(\d+)\.(?:index|data-\d+-of-\d+)"
+SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -46,17 +52,51 @@ class CheckpointFolder:
 
     def steps(self):
         """Steps with a manifest, ascending."""
-        found = (re.fullmatch(r"model-(\d+)\.json", name) for name in os.listdir(self.path))
-        return sorted(int(match.group(1)) for match in found if match)
+        return sorted(self._steps_of(r"model-(\d+)\.json"))
 
     def sweep(self):
-        """Remove what a killed save left: TensorFlow's temporary files, and files of a step without a manifest."""
-        finished = set(self.steps())
+        """Remove what a killed save or deletion left: marked weights without a manifest, and temporary files."""
+        finished, marked = set(self.steps()), self._steps_of(r"model-(\d+)\.unfinished")
+        remove_leftovers(self.path)
         for name in os.listdir(self.path):
-            match = re.match(r"model-(\d+)[.](index|data-\d+-of-\d+)(\.tempstate\d+)?$", name)
-            if match and int(match.group(1)) not in finished or re.search(r"\.tempstate\d+$|^\..*\.tmp$", name):
+            if re.search(r"\.tempstate\d+$", name):
                 os.unlink(os.path.join(self.path, name))
                 logger.info("Removed %s, which a save that did not end left behind", name)
+        for step in marked - finished:
+            logger.info("Removed model-%d, which was not written, or not deleted, to its end", step)
+            self._remove_weights(step)
+        for step in marked:
+            os.unlink(self._mark(step))
+
+    def refuse_unknown(self):
+        """CheckpointError if there are weights that no manifest vouches for, and training on would write over them."""
+        finished = self.steps()
+        unknown = sorted(self._steps_of(_WEIGHTS).difference(finished))
+        if not unknown:
+            return
+        names = ", ".join(f"model-{step}" for step in unknown[-SHOWN:])
+        if not finished or unknown[-1] > finished[-1]:
+            raise CheckpointError(
+                f"{printable(self.path)}: {len(unknown)} checkpoints have no manifest ({names} with no .json), and "
+                "this program did not leave them so; nothing was deleted. Put the model-STEP.json back, or begin a new "
+                f"run from one with --fresh --load {printable(self.prefix(unknown[-1]))}, or move them elsewhere"
+            )
+        logger.warning("%s without a manifest: left alone, and neither counted nor continued from", names)
+
+    def _steps_of(self, pattern):
+        found = (re.fullmatch(pattern, name) for name in os.listdir(self.path))
+        return {int(match[1]) for match in found if match}
+
+    def _mark(self, step):
+        return self.prefix(step) + ".unfinished"
+
+    def begin(self, step):
+        """Mark the checkpoint of `step` as one that is being written; what it was before no longer counts."""
+        os.makedirs(self.path, exist_ok=True)
+        os.close(os.open(self._mark(step), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(self.prefix(step) + ".json", self._mark(step))
+        sync_directory(self.path)
 
     def newest_whole(self):
         """The State of the newest checkpoint whose every byte is as saved; None in a new folder.
@@ -114,6 +154,7 @@ class CheckpointFolder:
         }
         write_json(self.prefix(state.step) + ".json", {"state": asdict(state), "files": files})
         faults.point("save-manifest")
+        os.unlink(self._mark(state.step))
         with atomic_write(os.path.join(self.path, "checkpoint")) as file:  # what TensorFlow's own tools look for
             file.write(
                 f'model_checkpoint_path: "model-{state.step}"\nall_model_checkpoint_paths: "model-{state.step}"\n'
@@ -131,10 +172,15 @@ class CheckpointFolder:
         sync_directory(self.path)
 
     def drop(self, step):
-        os.unlink(self.prefix(step) + ".json")
+        os.rename(self.prefix(step) + ".json", self._mark(step))
         faults.point("prune")
+        self._remove_weights(step)
+        os.unlink(self._mark(step))
+
+    def _remove_weights(self, step):
         for name in os.listdir(self.path):
-            if re.match(rf"model-{step}\.(index|data-\d+-of-\d+)$", name):
+            match = re.fullmatch(_WEIGHTS, name)
+            if match and int(match[1]) == step:
                 os.unlink(os.path.join(self.path, name))
 
     def best(self):
@@ -219,6 +265,7 @@ class CheckpointWriter:
 
     def _write(self, session, state):
         faults.point("save")
+        self._folder.begin(state.step)
         self._saver.save(session, self._folder.prefix(state.step), write_meta_graph=False, write_state=False)
         self._folder.seal(state)
 

@@ -47,21 +47,22 @@ class Timing(NamedTuple):
         return 1e6 / self.together_wall
 
 
-def measure(index, order, root, view, *, batch, workers, pictures=512):
-    """The Timing of `view` over `index` in training order, from about `pictures` pictures."""
-    loader = TrainBatches(index, order, root, view, batch=batch)
+def measure(split, order, spec, *, workers, pictures=512):
+    """The Timing of `spec` over `split` in training order, from about `pictures` pictures."""
+    batch, index = spec.size, split.index
+    loader = TrainBatches(split, order, spec)
     rows = loader.rows(0, max(batch, min(pictures, loader.samples) // batch * batch))
     names = [path.encode("utf-8", "surrogateescape") for path in index.paths(rows)]
-    paths = [os.path.join(os.fsencode(root), name) for name in names]
+    paths = [split.pictures.path(name) for name in names]
     disk = _read_from_disk(paths)
     began = time.process_time()
     files = [data for data in map(_read, paths) if data is not None]
     read = _per(time.process_time() - began, len(paths))
-    decode, headers = _decode(files, view)
+    decode, headers = _decode(files, spec.view)
     if not headers:
         raise DataError(f"{index.path}: none of {len(paths)} pictures can be read; utils/check.py --decode says why")
-    total = _build(names, root, view, batch)
-    wall, hand_over = _together(index, order, root, view, batch=batch, workers=workers, pictures=len(paths))
+    total = _build(names, split.pictures, spec)
+    wall, hand_over = _together(split, order, spec, workers=workers, pictures=len(paths))
     return Timing(disk, read, decode, max(total - read - decode, 0.0), hand_over, workers, wall, len(paths) - headers)
 
 
@@ -111,8 +112,8 @@ def _decode(files, view):
     return _per(seconds, decoded), decoded
 
 
-def _build(names, root, view, batch):
-    builder, slot = BatchBuilder(root, view), new_slot(batch, view, "worker")
+def _build(names, pictures, spec):
+    builder, slot, batch = BatchBuilder(pictures, spec), new_slot(spec), spec.size
     jobs = [
         Job(number, 1, first, tuple(names[first : first + batch]), batch)
         for number, first in enumerate(range(0, len(names), batch))
@@ -124,9 +125,9 @@ def _build(names, root, view, batch):
     return _per(time.process_time() - began, len(names))
 
 
-def _together(index, order, root, view, *, batch, workers, pictures):
+def _together(split, order, spec, *, workers, pictures):
     """(wall us per picture with `workers` processes, CPU us of this process per picture)."""
-    loader = TrainBatches(index, order, root, view, batch=batch, workers=workers)
+    loader, batch = TrainBatches(split, order, spec, workers=workers), spec.size
     held = collections.deque(maxlen=_HELD)
     try:
         flow = iter(loader)

@@ -70,22 +70,14 @@ def _read_jobs(fd, jobs):
 
 
 def _work(spec, jobs, answer):
-    from webvision.data.loader import view_json
     from webvision.data.loader.builder import BatchBuilder, Job
     from webvision.data.loader.ring import Ring
-    from webvision.data.pictures.images import ImagePolicy
+    from webvision.data.loader.spec import BatchSpec
+    from webvision.data.pictures.folder import PictureFolder
 
-    view = view_json.from_json(spec["view"])
-    policy = ImagePolicy(**{**spec["policy"], "formats": tuple(spec["policy"]["formats"])})
-    ring = Ring(
-        view,
-        count=spec["batch"],
-        colour_on=spec["colour_on"],
-        slots=spec["slots"],
-        workers=spec["workers"],
-        fd=spec["memory"],
-    )
-    builder = BatchBuilder(spec["root"], view, policy=policy, colour_on=spec["colour_on"])
+    batch = BatchSpec.from_json(spec["batch"])
+    ring = Ring(batch, slots=spec["slots"], workers=spec["workers"], fd=spec["memory"])
+    builder = BatchBuilder(PictureFolder.from_json(spec["pictures"]), batch)
     beats = ring.beats[spec["worker"]]
 
     print('{"ready": 1}', file=answer)
