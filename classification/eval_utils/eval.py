@@ -72,14 +72,14 @@ def main(argv=None):
 
 def _judge(args):
     from webvision.commands.own_pictures.judging import judge_folder
-    from webvision.devices import choose_gpus, cpu_cores
+    from webvision.devices import Devices, choose_gpus, cpu_cores
     from webvision.inference.snapshot import open_snapshot
 
     snapshot = open_snapshot(args.snapshot, backbone=args.backbone)
     gpus = choose_gpus(args.gpu)
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus) or "-1"
     cores = cpu_cores()
-    with snapshot.open(on_gpu=bool(gpus), towers=max(1, len(gpus))) as model:
+    with snapshot.open(Devices(bool(gpus), max(1, len(gpus)))) as model:
         return judge_folder(
             snapshot,
             model,

@@ -7,6 +7,7 @@ import numpy as np
 
 from webvision.challenges.kneron.folder import write_results
 from webvision.data.loader.batches import EvalBatches
+from webvision.data.loader.spec import BatchSpec
 from webvision.errors import DataError, UsageError, printable
 from webvision.files import atomic_write, write_json
 from webvision.inference.evaluate import Outputs, evaluate, prediction_header
@@ -22,30 +23,22 @@ from webvision.scoring.report.report import Sources, build_report
 PREDICTIONS, RESULTS, FIGURES, REPORT = "predictions.json", "eval_results.txt", "eval_results.json", "report.html"
 
 
-class _Once:
-    """A loader as evaluation takes it."""
-
-    def __init__(self, batches):
-        self.batches = lambda: iter(batches)
-
-
-def judge(weights, network, pictures, folder, *, data, card, arithmetic, on_gpu, batch, workers):
-    """Predict `pictures` with `weights`, and leave predictions, figures and a report in `folder`; returns the
+def judge(weights, network, split, folder, *, data, card, computing, batch, workers):
+    """Predict a Split with `weights`, and leave predictions, figures and a report in `folder`; returns the
     scorecard."""
-    index, path = pictures.index, os.path.join(folder, PREDICTIONS)
-    loader = EvalBatches(index, pictures.root, card.preset, batch=batch, workers=workers)
+    path = os.path.join(folder, PREDICTIONS)
     with (
-        Predictor(network, arithmetic, weights, preset=card.preset, on_gpu=on_gpu) as predictor,
-        contextlib.closing(loader),
+        Predictor(network, computing.arithmetic, weights, preset=card.preset, devices=computing.devices) as predictor,
+        contextlib.closing(EvalBatches(split, BatchSpec(card.preset, batch), workers=workers)) as batches,
     ):
         header = prediction_header(
-            index,
+            split.index,
             classes=classes_in_header(card.classes, card),
             network=network,
             preset=card.preset,
             checkpoint=predictor.checkpoint,
         )
-        evaluate(predictor, _Once(loader), index, header=header, outputs=Outputs(path, all_scores=True))
+        evaluate(predictor, batches, split.index, header=header, outputs=Outputs(path, all_scores=True))
     card_of_scores = _write_figures(load_run(path), folder)
     run_dir = folder if os.path.exists(os.path.join(folder, "stats.json")) else None  # a probe has no curves
     page, _ = build_report([path], Sources(data, run_dir, os.path.join(data, "meta", "synsets.txt")))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from webvision.data.loader.batches import EvalBatches
+from webvision.data.loader.spec import BatchSpec
 from webvision.data.views.augment import Augmentation
 from webvision.errors import printable
 from webvision.files import read_json, write_json
@@ -32,10 +33,10 @@ class Probed:
     l2: float
 
 
-def probe(start, sets, folder, *, card, arithmetic, on_gpu, batch, workers, log):
+def probe(start, sets, folder, *, card, computing, batch, workers, log):
     """The Probed of a Start, in the run's `folder`; nothing is computed again that is there.
 
-    `sets`: {'train': Pictures, 'val': Pictures}; `card`: what the new weights mean.
+    `sets`: {'train': Split, 'val': Split}; `card`: what the new weights mean.
     """
     identity = _identity(start, sets, card)
     try:
@@ -44,12 +45,10 @@ def probe(start, sets, folder, *, card, arithmetic, on_gpu, batch, workers, log)
             return Probed(os.path.join(folder, WEIGHTS), done["val_accuracy"], done["l2"])
     except (FileNotFoundError, ValueError, KeyError):
         pass
-    features = _features(
-        start, sets, folder, identity, arithmetic=arithmetic, on_gpu=on_gpu, batch=batch, workers=workers
-    )
-    train, val = sets["train"], sets["val"]
-    found = fit_probe(features["train"], train.labels, card.num_classes)
-    accuracy = float((found.head.logits(features["val"][:, 0]).argmax(axis=1) == val.labels).mean())
+    features = _features(start, sets, folder, identity, computing=computing, batch=batch, workers=workers)
+    labels = {name: np.asarray(split.index.labels, np.int64) for name, split in sets.items()}
+    found = fit_probe(features["train"], labels["train"], card.num_classes)
+    accuracy = float((found.head.logits(features["val"][:, 0]).argmax(axis=1) == labels["val"]).mean())
     path = os.path.join(folder, WEIGHTS)
     arrays = {**start.arrays(), "linear/W": found.head.weights, "linear/b": found.head.biases}
     write_npz(path, {**arrays, VARIABLE: np.frombuffer(card.to_bytes(), np.uint8)})
@@ -62,20 +61,8 @@ def probe(start, sets, folder, *, card, arithmetic, on_gpu, batch, workers, log)
             "fold_accuracies": {f"{l2:g}": share for l2, share in found.fold_accuracies.items()},
         },
     )
-    log(f"probe: {100 * accuracy:.1f} % of {len(val.labels)} val pictures right (l2 {found.l2:g})")
+    log(f"probe: {100 * accuracy:.1f} % of {len(labels['val'])} val pictures right (l2 {found.l2:g})")
     return Probed(path, accuracy, found.l2)
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """One split, as the loader takes it."""
-
-    index: object  # ListIndex
-    root: str
-
-    @property
-    def labels(self):
-        return np.asarray(self.index.labels, np.int64)
 
 
 def _identity(start, sets, card):
@@ -83,7 +70,7 @@ def _identity(start, sets, card):
     facts = {
         "weights": _hash_of(start),
         "card": hashlib.sha256(card.to_bytes()).hexdigest(),
-        "lists": {name: pictures.index.hash for name, pictures in sets.items()},
+        "lists": {name: split.index.hash for name, split in sets.items()},
         "views": [CROPS, AREA],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -108,24 +95,25 @@ def _features(start, sets, folder, identity, **how):
     return {name: np.load(path) for name, path in names.items()}
 
 
-def _compute(start, sets, *, arithmetic, on_gpu, batch, workers):
+def _compute(start, sets, *, computing, batch, workers):
     network = replace(start.network, num_classes=start.weights_classes)
-    with Predictor(network, arithmetic, start.weights.path, preset=start.preset, on_gpu=on_gpu) as predictor:
-        for name, pictures in sets.items():
-            rows = np.arange(len(pictures.index))
+    weights, devices = start.weights.path, computing.devices
+    with Predictor(network, computing.arithmetic, weights, preset=start.preset, devices=devices) as predictor:
+        for name, split in sets.items():
+            rows = np.arange(len(split.index))
             mirrored = replace(start.preset, flip=name == "train")
-            parts = [_one_pass(predictor, pictures, mirrored, rows, name=name, batch=batch, workers=workers)]
+            parts = [_one_pass(predictor, split, mirrored, rows, name=name, batch=batch, workers=workers)]
             if name == "train":
                 crops = Augmentation(start.preset.image_size, area=AREA, colours=False)
                 repeated = np.repeat(rows, CROPS)
-                parts.append(_one_pass(predictor, pictures, crops, repeated, name=name, batch=batch, workers=workers))
+                parts.append(_one_pass(predictor, split, crops, repeated, name=name, batch=batch, workers=workers))
             yield name, np.concatenate([part.reshape(len(rows), -1, part.shape[-1]) for part in parts], axis=1)
 
 
-def _one_pass(predictor, pictures, view, rows, *, name, batch, workers):
+def _one_pass(predictor, split, view, rows, *, name, batch, workers):
     """float16 [rows * views, d]: the features of each view of each row."""
     size = max(1, batch // view.views)
-    loader = EvalBatches(pictures.index, pictures.root, view, batch=size, workers=workers, rows=rows)
+    loader = EvalBatches(split, BatchSpec(view, size), workers=workers, rows=rows)
     found = []
     with contextlib.closing(loader), Progress(f"features of {printable(name)}", len(rows), "pictures") as progress:
         for shown in loader:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from webvision.challenges.kneron.answers import write_class_map
 from webvision.commands.own_pictures.judging import REPORT, RESULTS, judge
-from webvision.commands.own_pictures.probing import Pictures, probe
+from webvision.commands.own_pictures.probing import probe
 from webvision.commands.own_pictures.start import find_start
-from webvision.data.lists import folders
+from webvision.data.data_set import DataSet
 from webvision.data.lists.class_names import read_class_words
+from webvision.devices import Devices
 from webvision.files import write_json
 from webvision.inference.snapshot import CHOSEN, best_weights
 from webvision.model.card import card_of
@@ -38,12 +39,13 @@ class Wanted:
     batch: int = 64
     workers: int = 0
     jobs: int = 1
-    gpus: tuple = ()
+    devices: Devices = Devices()
 
 
 def walk(wanted, *, say=print):
     """The whole road; `say` is given lines for a person. Returns the scorecard of the chosen weights over val."""
     from webvision.model.forward import choose_arithmetic
+    from webvision.training.job import Computing
 
     os.makedirs(wanted.run, exist_ok=True)
     prepared = prepare(wanted.pictures, os.path.join(wanted.run, "data"), shares=wanted.shares, jobs=wanted.jobs)
@@ -52,16 +54,17 @@ def walk(wanted, *, say=print):
     write_class_map(os.path.join(wanted.run, "class_id.json"), prepared.classes)
     start = find_start(wanted.backbone, len(prepared.classes), snapshot=wanted.snapshot)
     say(f"{start.network.backbone}: {start.words}")
-    sets = {name: _open(prepared.data, name) for name in ("train", "val")}
-    arithmetic = choose_arithmetic(on_gpu=bool(wanted.gpus))
-    card = _card(prepared, start, sets["train"], arithmetic)
-    how = {"arithmetic": arithmetic, "on_gpu": bool(wanted.gpus), "batch": wanted.batch, "workers": wanted.workers}
+    data = DataSet.open(prepared.data)
+    sets = {name: data.split(name) for name in ("train", "val")}
+    computing = Computing(choose_arithmetic(on_gpu=wanted.devices.on_gpu), wanted.devices)
+    card = _card(data, start, sets["train"], computing)
+    how = {"computing": computing, "batch": wanted.batch, "workers": wanted.workers}
     probed = None
     if start.weights is not None and wanted.probe:
         probed = probe(start, sets, wanted.run, card=card, log=say, **how)
-    tuned = wanted.fine_tune(wanted, start, sets, card, probed, arithmetic, say) if wanted.fine_tune else None
+    tuned = wanted.fine_tune(wanted, start, sets, card, probed, computing, say) if wanted.fine_tune else None
     weights = choose(wanted.run, probed, tuned, say)
-    figures = judge(weights, start.network, sets["val"], wanted.run, data=prepared.data, card=card, **how)
+    figures = judge(weights, start.network, sets["val"], wanted.run, data=data.root, card=card, **how)
     say(
         f"val: {100 * (1 - figures['errors']['top1']['error']):.1f} % right of {figures['images']}, by {weights}"
         " (val chose these weights: pictures that nobody chose by will be a little harder)"
@@ -70,20 +73,14 @@ def walk(wanted, *, say=print):
     return figures
 
 
-def _open(data, split):
-    classes = folders.read_meta_classes(os.path.join(data, "meta"))
-    return Pictures(folders.open_split(data, split, classes=classes), os.path.join(data, split))
-
-
-def _card(prepared, start, train, arithmetic):
-    classes = folders.read_meta_classes(os.path.join(prepared.data, "meta"))
+def _card(data, start, train, computing):
     return card_of(
         start.network,
         start.preset,
-        classes=tuple(classes),
-        words=read_class_words(prepared.data, classes),
+        classes=data.classes,
+        words=read_class_words(data.root, data.classes),
         train_counts=tuple(train.index.counts.tolist()),
-        data_format=arithmetic.data_format,
+        data_format=computing.arithmetic.data_format,
     )
 
 
