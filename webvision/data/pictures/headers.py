@@ -23,7 +23,7 @@ class Header(NamedTuple):
     complete: bool = True  # the end marker is there
 
     @property
-    def shown_size(self):
+    def shown_size(self) -> tuple[int, int]:
         """(width, height) as a viewer shows the picture, after `orientation`."""
         return (self.height, self.width) if self.orientation > 4 else (self.width, self.height)
 
@@ -36,7 +36,7 @@ class HeaderError(ValueError):
         self.reason = reason
 
 
-def read_header(data):
+def read_header(data: bytes) -> Header:
     """The `Header` of the bytes `data`; HeaderError if there is none."""
     if data[:3] == b"\xff\xd8\xff":
         parse = _jpeg
