@@ -36,6 +36,7 @@ INNER = {
         "arrange": set(),
         "check": set(),
         "demo": set(),
+        "shards": set(),
         "own_folder": {"check"},  # its pool of limited processes, and what looks alike
     },
     "challenges": {"codalab": set(), "objectnet": set(), "sotabench": set(), "kneron": set()},

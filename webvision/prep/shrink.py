@@ -28,6 +28,7 @@ KINDS = {
     "rewritten": "rewritten",
     "small": "copied, small enough",
     "damaged": "copied, damaged",
+    "copied": "copied",
     "there": "there from before",
     "repeated": "listed before",
 }
@@ -49,7 +50,7 @@ class Report(NamedTuple):
 
 def shrink_set(data, out, *, splits, short_side, quality, jobs, max_bad=0.01, policy=DEFAULT_POLICY):
     """Write `data`'s listed pictures to `out`, then their lists, unless too many pictures were left out; returns a
-    Report."""
+    Report. With `short_side` None they are copied as they are: out of archives, into files."""
     here, there = os.path.realpath(data), os.path.realpath(out)
     if here == there or there.startswith(here + os.sep) or here.startswith(there + os.sep):
         raise UsageError("--out must lie outside --data: nothing in --data is ever changed")
@@ -152,6 +153,8 @@ class _Split:
         return kind, len(data), len(small)
 
     def _smaller(self, data):
+        if self._short_side is None:
+            return "copied", data
         try:
             header = inspect(data, self._policy)
             if min(header.width, header.height) <= self._short_side:
