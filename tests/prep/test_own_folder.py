@@ -339,7 +339,7 @@ def test_killed_at_every_point_it_ends_in_the_same_bytes(tmp_path, monkeypatch):
 # --- a folder of any size, split by folders
 
 
-def test_folders_become_lists_with_a_stated_and_fixed_order(tmp_path):
+def test_folders_become_lists_with_a_stated_and_fixed_order(tmp_path):  # N2
     write_classes(tmp_path / "train", {"b": 3, "Z": 2, "a c": 2})
     write_classes(tmp_path / "val", {"b": 2})
     (tmp_path / "train" / "b" / "notes.txt").write_text("x")
