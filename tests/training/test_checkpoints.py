@@ -199,7 +199,7 @@ def impatient(monkeypatch):
     return after
 
 
-def test_a_disk_that_is_full_for_a_while_costs_no_training(train, undisturbed, small_disk, impatient):
+def test_a_disk_that_is_full_for_a_while_costs_no_training(train, undisturbed, small_disk, impatient):  # C2
     train.out, train.folder = small_disk, small_disk / "run"
     impatient(60)
 

@@ -19,6 +19,7 @@ are links, the split's own or a class's, may lead anywhere: `preprocess.py` make
 so they are the user's.
 """
 
+import dataclasses
 import errno
 import os
 import stat
@@ -77,6 +78,15 @@ class ImagePolicy:
     accept_truncated: bool = False  # take what could be decoded of a cut or flipped file
     allow_outside: bool = False  # follow links out of the data folder
     formats: tuple = FORMATS
+
+    def to_json(self):
+        """As what json.dumps takes, for worker processes."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, fields):
+        """The ImagePolicy that `to_json` described."""
+        return cls(**{**fields, "formats": tuple(fields["formats"])})
 
 
 DEFAULT_POLICY = ImagePolicy()
