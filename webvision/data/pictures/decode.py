@@ -19,6 +19,7 @@ import re
 import numpy as np
 
 from webvision.data.native import library
+from webvision.data.pictures.headers import Header
 
 # What libjpeg warns of although the pixels are whole; decode_window.c lets the same two pass.
 _ODD_ADOBE, _ODD_JFIF = "Unknown Adobe color transform code", "Warning: unknown JFIF revision"
@@ -38,7 +39,15 @@ class _UnknownKind(Exception):
     """simplejpeg has no name for the picture's sampling or colours, and says nothing about whether it is whole."""
 
 
-def decode(data, header, *, window=None, scale=1, tolerant=False, path=None):
+def decode(
+    data: bytes,
+    header: Header,
+    *,
+    window: tuple[int, ...] | None = None,
+    scale: int = 1,
+    tolerant: bool = False,
+    path: str | None = None,
+) -> np.ndarray:
     """The window (x, y, width, height) of the picture `data`, as stored, uint8 BGR, contiguous.
 
     `header` is what read_header said. With `scale` 2, 4 or 8 a plain JPEG is shrunk while it is decoded, and the window
@@ -69,7 +78,7 @@ def _cut(image, box):
     return np.ascontiguousarray(part)
 
 
-def fast_path():
+def fast_path() -> str:
     """Whether JPEGs are decoded by the compiled library."""
     return _path() == "window"
 
@@ -92,7 +101,7 @@ def _has_simplejpeg():
     return importlib.util.find_spec("simplejpeg") is not None
 
 
-def describe():
+def describe() -> str:
     """One line for the run's header: the JPEG path in use."""
     level = library.loaded().wv_kernel() if library.loaded() else 0
     resize = (

@@ -33,7 +33,7 @@ class Header(NamedTuple):
     pixel_bytes: float = PIXEL_BYTES  # of memory that decoding takes at most
 
     @property
-    def shown_size(self):
+    def shown_size(self) -> tuple[int, int]:
         """(width, height) as a viewer shows the picture, after `orientation`."""
         return (self.height, self.width) if self.orientation > 4 else (self.width, self.height)
 
@@ -46,7 +46,7 @@ class HeaderError(ValueError):
         self.reason = reason
 
 
-def read_header(data):
+def read_header(data: bytes) -> Header:
     """The `Header` of the bytes `data`; HeaderError if there is none."""
     if data[:3] == b"\xff\xd8\xff":
         parse = _jpeg
