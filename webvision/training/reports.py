@@ -65,6 +65,10 @@ class History(MonitorBase):
         """The figures of the last epoch; {} in a new run."""
         return self._epochs[-1] if self._epochs else {}
 
+    def epochs(self):
+        """The figures of every epoch so far, in order."""
+        return list(self._epochs)
+
     def epochs_recorded(self):
         return max((entry["epoch_num"] for entry in self._epochs), default=0)
 
