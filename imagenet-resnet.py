@@ -218,10 +218,10 @@ def _check(parser, args):
             )
     try:
         cli.check_network(args.mode, args.depth)
-        args.gpus, args.towers = cli.choose_devices(args.gpu, args.towers)
-        args.batch = args.batch or (FAKE_BATCH * args.towers if args.fake else 64 if args.eval else 256)
+        args.gpus, args.devices = cli.choose_devices(args.gpu, args.towers, xla=args.xla)
+        args.batch = args.batch or (FAKE_BATCH * args.devices.count if args.fake else 64 if args.eval else 256)
         if not args.eval:
-            cli.check_batch(args.batch, args.towers)
+            cli.check_batch(args.batch, args.devices.count)
     except UsageError as error:
         parser.error(str(error))
 
@@ -272,209 +272,158 @@ def main(argv=None):
 
 
 def train(args):
-    from webvision.data.lists import folders
-    from webvision.data.lists.balance import describe_empty, targets
+    from webvision.data.data_set import DataSet
+    from webvision.data.lists.balance import describe_empty
     from webvision.data.lists.class_names import read_class_words
-    from webvision.data.lists.order import EpochOrder
-    from webvision.data.loader.dataflows import TrainLoader
+    from webvision.data.loader.batches import TrainBatches
+    from webvision.data.loader.spec import BatchSpec
     from webvision.data.pictures import decode
     from webvision.data.views.augment import Augmentation
     from webvision.data.views.presets import PRESETS
     from webvision.model.card import card_of
-    from webvision.model.forward import choose_arithmetic
-    from webvision.training.fit import Job, fit
+    from webvision.training import job
+    from webvision.training.fit import fit
     from webvision.training.run_folder import choose_folder, describe_run
 
-    classes = folders.read_meta_classes(os.path.join(args.data, "meta"))
-    index = folders.open_split(args.data, "train", classes=classes, allow_outside=args.allow_outside)
-    order = EpochOrder(index, targets(index.counts, args.balance), seed=args.seed)
-    if remark := describe_empty(index.counts, classes):
+    data = DataSet.open(args.data, allow_outside=args.allow_outside)
+    split = data.split("train")
+    order = split.order(args.balance, seed=args.seed)
+    if remark := describe_empty(split.index.counts, data.classes):
         print(remark, file=sys.stderr)
-    network = Network(backbone_of(args.mode, args.depth), len(classes), args.image_size or 224)
+    network = Network(backbone_of(args.mode, args.depth), len(data.classes), args.image_size or 224)
     recipe = Recipe(
         epochs=args.epochs,
         epoch_size=len(order) if args.epoch_size == "list" else args.epoch_size,
         batch=args.batch,
         lr=args.lr,
     )
-    arithmetic = choose_arithmetic(on_gpu=bool(args.gpus), fp16=args.fp16, bf16=args.bf16, data_format=args.data_format)
-    augmentation = Augmentation(image_size=network.image_size)
+    computing = job.Computing(arithmetic(args), args.devices, sync_bn=args.sync_bn)
+    colours = ("matrices",) if args.colour_on == "device" else ()
+    spec = BatchSpec(Augmentation(image_size=network.image_size), args.batch, ("images", "labels", *colours))
 
-    def train_loader(samples_seen):
-        return TrainLoader(
-            index,
-            order,
-            os.path.join(args.data, "train"),
-            augmentation,
-            batch=args.batch,
-            workers=args.workers,
-            start=samples_seen,
-            max_bad=args.max_bad,
-            policy=_policy(args),
-            colour_on=args.colour_on,
-        )
+    def train_batches(samples_seen):
+        return TrainBatches(split, order, spec, workers=args.workers, start=samples_seen, max_bad=args.max_bad)
 
     fit(
-        Job(
+        job.Job(
             folder=choose_folder(args.out or "train_log", args.name or f"imagenet-{network.name}", fresh=args.fresh),
-            network=network,
-            recipe=recipe,
-            arithmetic=arithmetic,
-            towers=args.towers,
-            on_gpu=bool(args.gpus),
-            seed=args.seed,
-            list_hash=index.hash,
-            entries=len(order),
-            train_loader=train_loader,
-            val_loader=validation_loader(args, classes, network),
             description=describe_run(
                 command=shlex.join(["python3", *sys.argv]),
-                index=index,
-                classes=classes,
+                index=split.index,
+                classes=data.classes,
                 network=network,
                 recipe=recipe,
-                arithmetic=arithmetic,
+                arithmetic=computing.arithmetic,
                 balance=args.balance,
                 seed=args.seed,
-                class_counts=index.counts.tolist(),
+                class_counts=split.index.counts.tolist(),
                 colour_on=args.colour_on,
                 entries=len(order),
-                towers=args.towers,
-                device="GPU" if args.gpus else "CPU",
+                towers=args.devices.count,
+                device=args.devices.kind,
                 workers=args.workers,
                 decoder=decode.describe(),
             ),
+            network=network,
             card=card_of(
                 network,
                 PRESETS["webvision"],
-                classes=tuple(classes),
-                words=read_class_words(args.data, classes),
-                train_counts=tuple(index.counts.tolist()),
-                data_format=arithmetic.data_format,
+                classes=data.classes,
+                words=read_class_words(args.data, data.classes),
+                train_counts=tuple(split.index.counts.tolist()),
+                data_format=computing.arithmetic.data_format,
             ),
-            load=args.load,
-            finetune=args.finetune,
-            sync_bn=args.sync_bn,
-            colour_on=args.colour_on,
-            xla=args.xla,
-            trace=args.trace,
-            log_every=args.log_every,
-            save_every_seconds=60 * args.save_every,
-            keep=args.keep,
-            keep_every=args.keep_every,
-            on_nan=args.on_nan,
-            stop_at=args.stop_at,
-            histograms=args.histograms,
-            hang_limit=args.hang_limit,
-            exit_code=args.requeue_code,
+            recipe=recipe,
+            pictures=job.Pictures(
+                split.index.hash, len(order), spec, train_batches, validation_batches(args, data, network)
+            ),
+            computing=computing,
+            start=job.Start(args.seed, args.load, new_head=args.finetune),
+            keeping=job.Keeping(60 * args.save_every, last=args.keep, every_epochs=args.keep_every),
+            ending=job.Ending(args.on_nan, args.stop_at, args.hang_limit, args.requeue_code),
+            watching=job.Watching(args.log_every, args.trace, args.histograms),
         )
     )
 
 
-def _policy(args):
-    from webvision.data.pictures.images import ImagePolicy
+def arithmetic(args):
+    from webvision.model.forward import choose_arithmetic
 
-    return ImagePolicy(allow_outside=args.allow_outside)
+    return choose_arithmetic(on_gpu=args.devices.on_gpu, fp16=args.fp16, bf16=args.bf16, data_format=args.data_format)
 
 
-def validation_loader(args, classes, network):
-    """The loader of the val list, or None where there is no labelled one."""
-    from webvision.data.lists import folders
-    from webvision.data.loader.dataflows import EvalLoader
+def validation_batches(args, data, network):
+    """The batches of the val list, or None where there is no labelled one."""
+    from webvision.data.loader.batches import EvalBatches
+    from webvision.data.loader.spec import BatchSpec
     from webvision.data.views.presets import PRESETS
 
-    if not os.path.exists(os.path.join(args.data, "meta", "val.txt")):
+    if not data.has("val"):
         print("no meta/val.txt: training without validation", file=sys.stderr)
         return None
-    index = folders.open_split(args.data, "val", classes=classes, allow_outside=args.allow_outside)
-    if not index.labelled:
-        print(f"{index.path} has no labels: training without validation", file=sys.stderr)
+    split = data.split("val")
+    if not split.index.labelled:
+        print(f"{split.index.path} has no labels: training without validation", file=sys.stderr)
         return None
-    return EvalLoader(
-        index,
-        os.path.join(args.data, "val"),
-        PRESETS["webvision"].scaled(network.image_size),
-        batch=args.batch,
-        workers=args.workers,
-        policy=_policy(args),
-    )
+    spec = BatchSpec(PRESETS["webvision"].scaled(network.image_size), args.batch)
+    return EvalBatches(split, spec, workers=args.workers)
 
 
 def evaluate(args):
-    from webvision.data.lists import folders
-    from webvision.data.loader.dataflows import EvalLoader
+    from webvision.data.data_set import DataSet
+    from webvision.data.loader.batches import EvalBatches
+    from webvision.data.loader.spec import BatchSpec
     from webvision.data.views.presets import PRESETS
     from webvision.inference.evaluate import Outputs, evaluate, prediction_header, refuse_duplicates
     from webvision.inference.predictor import Predictor
     from webvision.inference.provenance import classes_in_header, known_card, settle_size
     from webvision.inference.summary import print_errors, write_class_errors
-    from webvision.model.forward import choose_arithmetic
 
-    classes = folders.read_meta_classes(os.path.join(args.data, "meta"))
-    card = known_card(args.load, classes=classes)
-    index = folders.open_split(args.data, args.split, classes=classes, allow_outside=args.allow_outside)
-    refuse_duplicates(index)
+    data = DataSet.open(args.data, allow_outside=args.allow_outside)
+    card = known_card(args.load, classes=data.classes)
+    split = data.split(args.split)
+    refuse_duplicates(split.index)
     size = settle_size(
         args.load, card, asked=args.image_size, remark=partial(print, file=sys.stderr), otherwise="--image-size"
     )
-    network = Network(backbone_of(args.mode, args.depth), len(classes), size)
+    network = Network(backbone_of(args.mode, args.depth), len(data.classes), size)
     preset = PRESETS["webvision"]
     if card:
         card.check_network(network, args.load)
         preset = card.preset
     preset = dataclasses.replace(preset.scaled(size), crops=args.crops, flip=args.flip)
-    arithmetic = choose_arithmetic(on_gpu=bool(args.gpus), fp16=args.fp16, bf16=args.bf16, data_format=args.data_format)
     outputs = Outputs(args.out or os.path.join("train_log", "predictions.json"), args.scores == "all", args.logits)
     os.makedirs(os.path.dirname(outputs.predictions) or ".", exist_ok=True)
+    spec = BatchSpec(preset, max(1, args.batch // preset.views))
     with (
-        Predictor(
-            network, arithmetic, args.load, preset=preset, towers=args.towers, on_gpu=bool(args.gpus), xla=args.xla
-        ) as predictor,
-        closing(
-            EvalLoader(
-                index,
-                os.path.join(args.data, args.split),
-                preset,
-                batch=max(1, args.batch // preset.views),
-                workers=args.workers,
-                policy=_policy(args),
-            )
-        ) as loader,
+        Predictor(network, arithmetic(args), args.load, preset=preset, devices=args.devices) as predictor,
+        closing(EvalBatches(split, spec, workers=args.workers)) as batches,
     ):
         print(f"{predictor.checkpoint}: {predictor.fit.counts()}", file=sys.stderr)
         header = prediction_header(
-            index,
-            classes=classes_in_header(classes, card),
+            split.index,
+            classes=classes_in_header(data.classes, card),
             network=network,
             preset=preset,
             checkpoint=predictor.checkpoint,
         )
-        bad = evaluate(predictor, loader, index, header=header, outputs=outputs)
-    print_errors(outputs.predictions, bad=loader.bad)
+        bad = evaluate(predictor, batches, split.index, header=header, outputs=outputs)
+    print_errors(outputs.predictions, bad=batches.bad)
     if args.eval5k:
-        write_class_errors(outputs.predictions, len(classes))
-    if bad > args.max_bad * len(index):
+        write_class_errors(outputs.predictions, len(data.classes))
+    if bad > args.max_bad * len(split.index):
         raise IncompleteError(
-            f"{bad} of {len(index)} pictures could not be read, over --max-bad {args.max_bad:.1%}; their rows "
+            f"{bad} of {len(split.index)} pictures could not be read, over --max-bad {args.max_bad:.1%}; their rows "
             "hold the fallback. utils/check.py --decode names them"
         )
 
 
 def fake(args):
-    from webvision.model.forward import choose_arithmetic
     from webvision.training.fake import measure_step
 
     network = Network(backbone_of(args.mode, args.depth), FAKE_CLASSES, args.image_size or 224)
-    arithmetic = choose_arithmetic(on_gpu=bool(args.gpus), fp16=args.fp16, bf16=args.bf16, data_format=args.data_format)
-    measure_step(
-        network,
-        arithmetic,
-        batch=args.batch,
-        towers=args.towers,
-        on_gpu=bool(args.gpus),
-        xla=args.xla,
-        steps=FAKE_STEPS if args.gpus else FAKE_STEPS_ON_CPU,
-    )
+    steps = FAKE_STEPS if args.devices.on_gpu else FAKE_STEPS_ON_CPU
+    measure_step(network, arithmetic(args), batch=args.batch, devices=args.devices, steps=steps)
 
 
 if __name__ == "__main__":

@@ -99,6 +99,7 @@ def bare_session(compute_type):
 
     def measure(batch, steps):
         from webvision.compat import tf, tfv1
+        from webvision.devices import Devices
         from webvision.model.session import session_config
         from webvision.training.objective import Classifier
 
@@ -114,7 +115,7 @@ def bare_session(compute_type):
                 optimizer.apply_gradients(optimizer.compute_gradients(cost)),
                 *tfv1.get_collection(tfv1.GraphKeys.UPDATE_OPS),
             )
-            with tfv1.Session(config=session_config(on_gpu=False)) as session:
+            with tfv1.Session(config=session_config(Devices())) as session:
                 session.run(tfv1.global_variables_initializer())
                 return cpu_seconds_a_picture(lambda: session.run(update), batch, steps)
 
@@ -125,14 +126,14 @@ def our_trainer(compute_type):
     """The product's trainer with its queue and the callbacks of a run."""
 
     def measure(batch, steps):
+        from webvision.devices import Devices
         from webvision.training.fake import measure_step
 
         return (
             measure_step(
                 *network_and(compute_type),
                 batch=batch,
-                towers=1,
-                on_gpu=False,
+                devices=Devices(),
                 steps=steps + WARMUP,
                 clock=time.process_time,
                 warmup=WARMUP,
@@ -174,12 +175,13 @@ def prediction(compute_type, *, frozen):
 
     def measure(batch, steps):
         from webvision.compat import tf, tfv1
+        from webvision.devices import Devices
         from webvision.model.forward import Forward
         from webvision.model.session import session_config
         from webvision.model.towers import PredictionTowers
 
         images, _ = pictures(batch)
-        config = session_config(on_gpu=False)
+        config = session_config(Devices())
         with tf.Graph().as_default():
             towers = PredictionTowers(Forward(*network_and(compute_type)), ["/cpu:0"])
             with tfv1.Session(config=config) as session:

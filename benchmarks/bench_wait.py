@@ -36,23 +36,22 @@ import numpy as np  # noqa: E402
 
 from benchmarks.pictures import make_set  # noqa: E402
 from webvision.compat import tf, tfv1  # noqa: E402
-from webvision.data.lists.balance import parse_balance, targets  # noqa: E402
-from webvision.data.lists.folders import open_split, read_meta_classes  # noqa: E402
-from webvision.data.lists.order import EpochOrder  # noqa: E402
-from webvision.data.loader.batches import Bad  # noqa: E402
-from webvision.data.loader.dataflows import TrainLoader  # noqa: E402
+from webvision.data.data_set import DataSet  # noqa: E402
+from webvision.data.loader.batches import Bad, Batch, TrainBatches  # noqa: E402
+from webvision.data.loader.spec import BatchSpec  # noqa: E402
 from webvision.data.views.augment import Augmentation  # noqa: E402
 from webvision.data.views.presets import PRESETS  # noqa: E402
+from webvision.devices import Devices  # noqa: E402
 from webvision.model.backbones import Network  # noqa: E402
 from webvision.model.card import card_of  # noqa: E402
 from webvision.model.forward import Arithmetic, Forward  # noqa: E402
-from webvision.training import fit, objective  # noqa: E402
+from webvision.training import attempt, job, objective  # noqa: E402
+from webvision.training.fit import fit  # noqa: E402
 from webvision.training.recipes import Recipe  # noqa: E402
 from webvision.training.run_folder import describe_run  # noqa: E402
 
 from tensorflow.python.data.experimental.ops.testing import sleep  # noqa: E402
 from tensorpack.callbacks import Callback  # noqa: E402
-from tensorpack.dataflow import DataFlow  # noqa: E402
 
 IMAGE_SIZE = 224
 ALONE_STEPS = 60  # enough to time a step that only sleeps; the first third is to warm up
@@ -135,14 +134,15 @@ def asleep(seconds):
     return iterator.get_next()
 
 
-class AlwaysThere(DataFlow):
+class AlwaysThere:
     """A loader that has one batch, at no cost."""
 
-    def __init__(self, batch):
-        shape = batch, IMAGE_SIZE, IMAGE_SIZE, 3
+    def __init__(self, spec):
+        shape = spec.size, IMAGE_SIZE, IMAGE_SIZE, 3
         pages = mmap.mmap(-1, math.prod(shape))  # as the loader's: what is aligned TensorFlow takes without a copy
-        self._batch = [np.frombuffer(pages, np.uint8).reshape(shape), np.zeros(batch, np.int32)]
-        self.bad = Bad()
+        images, rows = np.frombuffer(pages, np.uint8).reshape(shape), np.zeros(spec.size, np.int64)
+        self._batch = Batch(images, np.zeros(spec.size, np.int32), rows, np.zeros(spec.size, np.uint8))
+        self.spec, self.bad = spec, Bad()
 
     def __iter__(self):
         return itertools.repeat(self._batch)
@@ -155,21 +155,14 @@ class Data:
     """An ILSVRC-layout folder and its training loader."""
 
     def __init__(self, folder, *, batch, workers):
-        self.classes = read_meta_classes(os.path.join(folder, "meta"))
-        self.index = open_split(folder, "train", classes=self.classes)
-        self.order = EpochOrder(self.index, targets(self.index.counts, parse_balance("upsample")), seed=0)
-        self._folder, self.batch, self._workers = folder, batch, workers
+        data = DataSet.open(folder)
+        self.classes, self.split = data.classes, data.split("train")
+        self.order = self.split.order("upsample")
+        self.spec = BatchSpec(Augmentation(image_size=IMAGE_SIZE), batch)
+        self.batch, self._workers = batch, workers
 
     def loader(self, start):
-        return TrainLoader(
-            self.index,
-            self.order,
-            os.path.join(self._folder, "train"),
-            Augmentation(image_size=IMAGE_SIZE),
-            batch=self.batch,
-            workers=self._workers,
-            start=start,
-        )
+        return TrainBatches(self.split, self.order, self.spec, workers=self._workers, start=start)
 
     def rate(self, batches):
         """Pictures a second of the loader alone, over `batches`, once what it built ahead is taken."""
@@ -191,24 +184,14 @@ def train(data, train_loader, *, step_seconds, steps, epochs, staged):
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.object(objective, "Forward", stand_in(step_seconds)),
-        mock.patch.object(fit, "ProgressBar", lambda: stamps),
+        mock.patch.object(attempt, "ProgressBar", lambda: stamps),
     ):
-        fit.fit(
-            fit.Job(
+        fit(
+            job.Job(
                 folder=folder,
-                network=network,
-                recipe=recipe,
-                arithmetic=arithmetic,
-                towers=1,
-                on_gpu=staged,
-                seed=0,
-                list_hash=data.index.hash,
-                entries=len(data.order),
-                train_loader=train_loader,
-                val_loader=None,
                 description=describe_run(
                     command="bench-wait",
-                    index=data.index,
+                    index=data.split.index,
                     classes=data.classes,
                     network=network,
                     recipe=recipe,
@@ -221,7 +204,11 @@ def train(data, train_loader, *, step_seconds, steps, epochs, staged):
                     workers=None,
                     decoder=None,
                 ),
+                network=network,
                 card=card_of(network, PRESETS["webvision"]),
+                recipe=recipe,
+                pictures=job.Pictures(data.split.index.hash, len(data.order), data.spec, train_loader),
+                computing=job.Computing(arithmetic, Devices(on_gpu=staged)),
             )
         )
         with open(os.path.join(folder, "stats.json"), encoding="utf-8") as file:
@@ -231,7 +218,7 @@ def train(data, train_loader, *, step_seconds, steps, epochs, staged):
 def step_alone(data, seconds, staged):
     """Seconds a step of the stand-in takes on a batch that is always there: its sleep and what the trainer adds."""
     stamps, _ = train(
-        data, lambda start: AlwaysThere(data.batch), step_seconds=seconds, steps=ALONE_STEPS, epochs=1, staged=staged
+        data, lambda start: AlwaysThere(data.spec), step_seconds=seconds, steps=ALONE_STEPS, epochs=1, staged=staged
     )
     return stamps.seconds_a_step(ALONE_STEPS // 3, ALONE_STEPS - 1)
 

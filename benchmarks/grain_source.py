@@ -26,11 +26,13 @@ class Numbers:
 
     def __getitem__(self, number):
         from webvision.data.loader.builder import BatchBuilder, Job, new_slot
+        from webvision.data.loader.spec import BatchSpec
+        from webvision.data.pictures.folder import PictureFolder
         from webvision.data.views.augment import AUGMENTATIONS
 
-        view, first = AUGMENTATIONS["webvision"], number * self._batch
+        spec, first = BatchSpec(AUGMENTATIONS["webvision"], self._batch), number * self._batch
         if self._builder is None:  # made where it is used: it cannot be sent
-            self._builder = BatchBuilder(self._root, view)
-        slot = new_slot(self._batch, view, "worker")
+            self._builder = BatchBuilder(PictureFolder(self._root), spec)
+        slot = new_slot(spec)
         self._builder.build(Job(number, 1, first, tuple(self._names[first : first + self._batch]), self._batch), slot)
         return slot.images, self._labels[first : first + self._batch]

@@ -29,28 +29,15 @@ def entries(data):
         ]
 
 
-def _ours(data, batch, *, balance="none", view="webvision", **options):
-    from webvision.data.lists.balance import parse_balance, targets
-    from webvision.data.lists.index import open_index
-    from webvision.data.lists.order import EpochOrder
-    from webvision.data.lists.text import read_classes
+def _ours(data, batch, *, balance="none", view="webvision", fed=("images", "labels")):
+    from webvision.data.data_set import DataSet
     from webvision.data.loader.batches import TrainBatches
+    from webvision.data.loader.spec import BatchSpec
     from webvision.data.views.augment import AUGMENTATIONS
 
-    index = open_index(
-        os.path.join(data, "meta", "train.txt"), len(read_classes(os.path.join(data, "meta", "synsets.txt")))
-    )
-    order = EpochOrder(index, targets(index.counts, parse_balance(balance)), seed=1)
-    return iter(
-        TrainBatches(
-            index,
-            order,
-            os.path.join(data, "train"),
-            AUGMENTATIONS[view],
-            batch=batch,
-            **{"workers": WORKERS, **options},
-        )
-    )
+    split = DataSet.open(data).split("train")
+    spec = BatchSpec(AUGMENTATIONS[view], batch, fed)
+    return iter(TrainBatches(split, split.order(balance, seed=1), spec, workers=WORKERS))
 
 
 def _without_library(path):
@@ -197,9 +184,8 @@ def _dali(data, batch, colours=True):
 
 CANDIDATES = {
     "ours": _ours,
-    "ours, colours on the device": lambda data, batch: _ours(data, batch, colour_on="device"),
+    "ours, colours on the device": lambda data, batch: _ours(data, batch, fed=("images", "labels", "matrices")),
     "ours, no colours": lambda data, batch: _ours(data, batch, view="plain"),
-    "ours, threads": lambda data, batch: _ours(data, batch, threads=True),
     "ours, simplejpeg (no compiler)": _without_library("simplejpeg"),
     "ours, OpenCV only": _without_library("opencv"),
     "upstream on tensorpack": _upstream,

@@ -16,8 +16,11 @@ import pytest
 
 from tests.support.data_set import ROOT
 from tests.support.loader_fixtures import jpeg, make_tree, parts, picture, take
+from webvision.data.data_set import Split
 from webvision.data.lists.index import open_index
 from webvision.data.loader.batches import EvalBatches, TrainBatches
+from webvision.data.loader.spec import BatchSpec
+from webvision.data.pictures.folder import PictureFolder
 from webvision.data.pictures.images import REASONS
 from webvision.data.views.augment import Augmentation
 from webvision.data.views.presets import PRESETS
@@ -28,72 +31,74 @@ SHOWN_BY = {
         "test_upstream_failures.py::test_1_an_empty_picture_keeps_its_row_and_evaluation_ends"
     ],
     "2 a loader process is killed: hang, or training on the rest": [
-        "test_ring.py::test_killed_workers_lose_and_repeat_nothing",
-        "test_ring.py::test_a_stopped_worker_is_noticed_within_ten_seconds",
+        "loader/test_ring.py::test_killed_workers_lose_and_repeat_nothing",
+        "loader/test_ring.py::test_a_stopped_worker_is_noticed_within_ten_seconds",
     ],
-    "3 the main process is killed: orphans": ["test_ring.py::test_no_worker_outlives_a_killed_parent"],
-    "4 a script that only reads data never exits": ["test_ring.py::test_a_program_that_forgets_to_close_exits_at_once"],
+    "3 the main process is killed: orphans": ["loader/test_ring.py::test_no_worker_outlives_a_killed_parent"],
+    "4 a script that only reads data never exits": [
+        "loader/test_ring.py::test_a_program_that_forgets_to_close_exits_at_once"
+    ],
     "5 a byte that is no UTF-8 in a file name: segfault": [
         "test_upstream_failures.py::test_5_a_name_that_is_no_utf8_is_a_name",
-        "test_images.py::test_files_that_are_none",
+        "pictures/test_images.py::test_files_that_are_none",
     ],
     "6 a JPEG cut in half is a picture, partly grey": [
-        "test_bad_pictures.py::test_one_verdict_in_check_train_and_eval"
+        "pictures/test_bad_pictures.py::test_one_verdict_in_check_train_and_eval"
     ],
     "7 a 31 KB PNG of 16000 x 16000 takes 1.5 GB": [
         "test_upstream_failures.py::test_7_a_small_file_of_many_pixels_takes_no_memory",
-        "test_images.py::test_bombs_are_refused_by_their_header",
+        "pictures/test_images.py::test_bombs_are_refused_by_their_header",
     ],
     "8 killed in the first validation: no restart ever": [
-        "test_training.py::test_a_run_killed_everywhere_ends_in_the_same_weights"
+        "training/test_training.py::test_a_run_killed_everywhere_ends_in_the_same_weights"
     ],
     "9 killed in a later validation: an epoch twice": [
-        "test_training.py::test_a_run_killed_everywhere_ends_in_the_same_weights"
+        "training/test_training.py::test_a_run_killed_everywhere_ends_in_the_same_weights"
     ],
     "10 the loss becomes NaN: exit code 0": [
-        "test_divergence.py::test_the_first_step_that_is_no_number_ends_the_run",
-        "test_divergence.py::test_weights_that_are_no_numbers_are_not_saved",
+        "training/test_divergence.py::test_the_first_step_that_is_no_number_ends_the_run",
+        "training/test_divergence.py::test_weights_that_are_no_numbers_are_not_saved",
     ],
     "11 the disk is full: exit code 0, no checkpoint": [
-        "test_checkpoints.py::test_a_disk_that_stays_full_ends_the_run_and_the_same_command_continues"
+        "training/test_checkpoints.py::test_a_disk_that_stays_full_ends_the_run_and_the_same_command_continues"
     ],
     "12 SIGTERM or SIGINT: nothing is saved": [
-        "test_stopping.py::test_a_signal_at_any_stage_leaves_what_the_same_command_continues"
+        "training/test_stopping.py::test_a_signal_at_any_stage_leaves_what_the_same_command_continues"
     ],
     "13 --load of a file that fits nothing evaluates random weights": [
-        "test_weights.py::test_what_does_not_fit_is_refused_and_counted"
+        "model/test_weights.py::test_what_does_not_fit_is_refused_and_counted"
     ],
     "14 another user's code runs through the loader's socket": [
-        "test_ring.py::test_no_socket_no_name_and_nothing_inherited",
+        "loader/test_ring.py::test_no_socket_no_name_and_nothing_inherited",
         "test_upstream_failures.py::test_14_a_running_loader_listens_nowhere",
         "test_imports.py::test_nothing_unpickles_evaluates_or_starts_a_shell",
     ],
-    "preprocess.py run twice: a list of 0 lines": ["test_arrange.py::test_p1_run_twice_changes_nothing"],
+    "preprocess.py run twice: a list of 0 lines": ["prep/test_arrange.py::test_p1_run_twice_changes_nothing"],
     "equal short names of two sources: one overwrites the other": [
-        "test_arrange.py::test_p2_equal_base_names_all_survive"
+        "prep/test_arrange.py::test_p2_equal_base_names_all_survive"
     ],
     "a class folder is there already: the rest is dropped, rc 0": [
-        "test_arrange.py::test_p3_class_folders_exist_and_half_the_files_are_moved"
+        "prep/test_arrange.py::test_p3_class_folders_exist_and_half_the_files_are_moved"
     ],
-    "fewer than 200 rows: ZeroDivisionError": ["test_arrange.py::test_p6_one_row_one_class"],
+    "fewer than 200 rows: ZeroDivisionError": ["prep/test_arrange.py::test_p6_one_row_one_class"],
     "download.sh removes an archive that did not unpack": [
-        "test_download_command.py::test_one_bad_archive_does_not_stop_the_others",
-        "test_unpack.py::test_x1_good_members_are_kept_and_the_archive_stays",
+        "prep/test_download_command.py::test_one_bad_archive_does_not_stop_the_others",
+        "prep/test_unpack.py::test_x1_good_members_are_kept_and_the_archive_stays",
     ],
-    "503: no retry, an empty file": ["test_fetch.py::test_d1_a_server_in_trouble_is_asked_again"],
+    "503: no retry, an empty file": ["prep/test_fetch.py::test_d1_a_server_in_trouble_is_asked_again"],
     "cut without a length: rc 0": [
-        "test_fetch.py::test_d4_no_length_and_an_early_close_is_noticed_by_the_missing_end_mark"
+        "prep/test_fetch.py::test_d4_no_length_and_an_early_close_is_noticed_by_the_missing_end_mark"
     ],
-    "200 with a web page: rc 0": ["test_fetch.py::test_d5_a_web_page_is_refused"],
-    "a longer local file: rc 0, wrong file kept": ["test_fetch.py::test_d4_a_longer_local_file_is_not_kept"],
-    "a wrong size is 'Succesfully downloaded'": ["test_fetch.py::test_d4_wrong_length_and_a_cut_chunked_body"],
+    "200 with a web page: rc 0": ["prep/test_fetch.py::test_d5_a_web_page_is_refused"],
+    "a longer local file: rc 0, wrong file kept": ["prep/test_fetch.py::test_d4_a_longer_local_file_is_not_kept"],
+    "a wrong size is 'Succesfully downloaded'": ["prep/test_fetch.py::test_d4_wrong_length_and_a_cut_chunked_body"],
     "184 bytes a row, again in every worker": [
-        "test_index.py::test_processes_that_start_together_build_once_and_agree",
-        "test_arrange.py::test_memory_is_an_index_not_the_rows",
+        "lists/test_index.py::test_processes_that_start_together_build_once_and_agree",
+        "prep/test_arrange.py::test_memory_is_an_index_not_the_rows",
     ],
-    "--eval keeps all logits as lists": ["test_predictions.py::test_memory_does_not_grow_with_the_rows"],
+    "--eval keeps all logits as lists": ["scoring/test_predictions.py::test_memory_does_not_grow_with_the_rows"],
     "rows out of list order, paired by position": [
-        "test_loader.py::test_eval_keeps_list_order_and_the_short_last_batch",
+        "loader/test_loader.py::test_eval_keeps_list_order_and_the_short_last_batch",
         "test_commands.py::test_the_prediction_file_does_not_depend_on_workers_and_its_ids_not_on_towers",
     ],
 }
@@ -115,12 +120,17 @@ def test_the_fourteen_are_all_in_the_table():
 
 SCRIPT = """
 import sys
+from webvision.data.loader.spec import BatchSpec
+from webvision.data.pictures.folder import PictureFolder
+from webvision.data.data_set import Split
 from webvision.data.loader.batches import EvalBatches
 from webvision.data.pictures.images import REASONS
+from webvision.data.data_set import Split
 from webvision.data.lists.index import open_index
 from webvision.data.views.presets import PRESETS
 index = open_index(sys.argv[1] + "/list.txt", 3)
-for batch in EvalBatches(index, sys.argv[1], PRESETS["webvision"].scaled(32), batch=2, workers=int(sys.argv[2])):
+split, spec = Split(index, PictureFolder(sys.argv[1])), BatchSpec(PRESETS["webvision"].scaled(32), 2)
+for batch in EvalBatches(split, spec, workers=int(sys.argv[2])):
     for row, status in zip(batch.rows, batch.status):
         print(ascii(index.name(row)), REASONS[status])
 """
@@ -164,7 +174,10 @@ def test_7_a_small_file_of_many_pixels_takes_no_memory(tmp_path):
     (tmp_path / "0.jpg").write_bytes(bomb)
     (tmp_path / "list.txt").write_text("0.jpg 1\n")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    (batch,) = EvalBatches(open_index(tmp_path / "list.txt", 3), tmp_path, PRESETS["webvision"].scaled(32), batch=2)
+    (batch,) = EvalBatches(
+        Split(open_index(tmp_path / "list.txt", 3), PictureFolder(tmp_path)),
+        BatchSpec(PRESETS["webvision"].scaled(32), 2),
+    )
     assert REASONS[batch.status[0]] == "too-many-pixels"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, "kilobytes; decoded it takes 768 MB"
 
@@ -183,7 +196,7 @@ def sockets(pid):
 def test_14_a_running_loader_listens_nowhere(tmp_path):
     tree = make_tree(tmp_path)
     before = sockets("self")
-    loader = TrainBatches(*parts(tree), tree / "train", Augmentation(image_size=32), batch=8, workers=2)
+    loader = TrainBatches(*parts(tree), BatchSpec(Augmentation(image_size=32), 8), workers=2)
     try:
         batches, _ = take(loader, 2)
         assert len(batches) == 2

@@ -83,11 +83,11 @@ else
     [ -x "$python" ] || python=python3
     problem="$("$python" -I -c 'import sys
 sys.path.insert(0, sys.argv[1])
-from webvision.model.backbones import named_network
+from webvision.model.backbones import named_backbone
 try:
-    named_network(sys.argv[2])
+    named_backbone(sys.argv[2])
 except ValueError as error:
-    print(error)' "$root" "$model")"
+    print(f"{sys.argv[2]}: neither a PyTorch class, a Python file nor a network of this project: {error}")' "$root" "$model")"
     [ -z "$problem" ] || fail "$problem"
 fi
 

@@ -78,10 +78,9 @@ def main(argv=None):
     args = parse_args(argv)
     import json
 
-    from webvision.data.lists.balance import parse_balance, targets
-    from webvision.data.lists.folders import open_split, read_meta_classes
-    from webvision.data.lists.order import EpochOrder
+    from webvision.data.data_set import DataSet
     from webvision.data.loader import speed
+    from webvision.data.loader.spec import BatchSpec
     from webvision.data.pictures.decode import describe
     from webvision.data.views.augment import Augmentation
     from webvision.errors import UsageError
@@ -90,17 +89,9 @@ def main(argv=None):
         view = Augmentation(image_size=args.size)
     except ValueError as error:
         raise UsageError(f"--size: {error}") from None
-    index = open_split(args.data, "train", classes=read_meta_classes(os.path.join(args.data, "meta")))
-    order = EpochOrder(index, targets(index.counts, parse_balance("upsample")), seed=0)
-    timing = speed.measure(
-        index,
-        order,
-        os.path.join(args.data, "train"),
-        view,
-        batch=args.batch,
-        workers=args.workers,
-        pictures=args.pictures,
-    )
+    split = DataSet.open(args.data).split("train")
+    spec = BatchSpec(view, args.batch)
+    timing = speed.measure(split, split.order("upsample"), spec, workers=args.workers, pictures=args.pictures)
     if args.depth:
         args.rate = step_rate(args.depth, args.size, args.batch)
         print(

@@ -2,7 +2,7 @@
 
 import argparse
 
-from webvision.devices import choose_gpus, cpu_cores
+from webvision.devices import Devices, choose_gpus, cpu_cores
 from webvision.errors import UsageError
 from webvision.model.backbones import DEPTHS, MODES, backbone_of
 
@@ -127,14 +127,14 @@ def share(text):
     return value
 
 
-def choose_devices(gpu, towers):
-    """(CUDA_VISIBLE_DEVICES entries, number of towers) for --gpu and --towers."""
+def choose_devices(gpu, towers, *, xla=False):
+    """(CUDA_VISIBLE_DEVICES entries, Devices) for --gpu, --towers and --xla."""
     gpus = choose_gpus(gpu)
     if gpus and towers not in (None, len(gpus)):
         raise UsageError(
             f"--towers {towers} with {len(gpus)} GPUs: on GPUs there is one tower each; choose them with --gpu"
         )
-    return gpus, len(gpus) if gpus else towers or 1
+    return gpus, Devices(bool(gpus), len(gpus) if gpus else towers or 1, xla)
 
 
 def check_batch(batch, towers):

@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+from dataclasses import dataclass
 
 from webvision.errors import UsageError
 
@@ -76,3 +77,24 @@ def cpu_has_bfloat16():
     except OSError:
         return False
     return bool({"avx512_bf16", "amx_bf16"} & set(flags))
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Where a network is computed: on `count` GPUs, or by `count` replicas on the CPU, in process `rank` of `ranks`."""
+
+    on_gpu: bool = False
+    count: int = 1
+    xla: bool = False
+    rank: int = 0
+    ranks: int = 1
+
+    @property
+    def kind(self):
+        """For people: 'GPU' or 'CPU'."""
+        return "GPU" if self.on_gpu else "CPU"
+
+    @property
+    def names(self):
+        """As TensorFlow calls them; replicas on the CPU have one each, which collective ops want."""
+        return [f"/{self.kind.lower()}:{number}" for number in range(self.count)]

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from tests.support.loader_fixtures import jpeg, picture
-from webvision.data.lists.folders import open_split
+from webvision.data.data_set import DataSet, Split
 from webvision.data.lists.index import open_index
 from webvision.data.loader.batches import EvalBatches
+from webvision.data.loader.spec import BatchSpec
 from webvision.data.pictures import images
+from webvision.data.pictures.folder import PictureFolder
 from webvision.data.pictures.images import read_image
 from webvision.data.views.presets import PRESETS
 from webvision.errors import DataError
@@ -62,8 +64,7 @@ def folder(tmp_path_factory):
 def predictions_of(folder, out, *, crops, flip, batch=4, workers=0):
     preset = dataclasses.replace(PRESETS["webvision"].scaled(SIZE), crops=crops, flip=flip)
     index = open_index(folder / "list.txt", CLASSES)
-    loader = EvalBatches(index, folder, preset, batch=batch, workers=workers)
-    loader.batches = lambda: iter(loader)
+    loader = EvalBatches(Split(index, PictureFolder(folder)), BatchSpec(preset, batch), workers=workers)
     header = prediction_header(
         index,
         classes={"count": CLASSES},
@@ -147,10 +148,11 @@ def test_a_val_set_in_class_folders_is_predicted_under_the_lists_names(tmp_path)
         folder = tmp_path / "val" / classes[number % CLASSES]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"val{number}.jpg").write_bytes(jpeg(picture(number)))
-    index = open_split(str(tmp_path), "val", classes=classes)
+    (tmp_path / "meta" / "synsets.txt").write_text("".join(f"{name}\n" for name in classes))
+    split = DataSet.open(str(tmp_path)).split("val")
+    index = split.index
     preset = PRESETS["webvision"].scaled(SIZE)
-    loader = EvalBatches(index, tmp_path / "val", preset, batch=4)
-    loader.batches = lambda: iter(loader)
+    loader = EvalBatches(split, BatchSpec(preset, 4))
     header = prediction_header(
         index,
         classes={"count": CLASSES},

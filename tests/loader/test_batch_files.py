@@ -13,8 +13,10 @@ from tests.support.loader_fixtures import jpeg, picture
 from webvision.data.loader import batch_files, kernel
 from webvision.data.loader.batch_files import Arena, read_singly
 from webvision.data.loader.builder import BatchBuilder, Job, new_slot
+from webvision.data.loader.spec import BatchSpec
 from webvision.data.native import library
 from webvision.data.pictures import images
+from webvision.data.pictures.folder import PictureFolder
 from webvision.data.pictures.images import DEFAULT_POLICY, ImagePolicy
 from webvision.data.views.augment import Augmentation
 
@@ -23,9 +25,8 @@ pytestmark = pytest.mark.skipif(library.loaded() is None, reason="no compiled de
 
 def read(paths, policy=DEFAULT_POLICY, arena=None):
     """{row: (bytes, (width, height))} of the files that the compiled reader takes."""
-    files = (arena or Arena()).read(
-        range(len(paths)), [os.fsencode(path) for path in paths], policy, np.zeros(4, np.int64)
-    )
+    names = [os.fsencode(path) for path in paths]
+    files = (arena or Arena()).read(range(len(paths)), names, PictureFolder("", policy), np.zeros(4, np.int64))
     return {
         row: (bytes(memory_at(address, length)), tuple(sides))
         for row, address, length, sides in zip(
@@ -106,8 +107,7 @@ def test_what_needs_a_decision_is_left_to_python(tmp_path):
     closer = read_singly(
         [3, 8, 9],
         [os.fsencode(tmp_path / name) for name in ("exif.jpg", "link.jpg", "cut.jpg")],
-        DEFAULT_POLICY,
-        inside=None,
+        PictureFolder("", ImagePolicy(allow_outside=True)),
         beats=beats,
     )
     assert closer.rows.tolist() == [8] and bytes(memory_at(int(closer.addresses[0]), int(closer.lengths[0]))) == plain
@@ -155,9 +155,9 @@ def test_a_batch_read_in_parts_has_the_same_bytes(tmp_path, monkeypatch, linked)
     )
     for room in (32 << 20, 1_000_000, 450_000):
         monkeypatch.setattr(batch_files, "PART", room)
-        slots.append(new_slot(12, view, "worker"))
+        slots.append(new_slot(BatchSpec(view, 12)))
         held.clear()
-        BatchBuilder(tmp_path, view).build(job, slots[-1])
+        BatchBuilder(PictureFolder(tmp_path), BatchSpec(view, 12)).build(job, slots[-1])
         assert (
             all(lengths[:-1].sum() < room for lengths in held)
             if linked
@@ -170,13 +170,16 @@ def test_a_batch_read_in_parts_has_the_same_bytes(tmp_path, monkeypatch, linked)
 
 HUNGRY = """
 import sys
+from webvision.data.loader.spec import BatchSpec
+from webvision.data.pictures.folder import PictureFolder
 from webvision.data.views.augment import Augmentation
 from webvision.data.loader.builder import BatchBuilder, Job, new_slot
 def memory():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) >> 10 for line in status if line.startswith("VmHWM"))
 view = Augmentation(image_size=32)
-builder, slot = BatchBuilder(sys.argv[1], view), new_slot(100, view, "worker")
+spec = BatchSpec(view, 100)
+builder, slot = BatchBuilder(PictureFolder(sys.argv[1]), spec), new_slot(spec)
 builder.build(Job(0, 5, 0, (b"small.jpg",) * 100, 100), slot)
 before = memory()
 builder.build(Job(0, 5, 0, tuple(b"%d.jpg" % number for number in range(100)), 100), slot)
@@ -205,7 +208,8 @@ def test_a_link_is_shown_by_the_compiled_code_too(tmp_path, monkeypatch):
     (tmp_path / "a.jpg").write_bytes(jpeg(picture(1, 80, 60)))
     (tmp_path / "b.jpg").symlink_to("a.jpg")
     view = Augmentation(image_size=32)
-    builder, slot = BatchBuilder(tmp_path, view), new_slot(2, view, "worker")
+    spec = BatchSpec(view, 2)
+    builder, slot = BatchBuilder(PictureFolder(tmp_path), spec), new_slot(spec)
     monkeypatch.setattr(builder, "_build_row", None)
     builder.build(Job(0, 5, 0, (b"a.jpg", b"b.jpg"), 2), slot)
     assert slot.source.tolist() == [0, 1] and slot.images[1].std() > 1
@@ -213,7 +217,7 @@ def test_a_link_is_shown_by_the_compiled_code_too(tmp_path, monkeypatch):
 
 def test_a_batch_without_any_plain_jpeg_is_built(tmp_path):
     Image.fromarray(picture(2, 80, 60)).save(tmp_path / "a.png")
-    view = Augmentation(image_size=32)
-    slot = new_slot(2, view, "worker")
-    BatchBuilder(tmp_path, view).build(Job(0, 5, 0, (b"a.png", b"a.png"), 2), slot)
+    spec = BatchSpec(Augmentation(image_size=32), 2)
+    slot = new_slot(spec)
+    BatchBuilder(PictureFolder(tmp_path), spec).build(Job(0, 5, 0, (b"a.png", b"a.png"), 2), slot)
     assert slot.source.tolist() == [0, 1] and not slot.status.any() and slot.images.std() > 1

@@ -9,22 +9,25 @@ from PIL import Image
 from tests.support.loader_fixtures import jpeg, picture
 from webvision.data.loader import kernel
 from webvision.data.loader.builder import BatchBuilder, Job, new_slot
+from webvision.data.loader.spec import BatchSpec
 from webvision.data.native import library
+from webvision.data.pictures.folder import PictureFolder
 from webvision.data.pictures.images import REASONS
 from webvision.data.views.augment import Augmentation
 
 pytestmark = pytest.mark.skipif(not kernel.usable(Augmentation()), reason="no compiled decoder, or no AVX2, here")
 
 
-def both(folder, names, view, colour_on="worker", seed=5):
+def both(folder, names, view, fed=(), seed=5):
     """(slot of the compiled path, slot of the general path) for the same job."""
     job = Job(0, seed, 0, tuple(name.encode() for name in names), len(names))
     slots = []
     for fast in (True, False):
-        builder = BatchBuilder(folder, view, colour_on=colour_on)
+        spec = BatchSpec(view, len(names), ("images", "labels", *fed))
+        builder = BatchBuilder(PictureFolder(folder), spec)
         assert builder._fast
         builder._fast = fast
-        slots.append(new_slot(len(names), view, colour_on))
+        slots.append(new_slot(spec))
         builder.build(job, slots[-1])
     return slots
 
@@ -60,7 +63,7 @@ def test_colours_as_opencv_does_within_what_one_level_becomes(folder):
 
 
 def test_matrices_for_the_device(folder):
-    fast, slow = both(folder, SMALL_SET, Augmentation(), "device")
+    fast, slow = both(folder, SMALL_SET, Augmentation(), ["matrices"])
     assert np.abs(fast.matrices - slow.matrices).max() < 0.01
     assert np.abs(fast.images.astype(int) - slow.images).max() <= 1
 

@@ -17,6 +17,7 @@ from webvision.data.loader import pool as pool_module
 from webvision.data.loader import spawn
 from webvision.data.loader.batches import EvalBatches, TrainBatches
 from webvision.data.loader.ring import Ring
+from webvision.data.loader.spec import BatchSpec
 from webvision.data.pictures.images import REASONS
 from webvision.data.views.augment import Augmentation
 from webvision.data.views.presets import PRESETS
@@ -36,7 +37,8 @@ def pooled(tree):
     with contextlib.ExitStack() as stack:
 
         def make(**options):
-            loader = TrainBatches(*parts(tree), tree / "train", SMALL, **{"batch": 8, "workers": 2, **options})
+            spec = BatchSpec(SMALL, options.pop("batch", 8))
+            loader = TrainBatches(*parts(tree), spec, **{"workers": 2, **options})
             stack.callback(loader.close)
             return loader
 
@@ -48,7 +50,7 @@ def pool_of(loader):
 
 
 def reference(tree, count):
-    return take(TrainBatches(*parts(tree), tree / "train", SMALL, batch=8), count)[1]
+    return take(TrainBatches(*parts(tree), BatchSpec(SMALL, 8)), count)[1]
 
 
 def gone(pid):
@@ -127,7 +129,7 @@ def test_a_picture_that_ends_workers_is_named_and_left_out(tree, monkeypatch, tm
     path = own / "train" / "c1" / "picture 1.jpg"
     path.write_bytes(path.read_bytes() + b"MARK\xff\xd9")
     _workers_that(monkeypatch, what)
-    loader = EvalBatches(parts(own)[0], own / "train", PRESETS["webvision"].scaled(32), batch=5, workers=2, timeout=2.0)
+    loader = EvalBatches(parts(own)[0], BatchSpec(PRESETS["webvision"].scaled(32), 5), workers=2, timeout=2.0)
     batches, _ = take(loader, 99)
     status = np.concatenate([batch.status for batch in batches])
     assert [REASONS[code] for code in status] == ["ok", reason] + ["ok"] * 22
@@ -203,10 +205,11 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from tests.support.loader_fixtures import parts
+from webvision.data.loader.spec import BatchSpec
 from webvision.data.views.augment import Augmentation
 from webvision.data.loader.batches import TrainBatches
 tree = Path({tree!r})
-loader = TrainBatches(*parts(tree), tree / "train", Augmentation(image_size=32), batch=8, workers=2)
+loader = TrainBatches(*parts(tree), BatchSpec(Augmentation(image_size=32), 8), workers=2)
 for number, batch in enumerate(loader):
     if number == 2:
         print(*loader._source.pids, flush=True)
@@ -262,7 +265,7 @@ def test_too_few_descriptors_say_so(tree):
 
 def test_memory_that_is_not_there_is_refused_before_it_is_taken():
     with pytest.raises(ResourceError, match="--workers"):
-        Ring(SMALL, count=1 << 26, colour_on="worker", slots=64, workers=1)
+        Ring(BatchSpec(SMALL, 1 << 26), slots=64, workers=1)
 
 
 def test_a_slow_consumer_holds_the_workers_back(pooled, monkeypatch):
@@ -307,7 +310,7 @@ def test_jobs_longer_than_a_pipe_are_sent_as_the_worker_reads(tmp_path, monkeypa
     ):  # few jobs: dealing one out writes a little too
         monkeypatch.setattr(pool_module, name, value)
     monkeypatch.setattr(spawn, "_CODE", SLOW_READER)
-    loader = TrainBatches(*parts(own), own / "train", SMALL, batch=2048, workers=1)
+    loader = TrainBatches(*parts(own), BatchSpec(SMALL, 2048), workers=1)
     began = time.monotonic()
     take(loader, 1)
     assert time.monotonic() - began < 15

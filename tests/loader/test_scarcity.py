@@ -14,6 +14,7 @@ from tests.support.data_set import ROOT
 from tests.support.loader_fixtures import files_are_read_singly, make_tree, parts, picture
 from webvision.data.loader import kernel
 from webvision.data.loader.batches import EvalBatches, TrainBatches
+from webvision.data.loader.spec import BatchSpec
 from webvision.data.native import library
 from webvision.data.pictures import images
 from webvision.data.pictures.images import ImageError
@@ -29,6 +30,8 @@ import collections, gc, io, os, resource, sys
 import numpy as np
 from PIL import Image
 from tests.support.loader_fixtures import jpeg, picture
+from webvision.data.loader.spec import BatchSpec
+from webvision.data.pictures.folder import PictureFolder
 from webvision.data.pictures import images
 from webvision.data.views.augment import Augmentation
 from webvision.data.loader.builder import BatchBuilder, Job, new_slot
@@ -50,7 +53,8 @@ data = {"baseline": lambda: jpeg(image), "progressive": lambda: jpeg(image, prog
 with open("a.jpg", "wb") as file:
     file.write(data)
 view = Augmentation(image_size=64, shrink=True)
-builder, slot = BatchBuilder(".", view), new_slot(1, view, "worker")
+spec = BatchSpec(view, 1)
+builder, slot = BatchBuilder(PictureFolder("."), spec), new_slot(spec)
 
 def build():
     builder.build(Job(0, 5, 0, (b"a.jpg",), 1), slot)
@@ -139,7 +143,7 @@ def test_a_batch_for_which_the_compiled_code_has_no_memory_is_not_built_another_
     ):  # at the batch's first picture
         monkeypatch.setattr(library.loaded(), "wv_batch", wv_batch)
         with pytest.raises(MemoryError):
-            next(iter(TrainBatches(*parts(tmp_path), tmp_path / "train", Augmentation(image_size=32), batch=4)))
+            next(iter(TrainBatches(*parts(tmp_path), BatchSpec(Augmentation(image_size=32), 4))))
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
@@ -151,11 +155,11 @@ def test_errors_of_the_machine_are_no_verdict_on_a_file(number):
 def test_no_descriptor_left_ends_training_and_evaluation(tmp_path, monkeypatch):
     make_tree(tmp_path, count=20)
     files_are_read_singly(monkeypatch)
-    index, order = parts(tmp_path)
+    split, order = parts(tmp_path)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     for batches in (
-        TrainBatches(index, order, tmp_path / "train", Augmentation(image_size=32), batch=4),
-        EvalBatches(index, tmp_path / "train", PRESETS["webvision"].scaled(32), batch=4),
+        TrainBatches(split, order, BatchSpec(Augmentation(image_size=32), 4)),
+        EvalBatches(split, BatchSpec(PRESETS["webvision"].scaled(32), 4)),
     ):
         rest = iter(batches)
         next(rest)

@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 
 from tests.support.loader_fixtures import files_are_read_singly, jpeg, picture
-from webvision.data.lists.balance import parse_balance, targets
+from webvision.data.data_set import Split
 from webvision.data.lists.index import open_index
-from webvision.data.lists.order import EpochOrder
 from webvision.data.loader.batches import EvalBatches, TrainBatches
+from webvision.data.loader.spec import BatchSpec
 from webvision.data.pictures import images
-from webvision.data.pictures.images import REASONS, ImageError, ImagePolicy
+from webvision.data.pictures.folder import PictureFolder
+from webvision.data.pictures.images import DEFAULT_POLICY, REASONS, ImageError, ImagePolicy
 from webvision.data.views.augment import Augmentation
 from webvision.data.views.presets import PRESETS
 from webvision.errors import IncompleteError, ResourceError
@@ -149,15 +150,17 @@ def data(tmp_path_factory):
     return data
 
 
-def train_batches(data, **options):
-    index = open_index(data / "meta" / "train.txt", 2)
-    order = EpochOrder(index, targets(index.counts, parse_balance("none")), seed=3)
-    return TrainBatches(index, order, data / "train", Augmentation(image_size=32), batch=len(index), **options)
+def split_of(data, policy=DEFAULT_POLICY):
+    return Split(open_index(data / "meta" / "train.txt", 2), PictureFolder(data / "train", policy))
 
 
-def eval_batches(data, **options):
-    index = open_index(data / "meta" / "train.txt", 2)
-    return EvalBatches(index, data / "train", PRESETS["webvision"].scaled(32), batch=20, **options)
+def train_batches(data, policy=DEFAULT_POLICY, **options):
+    split = split_of(data, policy)
+    return TrainBatches(split, split.order(seed=3), BatchSpec(Augmentation(image_size=32), len(split.index)), **options)
+
+
+def eval_batches(data, policy=DEFAULT_POLICY, **options):
+    return EvalBatches(split_of(data, policy), BatchSpec(PRESETS["webvision"].scaled(32), 20), **options)
 
 
 def verdicts(batches):
@@ -175,7 +178,7 @@ def judged(data):
     """Each road's verdict on every row."""
     index = open_index(data / "meta" / "train.txt", 2)
     records = b"".join(
-        examine(os.fsencode(data / "train"), path, ScanOptions("decode")) for path in index.paths(range(len(index)))
+        examine(PictureFolder(data / "train"), path, ScanOptions("decode")) for path in index.paths(range(len(index)))
     )
     roads = {"check": {row: REASONS[code] for row, code in enumerate(np.frombuffer(records, RECORD)["reason"])}}
     for workers in (0, 2):
@@ -210,7 +213,7 @@ def test_i1_no_permission(data, monkeypatch):
     monkeypatch.setattr(os, "open", refuse)
     row = len(FILES) + 4
     assert verdicts(train_batches(data))[row] == verdicts(eval_batches(data))[row] == "permission"
-    record = np.frombuffer(examine(os.fsencode(data / "train"), "n1/4.jpg", ScanOptions("decode")), RECORD)[0]
+    record = np.frombuffer(examine(PictureFolder(data / "train"), "n1/4.jpg", ScanOptions("decode")), RECORD)[0]
     assert REASONS[record["reason"]] == "permission"
 
 
@@ -232,7 +235,9 @@ def test_l4_linked_class_and_split_folders_are_the_users_own(data, tmp_path):
     (tmp_path / "set" / "train").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "meta" / "train.txt").write_text("n1/3.jpg 1\n")
     index = open_index(tmp_path / "meta" / "train.txt", 2)
-    (batch,) = EvalBatches(index, tmp_path / "set" / "train", PRESETS["webvision"].scaled(32), batch=4)
+    (batch,) = EvalBatches(
+        Split(index, PictureFolder(tmp_path / "set" / "train")), BatchSpec(PRESETS["webvision"].scaled(32), 4)
+    )
     assert not batch.status.any()
 
 
@@ -259,12 +264,12 @@ def test_l4_a_link_put_in_place_of_a_looked_at_file_is_not_followed(tmp_path, mo
 
 def test_i7_a_folder_that_is_gone_stops_training_and_is_told_in_evaluation(data, tmp_path):
     index = open_index(data / "meta" / "train.txt", 2)
-    order = EpochOrder(index, targets(index.counts, parse_balance("none")), seed=3)
-    gone = TrainBatches(index, order, tmp_path / "gone", Augmentation(image_size=32), batch=8)
+    split = Split(index, PictureFolder(tmp_path / "gone"))
+    gone = TrainBatches(split, split.order(seed=3), BatchSpec(Augmentation(image_size=32), 8))
     with pytest.raises(IncompleteError, match="in a row.*check.py"):
         for _ in zip(range(100), gone):
             pass
-    batches = EvalBatches(index, tmp_path / "gone", PRESETS["webvision"].scaled(32), batch=8)
+    batches = EvalBatches(Split(index, PictureFolder(tmp_path / "gone")), BatchSpec(PRESETS["webvision"].scaled(32), 8))
     assert set(verdicts(batches).values()) == {"missing"} and batches.bad.count == len(index)
 
 

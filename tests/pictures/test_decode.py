@@ -184,11 +184,13 @@ HOSTILE = """
 import sys
 import numpy as np
 from tests.support.loader_fixtures import jpeg, picture
+from webvision.data.loader.spec import BatchSpec
 from webvision.data.loader import kernel
 from webvision.data.native import library
 from webvision.data.pictures import decode
 from webvision.data.views.augment import Augmentation
 from webvision.data.loader.batch_files import Arena, read_singly
+from webvision.data.pictures.folder import PictureFolder
 from webvision.data.loader.builder import new_slot
 from webvision.data.pictures.headers import HeaderError, read_header
 from webvision.data.pictures.images import ImagePolicy
@@ -224,13 +226,14 @@ for number in range(1500):
         pass
 view, beats, rows = Augmentation(image_size=37), np.zeros(4, np.int64), range(len(paths))
 policy = ImagePolicy(accept_truncated=True, max_pixels=1 << 22)
-together, singly = Arena().read(rows, paths, policy, beats), read_singly(rows, paths, policy, inside=None, beats=beats)
+files = PictureFolder("", policy)
+together, singly = Arena().read(rows, paths, files, beats), read_singly(rows, paths, files, beats=beats)
 assert 0 < len(together.rows) < len(singly.rows) and set(together.rows) <= set(singly.rows)
 for level in (2, 1) if kernel.usable(view) else ():
     library.loaded().wv_use(level)
     for tolerant in (False, True):
         for files in (together, singly):
-            slot = new_slot(len(paths), view, "worker")
-            kernel.show(files, view.plan(1, 0, len(paths)), slot, tolerant=tolerant, colour_on="worker")
+            slot = new_slot(BatchSpec(view, len(paths)))
+            kernel.show(files, view.plan(1, 0, len(paths)), slot, tolerant=tolerant)
 print(decoded)
 """

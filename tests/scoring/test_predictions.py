@@ -361,7 +361,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path):
     assert os.listdir(tmp_path) == ["p.json"] and (tmp_path / "p.json").read_text() == "old"
 
 
-def test_memory_does_not_grow_with_the_rows(tmp_path):
+def test_memory_does_not_grow_with_the_rows(tmp_path):  # E5
     script = """
 import resource, sys, numpy as np
 from webvision.scoring.predictions.file import PredictionWriter, open_predictions

@@ -23,7 +23,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, ROOT)
 
 CASE_SECONDS = 10  # more for one input is a hang
-GROWTH_KB = 600_000  # a picture of the cap of 2^22 pixels takes 12 MB, with copies and tables a few times that
+PICTURE_BYTES = 100_000_000  # what decoding one may take
+GROWTH_KB = 200_000
 NUMBERS = (0, 1, 0x20, 0x2E, 0x2F, 0x30, 0x35, 0x37, 0x4C, 0x78, 0x7F, 0x80, 0xD8, 0xD9, 0xFF)
 
 
@@ -53,12 +54,12 @@ class Pictures:
     """read_image, a window of it, and both policies."""
 
     def __init__(self, folder):
-        from tests.pictures import test_images
+        from tests.pictures import test_images, test_limits
         from webvision.data.pictures import images
 
-        self.images, self.corpus = images, test_images.CORPUS
+        self.images, self.corpus = images, [*test_images.CORPUS, *test_limits.kinds(64).values()]
         self.policies = [
-            images.ImagePolicy(max_pixels=1 << 22, accept_truncated=tolerant) for tolerant in (False, True)
+            images.ImagePolicy(max_memory=PICTURE_BYTES, accept_truncated=tolerant) for tolerant in (False, True)
         ]
 
     def one(self, rng):

@@ -7,10 +7,10 @@ import os
 import cv2
 import numpy as np
 
-from webvision.data.lists.balance import parse_balance, targets
+from webvision.data.data_set import Split
 from webvision.data.lists.index import open_index
-from webvision.data.lists.order import EpochOrder
 from webvision.data.loader import batch_files
+from webvision.data.pictures.folder import PictureFolder
 
 CLASSES = 5
 
@@ -65,9 +65,9 @@ def make_tree(root, count=53, broken=()):
 
 
 def parts(root, balance="none", seed=7):
-    """(index, order) of a tree that make_tree made."""
-    index = open_index(root / "meta" / "train.txt", CLASSES)
-    return index, EpochOrder(index, targets(index.counts, parse_balance(balance)), seed=seed)
+    """(split, order) of a tree that make_tree made."""
+    split = Split(open_index(root / "meta" / "train.txt", CLASSES), PictureFolder(root / "train"))
+    return split, split.order(balance, seed=seed)
 
 
 def take(batches, count):

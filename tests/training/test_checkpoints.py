@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.training_fixtures import STEPS, at
 from webvision.errors import CheckpointError, ResourceError
-from webvision.training import callbacks, fit
+from webvision.training import callbacks, job
 from webvision.training.checkpoints import CheckpointFolder, State
 
 
@@ -195,13 +195,13 @@ def impatient(monkeypatch):
     """Trainings that give up on a disk at once, or after `seconds`."""
 
     def after(seconds):
-        monkeypatch.setattr(fit, "Job", functools.partial(fit.Job, save_patience=seconds))
+        monkeypatch.setattr(job, "Keeping", functools.partial(job.Keeping, patience=seconds))
         monkeypatch.setattr(callbacks, "RETRY_SECONDS", 0.01)
 
     return after
 
 
-def test_a_disk_that_is_full_for_a_while_costs_no_training(train, undisturbed, small_disk, impatient):
+def test_a_disk_that_is_full_for_a_while_costs_no_training(train, undisturbed, small_disk, impatient):  # C2
     train.out, train.folder = small_disk, small_disk / "run"
     impatient(60)
 

@@ -90,7 +90,7 @@ def test_a_bare_environment_is_enough(undisturbed, tiny_data, tmp_path):  # G2
     gone = tmp_path / "gone"
     gone.mkdir()
     bare = {"PATH": os.environ["PATH"], "LANG": "C", "TMPDIR": "/nonexistent", "CUDA_VISIBLE_DEVICES": "-1"}
-    script = os.path.join(tiny_run.ROOT, "tests", "tiny_run.py")
+    script = os.path.join(tiny_run.ROOT, "tests", "support", "tiny_run.py")
     run = subprocess.run(
         [sys.executable, script, *tiny_run.ARGS, "--data", tiny_data, "--out", tmp_path],
         env=bare,

@@ -7,14 +7,16 @@ import pytest
 
 from webvision.compat import tf, tfv1
 from webvision.data.views.presets import PRESETS
+from webvision.devices import Devices
 from webvision.model.forward import Arithmetic, choose_arithmetic, recolour
 from webvision.model.session import session_config
 from webvision.model.sync_batch_norm import synchronised_batch_norm
 from webvision.training.callbacks import LearningRate
 from webvision.training.fake import measure_step
+from webvision.training.input import TotalBatchInput
 from webvision.training.objective import Classifier
 from webvision.training.recipes import Recipe
-from webvision.training.trainer import ReplicatedTrainer, SessionCreator, TotalBatchInput
+from webvision.training.trainer import ReplicatedTrainer, SessionCreator
 
 from tensorpack.callbacks import RunUpdateOps
 from tensorpack.dataflow import DataFromList
@@ -56,7 +58,7 @@ def train(network, *, towers=1, arithmetic=Arithmetic(), sync_bn=False, steps=ST
     scope = (lambda: synchronised_batch_norm(on_gpu=False)) if sync_bn else None
     model = Classifier(network, arithmetic, seed=1, batch_norm_scope=scope)
     with tf.Graph().as_default():
-        trainer = ReplicatedTrainer(towers, on_gpu=False)
+        trainer = ReplicatedTrainer(Devices(count=towers))
         trainer.setup_graph(
             model.get_input_signature(),
             TotalBatchInput(DataFromList(batches(), shuffle=False), towers),
@@ -79,7 +81,7 @@ def train(network, *, towers=1, arithmetic=Arithmetic(), sync_bn=False, steps=ST
         trainer.train(
             [LearningRate(Recipe(batch=BATCH, lr=0.05, epoch_size=BATCH * steps)), Watch()],
             [],
-            SessionCreator(session_config(on_gpu=False, towers=towers)),
+            SessionCreator(session_config(Devices(count=towers))),
             JustCurrentSession(),
             steps,
             1,
@@ -154,7 +156,7 @@ def test_the_layout_chooses_itself():
 
 
 def test_the_step_is_measured_on_made_up_pictures(capsys):
-    seconds = measure_step(Linear(), Arithmetic(), batch=4, towers=2, on_gpu=False, steps=8)
+    seconds = measure_step(Linear(), Arithmetic(), batch=4, devices=Devices(count=2), steps=8)
     assert 0 < seconds < 10
     assert "batch 4 over 2 CPU tower(s), float32 NHWC" in capsys.readouterr().out
 

@@ -8,13 +8,15 @@ import pytest
 from tests.training.test_trainer import BATCH, SIZE, Linear
 from webvision.compat import tf, tfv1
 from webvision.data.loader import pool
+from webvision.devices import Devices
 from webvision.model.forward import Arithmetic
 from webvision.model.session import session_config
 from webvision.training import callbacks
 from webvision.training.callbacks import LearningRate, StepWatch, waited
+from webvision.training.input import QUEUED_BATCHES, TotalBatchInput, staged
 from webvision.training.objective import Classifier
 from webvision.training.recipes import Recipe
-from webvision.training.trainer import QUEUED_BATCHES, ReplicatedTrainer, SessionCreator, TotalBatchInput, staged
+from webvision.training.trainer import ReplicatedTrainer, SessionCreator
 
 from tensorpack.dataflow import DataFlow
 from tensorpack.tfutils.sessinit import JustCurrentSession
@@ -58,7 +60,7 @@ def test_the_times_of_a_step_are_of_the_batch_that_it_takes_from_the_queue(monke
     flow = Noting()
     with tf.Graph().as_default():
         model = Classifier(Linear(), Arithmetic())
-        batches, trainer = TotalBatchInput(flow, towers), ReplicatedTrainer(towers, on_gpu=on_gpu)
+        batches, trainer = TotalBatchInput(flow, towers), ReplicatedTrainer(Devices(on_gpu, towers))
         trainer.setup_graph(
             model.get_input_signature(), staged(batches, on_gpu=on_gpu), model.build_graph, model.get_optimizer
         )
@@ -83,7 +85,7 @@ def test_the_times_of_a_step_are_of_the_batch_that_it_takes_from_the_queue(monke
 
 def one_thread(on_gpu, towers):
     """A session that runs one operation at a time: one that waits for another waits for ever."""
-    config = session_config(on_gpu=on_gpu, towers=towers)
+    config = session_config(Devices(on_gpu, towers))
     config.inter_op_parallelism_threads, config.use_per_session_threads = 1, True
     return config
 

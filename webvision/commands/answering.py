@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from webvision.challenges.kneron.answers import answer, write_answers, write_csv, write_per_file
 from webvision.challenges.kneron.folder import read_class_map
+from webvision.devices import Devices
 from webvision.errors import IncompleteError, printable
 from webvision.inference.predict import predict
 from webvision.inference.snapshot import open_snapshot
@@ -44,7 +45,7 @@ def answer_pictures(wanted):
     )
     with (
         gathered(wanted.pictures, jobs=wanted.jobs) as found,
-        snapshot.open(on_gpu=bool(wanted.gpus), towers=max(1, len(wanted.gpus))) as model,
+        snapshot.open(Devices(bool(wanted.gpus), max(1, len(wanted.gpus)))) as model,
         contextlib.closing(
             predict(
                 model,

@@ -8,8 +8,12 @@ import tempfile
 import cv2
 import numpy as np
 
+from webvision.data.data_set import Split
 from webvision.data.loader.batches import EvalBatches
+from webvision.data.loader.spec import BatchSpec
+from webvision.data.pictures.folder import PictureFolder
 from webvision.data.pictures.images import REASONS
+from webvision.devices import Devices
 from webvision.errors import DataError, printable
 from webvision.inference.predict import Paths
 from webvision.inference.serving.regions import covered, importance
@@ -58,7 +62,7 @@ def network_view(data, preset):
         file.write(data)
         file.flush()
         with gathered(file.name) as found:
-            loader = EvalBatches(Paths(found.paths), "/", preset, batch=1)
+            loader = EvalBatches(Split(Paths(found.paths), PictureFolder("/")), BatchSpec(preset, 1))
             with contextlib.closing(loader):
                 batch = next(iter(loader))
     if status := int(batch.status[0]):
@@ -71,7 +75,7 @@ def network_view(data, preset):
 def page_server(path, *, host="127.0.0.1", port=8000, top=5, gpus=()):
     """A server of the page for the snapshot at `path`; within the block it listens, and serve_forever() answers."""
     snapshot = open_snapshot(path)
-    with snapshot.open(on_gpu=bool(gpus), towers=max(1, len(gpus))) as model:
+    with snapshot.open(Devices(bool(gpus), max(1, len(gpus)))) as model:
         answers = PictureAnswers(snapshot, model, top)
         line = f"{printable(os.path.basename(os.path.normpath(path)))} tells {len(snapshot.names)} classes apart"
         server = make_server(host, port, model_line=line, predict=answers.predict, regions=answers.regions)

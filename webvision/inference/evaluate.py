@@ -46,7 +46,7 @@ def evaluate(predictor, loader, index, *, header, outputs):
         writer = stack.enter_context(PredictionWriter(outputs.predictions, header))
         matrix = stack.enter_context(ScoreMatrix(outputs.logits, index.num_classes)) if outputs.logits else None
         progress = stack.enter_context(get_tqdm(total=len(index), unit="images"))
-        for batch in loader.batches():
+        for batch in loader:
             faults.point("predict")
             results = _predict(predictor, batch, kept)
             watchdog.reach("evaluation")

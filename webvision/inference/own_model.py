@@ -22,6 +22,7 @@ import sys
 import numpy as np
 
 from webvision.data.views.presets import PRESETS, Preset
+from webvision.devices import Devices
 from webvision.errors import CheckpointError, UsageError, printable
 from webvision.inference.provenance import known_card, settle_size
 from webvision.model.backbones import Network, named_backbone
@@ -141,8 +142,7 @@ class _GraphModel:
             choose_arithmetic(on_gpu=self._gpus > 0),
             self._checkpoint,
             preset=self._model.preset,
-            towers=max(1, self._gpus),
-            on_gpu=self._gpus > 0,
+            devices=Devices(self._gpus > 0, max(1, self._gpus)),
         )
         self._predictor.__enter__()
         return lambda images: self._predictor(images, ("logits",))[0]

@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from webvision.data.data_set import Split
 from webvision.data.loader.batches import EvalBatches
+from webvision.data.loader.spec import BatchSpec
+from webvision.data.pictures.folder import PictureFolder
 from webvision.data.pictures.images import DEFAULT_POLICY, REASONS
 from webvision.errors import DataError, printable
 from webvision.scoring.predictions.ranking import topk_from_scores
@@ -45,7 +48,8 @@ class Paths:
 
 def predict(model, paths, preset, *, top=5, batch=64, workers=0, policy=DEFAULT_POLICY):
     """Yield the Answer of each of `paths` (absolute), in order; DataError if the network answers NaN."""
-    loader = EvalBatches(Paths(paths), "/", preset, batch=min(batch, len(paths)), workers=workers, policy=policy)
+    split = Split(Paths(paths), PictureFolder("/", policy))
+    loader = EvalBatches(split, BatchSpec(preset, min(batch, len(paths))), workers=workers)
     try:
         for shown in loader:
             probabilities = _mean_of_views(model(shown.images), len(shown.rows))

@@ -1,6 +1,7 @@
 """A network with the weights of a checkpoint, as a function from pictures to arrays."""
 
 from webvision.compat import tf, tfv1
+from webvision.devices import Devices
 from webvision.model.forward import Forward
 from webvision.model.session import session_config
 from webvision.model.towers import PredictionTowers
@@ -14,12 +15,11 @@ class Predictor:
     fit; `.fit` tells what was loaded.
     """
 
-    def __init__(self, network, arithmetic, checkpoint, *, preset, towers=1, on_gpu=False, xla=False):
-        devices = [f"/gpu:{i}" for i in range(towers)] if on_gpu else [f"/cpu:{i}" for i in range(towers)]
+    def __init__(self, network, arithmetic, checkpoint, *, preset, devices=Devices()):
         weights = open_weights(checkpoint)
-        config = session_config(on_gpu=on_gpu, towers=towers, xla=xla)
+        config = session_config(devices)
         with tf.Graph().as_default():
-            variable_towers = PredictionTowers(Forward(network, arithmetic, preset), devices)
+            variable_towers = PredictionTowers(Forward(network, arithmetic, preset), devices.names)
             with tfv1.Session(config=config) as session:
                 self.fit = load_into(session, tfv1.global_variables(), weights)
                 self._towers = variable_towers.frozen(session)

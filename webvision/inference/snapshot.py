@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 
 from webvision.data.views.presets import Preset
+from webvision.devices import Devices
 from webvision.errors import CheckpointError, UsageError, printable
 from webvision.files import read_json
 
@@ -26,7 +27,7 @@ class Snapshot:
     network: object = None  # model.backbones.Network; None for an ONNX file
 
     @contextlib.contextmanager
-    def open(self, *, on_gpu=False, towers=1):
+    def open(self, devices=Devices()):
         """A function from a uint8 BGR batch to probabilities [pictures, classes]."""
         if self.network is None:
             from webvision.inference.onnx_model import OnnxModel
@@ -36,10 +37,8 @@ class Snapshot:
         from webvision.inference.predictor import Predictor
         from webvision.model.forward import choose_arithmetic
 
-        arithmetic = choose_arithmetic(on_gpu=on_gpu)
-        with Predictor(
-            self.network, arithmetic, self.weights, preset=self.preset, towers=towers, on_gpu=on_gpu
-        ) as predictor:
+        arithmetic = choose_arithmetic(on_gpu=devices.on_gpu)
+        with Predictor(self.network, arithmetic, self.weights, preset=self.preset, devices=devices) as predictor:
             yield lambda images: predictor(images, ("probabilities",))[0]
 
 

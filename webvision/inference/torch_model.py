@@ -25,7 +25,6 @@ import numpy as np
 from webvision.data.views.presets import PRESETS
 from webvision.environment import ROOT
 from webvision.errors import CheckpointError, ResourceError, UsageError, WebvisionError, printable
-from webvision.inference.own_model import normalised
 
 MODEL_FILE, TRANSFORM_FILE = "model_description.py", "data_transform_description.py"
 _CODE = """import sys; sys.path.insert(0, sys.argv.pop(1))
@@ -142,7 +141,7 @@ class _Process:
             self._process.wait()
 
     def _predict_prepared(self, images):
-        self._send(np.ascontiguousarray(normalised(images, self._model.preset)))
+        self._send(np.ascontiguousarray(self._model.preset.normalised(images)))
         return self._run()
 
     def _predict_whole(self, pictures):

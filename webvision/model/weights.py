@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from webvision.errors import CheckpointError, printable
+from webvision.files import atomic_write
 
 # What a training run keeps besides the network: optimiser slots, counters, running means for the display.
 _BOOKKEEPING = re.compile(
@@ -149,6 +150,16 @@ def _open_npz(path):
             return np.lib.format.read_array(file, allow_pickle=False)
 
     return Weights(path, shapes, read)
+
+
+def write_npz(path, arrays):
+    """Write {name: array} as an .npz that `open_weights` reads, whole or not at all; equal arrays give equal bytes."""
+    with atomic_write(path, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+        for name in sorted(arrays):
+            # NumPy's own savez puts the time of day into each member.
+            member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            with archive.open(member, "w", force_zip64=True) as part:
+                np.lib.format.write_array(part, np.ascontiguousarray(arrays[name]), allow_pickle=False)
 
 
 def _npy_header(file, path, name):

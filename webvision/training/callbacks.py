@@ -133,14 +133,13 @@ class Saving(Callback):
     last state of a run is waited for as long. Then ResourceError.
     """
 
-    def __init__(self, writer_of, state_at, *, stop, last_step, every_seconds, patience):
-        """`writer_of()` makes the CheckpointWriter once the graph stands; `state_at(step)` is the State to save."""
-        self._writer_of = writer_of
-        self._state_at = state_at
+    def __init__(self, attempt, keeping, *, stop, last_step):
+        """`attempt.save(session, step)` writes a checkpoint; `keeping` is the job's."""
+        self._attempt = attempt
         self._stop = stop
         self._last_step = last_step
-        self._every = every_seconds
-        self._patience = patience
+        self._every = keeping.every_seconds
+        self._patience = keeping.patience
         self._failing_since = None
 
     def _before_train(self):
@@ -165,7 +164,7 @@ class Saving(Callback):
 
     def _save(self):
         with watchdog.section("saving"):
-            self._writer_of().save(self.trainer.sess, self._state_at(self.global_step))
+            self._attempt.save(self.trainer.sess, self.global_step)
         self._due = time.monotonic() + self._every
         self._failing_since = None
 

@@ -9,9 +9,10 @@ import numpy as np
 from webvision.compat import tf
 from webvision.model.session import session_config
 from webvision.training.callbacks import LearningRate
+from webvision.training.input import TotalBatchInput, staged
 from webvision.training.objective import Classifier
 from webvision.training.recipes import Recipe
-from webvision.training.trainer import ReplicatedTrainer, SessionCreator, TotalBatchInput, staged
+from webvision.training.trainer import ReplicatedTrainer, SessionCreator
 
 from tensorpack.callbacks import Callback, ProgressBar, RunUpdateOps
 from tensorpack.dataflow import FakeData
@@ -43,9 +44,7 @@ class _StepTimes(Callback):
         self.ends.append(self._clock())
 
 
-def measure_step(
-    network, arithmetic, *, batch, towers, on_gpu, xla=False, steps, warmup=WARMUP_STEPS, clock=time.perf_counter
-):
+def measure_step(network, arithmetic, *, batch, devices, steps, warmup=WARMUP_STEPS, clock=time.perf_counter):
     """Run `steps` training steps on one repeated batch; prints pictures a second and returns the median seconds of a
     step."""
     size = network.image_size
@@ -59,17 +58,17 @@ def measure_step(
     times = _StepTimes(clock)
     with _warnings_only(), tf.Graph().as_default():
         model = Classifier(network, arithmetic)
-        trainer = ReplicatedTrainer(towers, on_gpu=on_gpu)
+        trainer = ReplicatedTrainer(devices)
         trainer.setup_graph(
             model.get_input_signature(),
-            staged(TotalBatchInput(flow, towers), on_gpu=on_gpu),
+            staged(TotalBatchInput(flow, devices.count), on_gpu=devices.on_gpu),
             model.build_graph,
             model.get_optimizer,
         )
         trainer.train(
             [RunUpdateOps(), LearningRate(Recipe(batch=batch)), times, ProgressBar()],
             [],
-            SessionCreator(session_config(on_gpu=on_gpu, towers=towers, xla=xla)),
+            SessionCreator(session_config(devices)),
             JustCurrentSession(),
             steps,
             1,
@@ -77,7 +76,7 @@ def measure_step(
         )
     seconds = float(np.median(np.diff(times.ends[warmup - 1 :])))
     print(
-        f"{network.name}, {size} px, batch {batch} over {towers} {'GPU' if on_gpu else 'CPU'} tower(s), "
+        f"{network.name}, {size} px, batch {batch} over {devices.count} {devices.kind} tower(s), "
         f"{arithmetic.compute_type} {arithmetic.data_format}: {batch / seconds:.1f} images/s (median of "
         f"{steps - warmup} steps)"
     )

@@ -32,7 +32,7 @@ class Validation(Callback):
     def _trigger_epoch(self):
         labels, top, means = [], [], ImageMeans()
         with watchdog.section("validation"):
-            for batch in self._loader.batches():
+            for batch in self._loader:
                 faults.point("validate")
                 labels.append(np.array(batch.labels))
                 best, logits = self._towers.run(self.trainer.sess, batch.images, ["top", "logits"])

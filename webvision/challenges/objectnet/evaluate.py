@@ -9,7 +9,10 @@ from typing import NamedTuple
 from webvision.challenges.objectnet.predictions_csv import PredictionsCsv, prediction_rows
 from webvision.challenges.objectnet.validate import LAST_ID
 from webvision.challenges.objectnet.whole import WholePictures
+from webvision.data.data_set import Split
 from webvision.data.loader.batches import EvalBatches
+from webvision.data.loader.spec import BatchSpec
+from webvision.data.pictures.folder import PictureFolder
 from webvision.data.pictures.images import REASONS, ImagePolicy
 from webvision.errors import DataError, IncompleteError, printable
 
@@ -107,7 +110,8 @@ def evaluate(pictures, output, predict, *, preset, mapping, softmax=True, batch=
     iterator of whole RGB pictures. An image that cannot be read is named on stderr and gets a row without a prediction.
     """
     if preset:
-        loader = EvalBatches(pictures, pictures.path, preset, batch=batch, workers=workers, policy=_POLICY)
+        split = Split(pictures, PictureFolder(pictures.path, _POLICY))
+        loader = EvalBatches(split, BatchSpec(preset, batch), workers=workers)
     else:
         loader = WholePictures(pictures, batch=batch, workers=workers, policy=_POLICY)
     bad = 0

@@ -1,7 +1,7 @@
 """Batches of a list, for training (for ever, augmented) and for evaluation (once, in list order). No TensorFlow.
 
 Batch k of a run is a function of (seed, k * batch, batch) and of the files, whatever builds it: this process, threads
-or worker processes. `loader.py` puts tensorpack's face on these classes.
+or worker processes.
 """
 
 import collections
@@ -13,7 +13,6 @@ import numpy as np
 
 from webvision.data.loader.builder import SPARES, Job
 from webvision.data.loader.source import open_source
-from webvision.data.pictures import images
 from webvision.data.pictures.images import REASONS
 from webvision.errors import IncompleteError, ResourceError, UsageError, printable
 
@@ -30,16 +29,7 @@ class Batch(NamedTuple):
     labels: np.ndarray  # int32 [n] of the picture shown; -1: unlabelled
     rows: np.ndarray  # int64 [n]: rows of the list
     status: np.ndarray  # uint8 [n]: 0, or the index into images.REASONS of what was wrong with the row's file
-    matrices: np.ndarray | None = None  # float32 [n, 3, 4] to apply on the device, with colour_on='device'
-
-
-class Position(NamedTuple):
-    """Where a run is in its data; what a checkpoint keeps."""
-
-    seed: int
-    epoch: int  # from 0
-    position: int  # of the next sample within the epoch
-    list_hash: str
+    matrices: np.ndarray | None = None  # float32 [n, 3, 4] to apply on the device, where they are fed
 
 
 class Bad:
@@ -101,70 +91,35 @@ class Bad:
 
 
 class TrainBatches:
-    """Batches of `batch` samples for ever: the epochs of `order` one after the other, none left out, none twice.
+    """Batches as `spec` says, for ever: the epochs of `order` one after the other, none left out, none twice.
 
-    index, order   a ListIndex and an EpochOrder over it; names are below `root`
-    view           an Augmentation
-    start          number of the first sample (batch number times batch), or a Position
+    split          a Split: its list, and the pictures that it names
+    order          an EpochOrder over that list
+    start          number of the first sample: of the batch, times its size
     rank, ranks    this process takes batches rank, rank + ranks, ... of the run
-    workers        0: in this process; n: that many processes, or threads with threads=True
-    colour_on      'worker', or 'device': matrices come along and the graph applies them
+    workers        0: in this process; n: that many processes
     max_bad        share of damaged pictures above which training stops; each is replaced by one of the next samples
     """
 
-    def __init__(
-        self,
-        index,
-        order,
-        root,
-        view,
-        *,
-        batch,
-        workers=0,
-        threads=False,
-        start=0,
-        rank=0,
-        ranks=1,
-        colour_on="worker",
-        max_bad=0.01,
-        policy=images.DEFAULT_POLICY,
-        timeout=None,
-    ):
+    def __init__(self, split, order, spec, *, workers=0, start=0, rank=0, ranks=1, max_bad=0.01, timeout=None):
         if not len(order):
-            raise UsageError(f"{index.path}: no picture to train on")
+            raise UsageError(f"{split.index.path}: no picture to train on")
         if not 0 <= rank < ranks:
             raise UsageError(f"rank {rank} is outside 0..{ranks - 1}")
-        self._index, self._order = index, order
-        self.batch, self.rank, self.ranks = map(
-            operator.index, (batch, rank, ranks)
-        )  # NumPy's too; workers get Python's
+        self._index, self._order = split.index, order
+        # NumPy's integers too; workers get Python's
+        self.batch, self.rank, self.ranks, self._first = map(operator.index, (spec.size, rank, ranks, start))
+        self.spec = spec
         self._max_bad = max_bad
         self.bad = Bad()
         self.wait_seconds = 0.0  # the time that next() has taken, all together
-        self._first = operator.index(
-            start.epoch * len(order) + start.position if isinstance(start, Position) else start
-        )
         self._chunk = (None, None)
-        self._source = open_source(
-            root,
-            view,
-            batch=self.batch,
-            colour_on=colour_on,
-            workers=workers,
-            threads=threads,
-            policy=policy,
-            timeout=timeout,
-        )
+        self._source = open_source(split.pictures, spec, workers=workers, timeout=timeout)
 
     @property
     def samples(self):
         """How many samples an epoch has, all ranks together."""
         return len(self._order)
-
-    def position(self, samples_seen):
-        """The Position after `samples_seen` samples of the run (all ranks together)."""
-        epoch, position = divmod(samples_seen, len(self._order))
-        return Position(self._order.seed, epoch, position, self._index.hash)
 
     def rows(self, first, count):
         """The rows of the list of the samples first .. first+count-1 of the run."""
@@ -198,7 +153,7 @@ class TrainBatches:
             number += 1
 
     def __iter__(self):
-        for rows, result in self._timed(self._source.run(self._jobs())):
+        for rows, result in timed(self._source.run(self._jobs()), self._waited):
             status = np.array(result.status)
             self.bad.add(lambda row, rows=rows: self._index.name(int(rows[row])), status)
             self.bad.check(self._max_bad)
@@ -207,14 +162,8 @@ class TrainBatches:
                 result.images, self._index.labels[shown].astype(np.int32), rows[: self.batch], status, result.matrices
             )
 
-    def _timed(self, results):
-        while True:
-            began = time.monotonic()
-            result = next(results, None)
-            self.wait_seconds += time.monotonic() - began
-            if result is None:
-                return
-            yield result
+    def _waited(self, seconds):
+        self.wait_seconds += seconds
 
     def close(self):
         """End the workers; the object is of no use afterwards."""
@@ -225,40 +174,20 @@ class EvalBatches:
     """The pictures of a list once, in list order; the last batch may be smaller. A damaged picture keeps its row,
     filled grey.
 
-    `rows` restricts to these rows of the list, in their order. Other arguments as in TrainBatches; `view` is a Preset.
-    Where it has several views, `images` holds those of the first picture, then those of the second; the rest is one a
-    picture.
+    `rows` restricts to these rows of the list, in their order. Other arguments as in TrainBatches; the view is a
+    Preset. Where it has several views, `images` holds those of the first picture, then those of the second; the rest
+    is one a picture.
     """
 
-    def __init__(
-        self,
-        index,
-        root,
-        view,
-        *,
-        batch,
-        workers=0,
-        threads=False,
-        rows=None,
-        policy=images.DEFAULT_POLICY,
-        timeout=None,
-    ):
-        self._index = index
+    def __init__(self, split, spec, *, workers=0, rows=None, timeout=None):
+        self._index = split.index
         self._rows = rows
-        self.batch = batch
-        self._views = view.views
+        self.spec = spec
+        self.batch = spec.size
+        self._views = spec.view.views
         self.bad = Bad()
         self.wait_seconds = 0.0
-        self._source = open_source(
-            root,
-            view,
-            batch=batch * view.views,
-            colour_on="worker",
-            workers=workers,
-            threads=threads,
-            policy=policy,
-            timeout=timeout,
-        )
+        self._source = open_source(split.pictures, spec, workers=workers, timeout=timeout)
 
     @property
     def samples(self):
@@ -277,7 +206,7 @@ class EvalBatches:
 
     def __iter__(self):
         self.bad = Bad()
-        for rows, result in self._timed(self._source.run(self._jobs())):
+        for rows, result in timed(self._source.run(self._jobs()), self._waited):
             count = len(rows)
             status = result.status[: count * self._views].reshape(count, self._views).max(axis=1)
             self.bad.add(lambda row, rows=rows: self._index.name(int(rows[row])), status)
@@ -288,8 +217,23 @@ class EvalBatches:
             )
             yield Batch(result.images[: count * self._views], labels, rows, status)
 
-    _timed = TrainBatches._timed
-    close = TrainBatches.close
+    def _waited(self, seconds):
+        self.wait_seconds += seconds
+
+    def close(self):
+        """End the workers; the object is of no use afterwards."""
+        self._source.close()
+
+
+def timed(results, waited):
+    """`results`, telling `waited` the seconds that each took to come."""
+    while True:
+        began = time.monotonic()
+        result = next(results, None)
+        waited(time.monotonic() - began)
+        if result is None:
+            return
+        yield result
 
 
 def _paths(index, rows):

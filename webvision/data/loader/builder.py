@@ -3,7 +3,6 @@
 A batch is a function of its Job and of the files alone. Within a process nothing is kept between batches.
 """
 
-import functools
 import os
 from typing import NamedTuple
 
@@ -41,44 +40,45 @@ class Slot(NamedTuple):
     matrices: np.ndarray | None = None  # float32 [n, 3, 4], when the colours are for the device
 
 
-def slot_layout(count, view, colour_on):
+def slot_layout(spec):
     """The arrays of a Slot: [(field, shape, dtype)]."""
-    size = view.image_size
+    count, size = spec.images, spec.view.image_size
     fields = [
         ("images", (count, size, size, 3), np.uint8),
         ("status", (count,), np.uint8),
         ("source", (count,), np.int16),
     ]
-    return fields + ([("matrices", (count, 3, 4), np.float32)] if colour_on == "device" else [])
+    return fields + ([("matrices", (count, 3, 4), np.float32)] if spec.colours_on_device else [])
 
 
-def new_slot(count, view, colour_on):
+def new_slot(spec):
     """A Slot in ordinary memory."""
-    return Slot(**{field: np.empty(shape, dtype) for field, shape, dtype in slot_layout(count, view, colour_on)})
+    return Slot(**{field: np.empty(shape, dtype) for field, shape, dtype in slot_layout(spec)})
 
 
 class BatchBuilder:
-    """Builds batches of one view (an Augmentation or a Preset) of the files below `root`."""
+    """Builds batches as a BatchSpec says, of the pictures of a PictureFolder or PictureArchives."""
 
-    def __init__(self, root, view, *, policy=images.DEFAULT_POLICY, colour_on="worker"):
+    def __init__(self, pictures, spec):
         import cv2
 
         cv2.setNumThreads(0)  # batches are built side by side; one picture is too small to share
-        self._root = os.fsencode(root)
-        self._inside = images.data_folders(self._root)
-        self._view = view
-        self._policy = policy
-        self._colour_on = colour_on
-        self._fast = kernel.usable(view)
+        self._pictures, self._policy = pictures, pictures.policy
+        self._spec = spec
+        self._fast = kernel.usable(spec.view)
         self._arena = Arena()
 
     def build(self, job, slot, beats=None):
         """Write the batch `job` into `slot`. beats (int64): [0] counts progress, [2] is the position in job.names in
         work."""
-        batch = _Batch(job, self._view, slot, self._colour_on)
+        batch = _Batch(job, self._spec, slot)
         banned = dict(job.banned)
         beats = np.zeros(4, np.int64) if beats is None else beats
-        rows = self._build_fast(job, slot, batch, banned, beats) if self._fast else range(job.count)
+        if self._fast:
+            rows = self._build_fast(job, slot, batch, banned, beats)
+        else:
+            rows = range(job.count)
+            self._pictures.expect(job.names[: job.count])
         for row in rows:
             self._build_row(row, job, slot, batch=batch, banned=banned, beats=beats)
 
@@ -86,7 +86,7 @@ class BatchBuilder:
         """As many rows as the compiled code takes; returns the others."""
         rows = [row for row in range(job.count) if row not in banned]
         others = [row for row in banned if row < job.count]
-        for read in (self._arena.read, functools.partial(read_singly, inside=self._inside)):
+        for read in (self._arena.read, read_singly):
             left = []
             while rows:
                 tried, taken, failed = self._show_part(read, rows, job=job, slot=slot, batch=batch, beats=beats)
@@ -100,17 +100,12 @@ class BatchBuilder:
         """Show the files of `rows` that there is room for: (how many were tried, the rows among them that `read` took,
         those of them that could not be shown). A function of its own, so that their memory is free before the next are
         read."""
-        files = read(rows, [self._path(job, row) for row in rows], self._policy, beats=beats)
+        files = read(rows, [job.names[row] for row in rows], self._pictures, beats=beats)
         if not len(files.rows):
             return files.tried, (), []
         slot.status[files.rows], slot.source[files.rows] = 0, files.rows
-        failed = kernel.show(
-            files, batch.plan, slot, colour_on=self._colour_on, tolerant=self._policy.accept_truncated, beats=beats
-        )
+        failed = kernel.show(files, batch.plan, slot, tolerant=self._policy.accept_truncated, beats=beats)
         return files.tried, set(files.rows.tolist()), failed
-
-    def _path(self, job, position):
-        return self._root + b"/" + job.names[position]
 
     def _build_row(self, row, job, slot, *, batch, banned, beats):
         """One row, from its own file or, in training, from a spare one."""
@@ -123,7 +118,7 @@ class BatchBuilder:
             try:
                 if position in banned:
                     raise ImageError(REASONS[banned[position]], "it ended a worker before")
-                data = images.read_bytes(self._path(job, position), self._policy, inside=self._inside)
+                data = self._pictures.read(job.names[position])
                 batch.show(row, data, self._policy)
                 slot.source[row] = position
                 return
@@ -142,11 +137,11 @@ class BatchBuilder:
 class _Batch:
     """The pictures of one job: its plan, and their way from bytes to the slot."""
 
-    def __init__(self, job, view, slot, colour_on):
-        self.plan = view.plan(job.seed, job.first, job.count)
-        self._view = view
+    def __init__(self, job, spec, slot):
+        self.plan = spec.view.plan(job.seed, job.first, job.count)
+        self._view = spec.view
         self._slot = slot
-        self._colour_on = colour_on
+        self._device = spec.colours_on_device
         self._decoded = (None, None)  # (what was decoded last, its pixels): the views of a picture share them
 
     def show(self, row, data, policy):
@@ -174,7 +169,7 @@ class _Batch:
             return
         one = colour.Composed(*(part[row : row + 1] for part in self.plan.colours))
         matrix = colour.matrices(one, np.array([cv2.mean(pixels)[:3]]))[0]
-        if self._colour_on == "device":
+        if self._device:
             self._slot.matrices[row] = matrix
             out[:] = pixels
         else:

@@ -20,12 +20,12 @@ def usable(view):
     return view.resampling == "cubic" and view.shrink and decode.fast_path() and bool(library.loaded().wv_kernel())
 
 
-def show(files, plan, slot, *, tolerant, colour_on, beats=None):
+def show(files, plan, slot, *, tolerant, beats=None):
     """Write the pictures `files` (batch_files.Files) of a batch into `slot`; returns the rows of those that could not
     be, to be looked at one by one. `beats`: int64 progress counters, or None."""
     tasks = _tasks(files.rows, files.sides, plan)
     failed = np.ones(len(slot.status), np.uint8)
-    device = colour_on == "device" and plan.colours is not None
+    device = slot.matrices is not None and plan.colours is not None
     colours = (
         None
         if plan.colours is None

@@ -14,7 +14,6 @@ A picture at which workers died twice, or hung once, is named and not opened aga
 
 import collections
 import contextlib
-import dataclasses
 import json
 import os
 import select
@@ -23,12 +22,11 @@ import threading
 import time
 import weakref
 
-from webvision.data.loader import view_json
 from webvision.data.loader.builder import Slot
 from webvision.data.loader.ring import Ring
 from webvision.data.loader.worker_link import WorkerLink
 from webvision.data.pictures.images import REASONS
-from webvision.errors import ResourceError, printable
+from webvision.errors import DataError, ResourceError, printable
 
 AHEAD = 2  # batches per worker, finished or in the making, beyond those handed over
 LEASES = 7  # batches that a consumer may hold before they are copied for it: training's queue, staging and step
@@ -54,21 +52,12 @@ class _Pending:
 
 
 class Pool:
-    """`workers` processes building batches of `batch` pictures of `view` below `root`. Not for two consumers at
-    once."""
+    """`workers` processes building batches as `spec` says from `pictures`. Not for two consumers at once."""
 
-    def __init__(self, root, view, *, batch, workers, colour_on, policy, timeout=None, log=_to_stderr):
+    def __init__(self, pictures, spec, *, workers, timeout=None, log=_to_stderr):
         self._slots = AHEAD * workers + 1 + LEASES
-        self._spec = {
-            "root": os.fsdecode(root),
-            "view": view_json.to_json(view),
-            "policy": dataclasses.asdict(policy),
-            "batch": batch,
-            "workers": workers,
-            "colour_on": colour_on,
-            "slots": self._slots,
-        }
-        self._make_ring = lambda: Ring(view, count=batch, colour_on=colour_on, slots=self._slots, workers=workers)
+        self._spec = {"pictures": pictures.to_json(), "batch": spec.to_json(), "workers": workers, "slots": self._slots}
+        self._make_ring = lambda: Ring(spec, slots=self._slots, workers=workers)
         self._timeout = timeout or TIMEOUT_S
         self._log = log
         self._ring, self._links = None, {}  # number -> WorkerLink
@@ -198,6 +187,8 @@ class Pool:
             raise ResourceError("a loader worker is out of memory; use fewer --workers or a smaller --batch")
         elif "resource" in message:
             raise ResourceError(f"in a loader worker: {message['resource']}")
+        elif "data" in message:
+            raise DataError(message["data"])
         elif "error" in message:
             raise RuntimeError(f"in a loader worker:\n{message['error']}")
         else:

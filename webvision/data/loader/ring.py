@@ -20,16 +20,16 @@ _LESS = "use fewer --workers or a smaller --batch"
 
 
 class Ring:
-    """`slots` batches of `count` pictures of `view`, and heart-beats of `workers`.
+    """`slots` batches as `spec` (a BatchSpec) says, and heart-beats of `workers`.
 
     Without `fd` the memory is made, and reserved now, so that too little of it is an error here and not a bus error
     later.
     """
 
-    def __init__(self, view, *, count, colour_on, slots, workers, fd=None):
+    def __init__(self, spec, *, slots, workers, fd=None):
         self._fields = []  # (field, shape, dtype, offset within the slot)
         offset = 0
-        for field, shape, dtype in slot_layout(count, view, colour_on):
+        for field, shape, dtype in slot_layout(spec):
             self._fields.append((field, shape, np.dtype(dtype), offset))
             offset += _pages(int(np.prod(shape)) * np.dtype(dtype).itemsize)
         self._slot_bytes = offset

@@ -6,7 +6,6 @@ itself, because a store that cannot be read fast enough is not helped by more wo
 
 import collections
 import itertools
-import os
 import time
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from webvision.data.loader.batches import TrainBatches
 from webvision.data.loader.builder import BatchBuilder, Job, new_slot
-from webvision.data.pictures.images import ImageError, inspect, read_bytes, read_window
+from webvision.data.pictures.images import ImageError, inspect, read_window
 from webvision.data.views.placement import shrink_factor, shrink_region
 from webvision.errors import DataError
 
@@ -47,47 +46,41 @@ class Timing(NamedTuple):
         return 1e6 / self.together_wall
 
 
-def measure(index, order, root, view, *, batch, workers, pictures=512):
-    """The Timing of `view` over `index` in training order, from about `pictures` pictures."""
-    loader = TrainBatches(index, order, root, view, batch=batch)
+def measure(split, order, spec, *, workers, pictures=512):
+    """The Timing of `spec` over `split` in training order, from about `pictures` pictures."""
+    batch, index = spec.size, split.index
+    loader = TrainBatches(split, order, spec)
     rows = loader.rows(0, max(batch, min(pictures, loader.samples) // batch * batch))
     names = [path.encode("utf-8", "surrogateescape") for path in index.paths(rows)]
-    paths = [os.path.join(os.fsencode(root), name) for name in names]
-    disk = _read_from_disk(paths)
+    disk = _read_from_disk(split.pictures, names)
     began = time.process_time()
-    files = [data for data in map(_read, paths) if data is not None]
-    read = _per(time.process_time() - began, len(paths))
-    decode, headers = _decode(files, view)
+    files = [data for name in names if (data := _read(split.pictures, name)) is not None]
+    read = _per(time.process_time() - began, len(names))
+    decode, headers = _decode(files, spec.view)
     if not headers:
-        raise DataError(f"{index.path}: none of {len(paths)} pictures can be read; utils/check.py --decode says why")
-    total = _build(names, root, view, batch)
-    wall, hand_over = _together(index, order, root, view, batch=batch, workers=workers, pictures=len(paths))
-    return Timing(disk, read, decode, max(total - read - decode, 0.0), hand_over, workers, wall, len(paths) - headers)
+        raise DataError(f"{index.path}: none of {len(names)} pictures can be read; utils/check.py --decode says why")
+    total = _build(names, split.pictures, spec)
+    wall, hand_over = _together(split, order, spec, workers=workers, pictures=len(names))
+    return Timing(disk, read, decode, max(total - read - decode, 0.0), hand_over, workers, wall, len(names) - headers)
 
 
 def _per(seconds, count):
     return seconds / max(count, 1) * 1e6
 
 
-def _read(path):
+def _read(pictures, name):
     try:
-        return read_bytes(path)
+        return pictures.read(name)
     except ImageError:
         return None
 
 
-def _read_from_disk(paths):
-    for path in paths:
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        except OSError:
-            continue
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(fd)
+def _read_from_disk(pictures, names):
+    pictures.forget(names)
     began = time.monotonic()
-    for path in paths:
-        _read(path)
-    return _per(time.monotonic() - began, len(paths))
+    for name in names:
+        _read(pictures, name)
+    return _per(time.monotonic() - began, len(names))
 
 
 def _decode(files, view):
@@ -111,8 +104,8 @@ def _decode(files, view):
     return _per(seconds, decoded), decoded
 
 
-def _build(names, root, view, batch):
-    builder, slot = BatchBuilder(root, view), new_slot(batch, view, "worker")
+def _build(names, pictures, spec):
+    builder, slot, batch = BatchBuilder(pictures, spec), new_slot(spec), spec.size
     jobs = [
         Job(number, 1, first, tuple(names[first : first + batch]), batch)
         for number, first in enumerate(range(0, len(names), batch))
@@ -124,9 +117,9 @@ def _build(names, root, view, batch):
     return _per(time.process_time() - began, len(names))
 
 
-def _together(index, order, root, view, *, batch, workers, pictures):
+def _together(split, order, spec, *, workers, pictures):
     """(wall us per picture with `workers` processes, CPU us of this process per picture)."""
-    loader = TrainBatches(index, order, root, view, batch=batch, workers=workers)
+    loader, batch = TrainBatches(split, order, spec, workers=workers), spec.size
     held = collections.deque(maxlen=_HELD)
     try:
         flow = iter(loader)

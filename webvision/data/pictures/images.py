@@ -4,7 +4,9 @@ Training, evaluation, prediction and `check.py` read through this module, so a p
 none. What the treatment is:
 
 * Formats: JPEG, PNG, WebP, BMP, GIF, told by their first bytes; everything else is refused (fewer decoders to attack).
-* Size: at most `max_pixels`, sides in at most `max_side_ratio`, both read from the header before anything is allocated.
+* Size: at most `max_pixels`, sides in at most `max_side_ratio`, at most `max_memory` to decode it (so that animations
+  and JPEGs of several scans may have fewer pixels), all read from the header before anything is allocated.
+* Scans: a JPEG is walked over once for each; at most MAX_SCANS, and MAX_SCANNED pixels in all.
 * EXIF orientation is applied, whatever the format, as viewers and cv2.imread do. ICC profiles and DPI are ignored.
 * Grey becomes three equal channels; CMYK and YCCK become colour as OpenCV converts them; a palette is looked up; 16
 bits
@@ -19,6 +21,7 @@ are links, the split's own or a class's, may lead anywhere: `preprocess.py` make
 so they are the user's.
 """
 
+import dataclasses
 import errno
 import os
 import stat
@@ -27,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from webvision.data.pictures import decode
-from webvision.data.pictures.headers import FORMATS, HeaderError, read_header
+from webvision.data.pictures.headers import FORMATS, Header, HeaderError, read_header
 from webvision.errors import DataError, ResourceError, printable
 
 # Index = the number in Batch.status. Appended to, never reordered: reports hold the codes.
@@ -51,10 +54,14 @@ REASONS = (
 )
 
 
+Path = str | bytes | os.PathLike
+Inside = tuple[bytes, ...] | None  # folders that a link must not lead out of; None: anywhere
+
+
 class ImageError(DataError):
     """A file that is no usable picture; `reason` is one of REASONS."""
 
-    def __init__(self, reason, message):
+    def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
@@ -70,15 +77,27 @@ class ImagePolicy:
     max_pixels: int = 64 << 20  # 8192 x 8192: 200 MB decoded
     max_side_ratio: float = 50.0  # 8000 x 2 decodes, and then breaks crops
     max_bytes: int = 256 << 20  # no photograph is larger
+    max_memory: int = 470_000_000  # bytes, the file's own among them
     accept_truncated: bool = False  # take what could be decoded of a cut or flipped file
     allow_outside: bool = False  # follow links out of the data folder
     formats: tuple = FORMATS
 
+    def to_json(self):
+        """As what json.dumps takes, for worker processes."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, fields):
+        """The ImagePolicy that `to_json` described."""
+        return cls(**{**fields, "formats": tuple(fields["formats"])})
+
 
 DEFAULT_POLICY = ImagePolicy()
+MAX_SCANS = 500  # decode_window.c has the same limit; encoders make about ten
+MAX_SCANNED = 2_000_000_000  # 30 scans of the largest picture: some seconds
 
 
-def inspect(data, policy=DEFAULT_POLICY):
+def inspect(data: bytes, policy: ImagePolicy = DEFAULT_POLICY) -> Header:
     """The `Header` of `data` if `policy` lets such a picture in; ImageError if not. Decodes nothing."""
     if not data:
         raise ImageError("empty", "an empty file")
@@ -90,6 +109,15 @@ def inspect(data, policy=DEFAULT_POLICY):
         raise ImageError("format", f"{header.format} is not among the formats accepted ({', '.join(policy.formats)})")
     if header.width * header.height > policy.max_pixels:
         raise ImageError("too-many-pixels", f"{header.width} x {header.height} is over {policy.max_pixels} pixels")
+    memory = header.pixel_bytes * header.width * header.height + len(data)
+    if memory > policy.max_memory:
+        raise ImageError(
+            "too-many-pixels",
+            f"{header.width} x {header.height} as this {header.format}: up to {memory / 1e6:.0f} MB to decode it; at "
+            f"most {policy.max_memory / 1e6:.0f} MB are taken",
+        )
+    if header.scans > MAX_SCANS or header.scans * header.width * header.height > MAX_SCANNED:
+        raise ImageError("corrupt", f"{header.scans} scans of {header.width} x {header.height} pixels")
     if max(header.width, header.height) > policy.max_side_ratio * min(header.width, header.height):
         raise ImageError(
             "side-ratio",
@@ -100,20 +128,23 @@ def inspect(data, policy=DEFAULT_POLICY):
     return header
 
 
-def read_image(data, policy=DEFAULT_POLICY):
+def read_image(data: bytes, policy: ImagePolicy = DEFAULT_POLICY) -> np.ndarray:
     """The picture in the bytes `data` as uint8 BGR [height, width, 3]; ImageError says why not."""
     header = inspect(data, policy)
     return turn(_decode(data, header, policy), header.orientation)
 
 
-def read_window(data, header, window, *, scale=1, policy=DEFAULT_POLICY):
+def read_window(
+    data: bytes, header: Header, window: tuple[int, ...], *, scale: int = 1, policy: ImagePolicy = DEFAULT_POLICY
+) -> np.ndarray:
     """The pixels `window` = (x, y, width, height) of the picture as shown, decoding little more than those.
 
     `header` is inspect's. With `scale` 2, 4 or 8 the window is in pixels of the picture shrunk by that factor, each
     side rounded up; only plain JPEGs shrink while they are decoded (`header.plain`). Equal to the same part of
     `read_image`, except that damage outside the window goes unnoticed.
     """
-    shown = tuple(-(-side // scale) for side in header.shown_size)
+    width, height = header.shown_size
+    shown = (-(-width // scale), -(-height // scale))
     stored = stored_window(window, shown, header.orientation)
     if header.plain:
         pixels = _decode(data, header, policy, window=stored, scale=scale)
@@ -123,7 +154,7 @@ def read_window(data, header, window, *, scale=1, policy=DEFAULT_POLICY):
     return turn(pixels, header.orientation)
 
 
-def read_image_file(path, policy=DEFAULT_POLICY, *, inside=None):
+def read_image_file(path: Path, policy: ImagePolicy = DEFAULT_POLICY, *, inside: Inside = None) -> np.ndarray:
     """`read_image` of a file; every failure to read it is an ImageError as well. Messages start with the path."""
     try:
         return read_image(read_bytes(path, policy, inside=inside), policy)
@@ -131,7 +162,7 @@ def read_image_file(path, policy=DEFAULT_POLICY, *, inside=None):
         raise ImageError(error.reason, f"{printable(os.fsdecode(path))}: {error}") from None
 
 
-def data_folders(root):
+def data_folders(root: bytes) -> tuple[bytes, ...]:
     """What `inside` is for the pictures of a split's folder `root` (bytes): the data folder, as named and as it really
     lies."""
     return tuple(
@@ -142,7 +173,7 @@ def data_folders(root):
     )
 
 
-def read_bytes(path, policy=DEFAULT_POLICY, *, inside=None):
+def read_bytes(path: Path, policy: ImagePolicy = DEFAULT_POLICY, *, inside: Inside = None) -> bytes:
     """The bytes of the regular file `path` (or what a link leads to); ImageError if there is none.
 
     Its kind is looked at first, and it is opened without waiting: a FIFO would block for ever, a device could do
@@ -168,7 +199,7 @@ def read_bytes(path, policy=DEFAULT_POLICY, *, inside=None):
         raise ImageError("missing", "a name with a zero byte") from None
 
 
-def look_at(path, policy=DEFAULT_POLICY, *, inside=None):
+def look_at(path: Path, policy: ImagePolicy = DEFAULT_POLICY, *, inside: Inside = None) -> tuple[os.stat_result, bool]:
     """(stat of `path` or of what it links to, whether it is a link); OSError, or ImageError for a link out of `inside`.
 
     One system call for what is no link, as `os.stat` would take.
@@ -190,7 +221,7 @@ _SPENT = {
 }
 
 
-def unreadable(error):
+def unreadable(error: OSError) -> Exception:
     """What an OSError is raised as: an ImageError, or a ResourceError if the machine is at its limit, whatever the
     picture."""
     if error.errno in _SPENT:
@@ -202,7 +233,7 @@ def unreadable(error):
         errno.ENAMETOOLONG: "missing",
         errno.EACCES: "permission",
         errno.EPERM: "permission",
-    }.get(error.errno, "io")
+    }.get(error.errno or 0, "io")
     return ImageError(reason, error.strerror or "cannot be read")
 
 
@@ -236,7 +267,7 @@ def _decode(data, header, policy, *, window=None, scale=1):
         raise _out_of_memory(f"to decode a picture of {header.width} x {header.height} pixels") from None
 
 
-def turn(image, orientation):
+def turn(image: np.ndarray, orientation: int) -> np.ndarray:
     """`image` as it is meant to be seen: EXIF's orientation 1..8 applied, contiguous."""
     if orientation == 1:
         return image
@@ -249,7 +280,7 @@ def turn(image, orientation):
     return np.ascontiguousarray(image)
 
 
-def stored_window(window, shown_size, orientation):
+def stored_window(window: tuple[int, ...], shown_size: tuple[int, int], orientation: int) -> tuple[int, ...]:
     """Where `window` of the picture as shown lies in the stored one; the inverse of `turn`."""
     x, y, width, height = window
     shown_width, shown_height = shown_size

@@ -13,7 +13,9 @@ METHODS = ("cubic", "pil-bilinear", "pil-bicubic")
 _BITS = 22  # Pillow's fixed point for 8-bit pictures: 32 - 8 - 2
 
 
-def resize_part(image, resized, corner, size, method):
+def resize_part(
+    image: np.ndarray, resized: tuple[int, ...], corner: tuple[int, ...], size: int, method: str
+) -> np.ndarray:
     """Resize `image` (uint8 BGR) to `resized` = (width, height), and of that the `size` x `size` square at `corner`."""
     if method == "cubic":
         return _opencv(image, resized, corner, size)

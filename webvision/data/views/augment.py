@@ -35,6 +35,7 @@ class Augmentation:
     flip: bool = True
     shrink: bool = True  # decode a JPEG at 1/2, 1/4, 1/8 where the crop is that much larger than the target
 
+    views = 1  # of a picture, where it is shown once in list order; another row of the list is another draw
     resampling = "cubic"  # OpenCV's INTER_CUBIC, as upstream; not a field: nothing else is built
 
     def __post_init__(self):
@@ -49,7 +50,7 @@ class Augmentation:
             if not 0 < low <= high:
                 raise ValueError(f"{name} {low}..{high} is no range of positive numbers")
 
-    def plan(self, seed, first, count):
+    def plan(self, seed: int, first: int, count: int) -> Plan:
         """The `Plan` of the samples first .. first+count-1 of the run with `seed`."""
         drawn = draw(seed, first, count)
         return Plan(
@@ -58,7 +59,7 @@ class Augmentation:
             colours=colour.compose(self.colour_draws(drawn), self.contrast_mean) if self.colours else None,
         )
 
-    def colour_draws(self, drawn):
+    def colour_draws(self, drawn: np.ndarray) -> colour.ColourDraws:
         """The colour part of the uniform numbers `drawn` [n, DRAWS]."""
         # Box and Muller: normal numbers from a fixed number of uniform ones.
         radius = np.sqrt(-2 * np.log1p(-drawn[:, _NORMAL : _NORMAL + 2]))
@@ -96,14 +97,14 @@ class Augmentation:
         return placed
 
 
-def draw(seed, first, count):
+def draw(seed: int, first: int, count: int) -> np.ndarray:
     """The uniform numbers [count, DRAWS] in [0, 1) of the samples first .. first+count-1; independent of how they are
     grouped."""
     generator = np.random.Philox(key=int(seed) & (1 << 128) - 1, counter=int(first) * (DRAWS // 4))
     return np.random.Generator(generator).random((count, DRAWS))
 
 
-def centre(width, height, short_side, size):
+def centre(width: int, height: int, short_side: int, size: int) -> tuple[int, ...]:
     """Resize so that the shorter side is `short_side`, keep the centre: rounding as tensorpack's ResizeShortestEdge,
     CenterCrop."""
     factor = short_side / min(width, height)

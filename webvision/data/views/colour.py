@@ -42,7 +42,7 @@ class Composed(NamedTuple):
     offset: np.ndarray  # [n, 3]
 
 
-def compose(draws, contrast_mean="channel"):
+def compose(draws: ColourDraws, contrast_mean: str = "channel") -> Composed:
     """The four operations of each picture, in its order, as one map. `contrast_mean`: 'channel' or 'grey'."""
     count = len(draws.order)
     # One array holds all: columns 0-2 linear, 3-5 of_mean, 6 offset; brightness and saturation act on all columns
@@ -78,7 +78,7 @@ def _contrast(maps, factor, to_mean):
     return maps * factor + mean * (1 - factor)
 
 
-def matrices(composed, means):
+def matrices(composed: Composed, means: np.ndarray) -> np.ndarray:
     """The float32 matrices [n, 3, 4] for pictures whose means are `means` [n, 3] (BGR, 0..255): x -> M[:, :3] x + M[:,
     3]."""
     out = np.empty((len(means), 3, 4), np.float32)

@@ -5,9 +5,12 @@ square of the image size at (left, top) of that. A random crop is resized to jus
 part.
 """
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from webvision.data.views import colour
 
 FIELDS = ("x", "y", "width", "height", "resized_width", "resized_height", "left", "top")
 
@@ -16,12 +19,12 @@ class Plan(NamedTuple):
     """What is decided for a batch before its files are opened: how to place pictures of any size, mirror, and
     colours."""
 
-    place: object  # (widths [n], heights [n], rows of the batch [n]) -> int32 [n, 8], columns FIELDS
+    place: Callable[..., np.ndarray]  # (widths [n], heights [n], rows of the batch [n]) -> int32 [n, 8], columns FIELDS
     flips: np.ndarray  # bool [n]
-    colours: object  # colour.Composed, or None
+    colours: colour.Composed | None
 
 
-def shrink_factor(width, height, resized_width, resized_height):
+def shrink_factor(width: int, height: int, resized_width: int, resized_height: int) -> int:
     """By how much (1, 2, 4, 8) a JPEG may be shrunk while decoding so that a region keeps at least its target's
     size."""
     for factor in (8, 4, 2):
@@ -30,7 +33,7 @@ def shrink_factor(width, height, resized_width, resized_height):
     return 1
 
 
-def shrink_region(region, factor, picture):
+def shrink_region(region: Sequence[int], factor: int, picture: tuple[int, int]) -> tuple[int, ...]:
     """`region` (x, y, width, height) in pixels of a `picture` (width, height) that was shrunk by `factor`, each side
     rounded up.
 

@@ -55,22 +55,22 @@ class Preset:
             raise ValueError(f"{self.crops} crops; it is 1 (centre) or 5 (corners and centre)")
 
     @property
-    def views(self):
+    def views(self) -> int:
         """How many views of a picture are shown, one after the other."""
         return self.crops * (2 if self.flip else 1)
 
-    def scaled(self, image_size):
+    def scaled(self, image_size: int) -> "Preset":
         """The same preset for another image size, with the short side in proportion."""
         short = self.short_side and max(image_size, round(self.short_side * image_size / self.image_size))
         return dataclasses.replace(self, image_size=image_size, short_side=short)
 
-    def normalised(self, images):
+    def normalised(self, images: np.ndarray) -> np.ndarray:
         """uint8 BGR images as float32 in `colour_order`, scaled, mean and deviation out: what the graph does."""
         images = images[..., ::-1] if self.colour_order == "rgb" else images
         scaled = images.astype(np.float32) * np.float32(1.0 / self.scale)
-        return (scaled - np.float32(self.mean)) / np.float32(self.std)
+        return (scaled - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
 
-    def plan(self, seed, first, count):
+    def plan(self, seed: int, first: int, count: int) -> Plan:
         """The `Plan` of `count` samples: the views of one picture, then those of the next; the same for every seed."""
         views = np.arange(first, first + count) % self.views
 
@@ -85,7 +85,7 @@ class Preset:
 
         return Plan(place=place, flips=views >= self.crops, colours=None)
 
-    def place(self, width, height, *, crop=None):
+    def place(self, width: int, height: int, *, crop: int | None = None) -> tuple[int, ...]:
         """Region, resized size and corner (placement.FIELDS) for a picture of this size.
 
         Of five crops, 0..3 are the corners of the resized picture, left before right and top before bottom; any other

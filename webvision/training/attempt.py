@@ -1,0 +1,206 @@
+"""One attempt at a run: from its newest checkpoint, through graph and callbacks, to its end or a divergence."""
+
+import contextlib
+
+from webvision.compat import tf, tfv1
+from webvision.errors import ResourceError, printable
+from webvision.model.session import session_config
+from webvision.model.sync_batch_norm import synchronised_batch_norm
+from webvision.model.weights import load_into, open_weights
+from webvision.scoring.figures.stop_rules import with_accuracies
+from webvision.training.callbacks import LearningRate, Saving, StepWatch
+from webvision.training.checkpoints import CheckpointWriter, State
+from webvision.training.histograms import WithHistograms
+from webvision.training.input import TotalBatchInput, TrainingFlow, staged
+from webvision.training.objective import Classifier
+from webvision.training.reports import EpochLine, EventFile, History
+from webvision.training.rollback import Rollbacks
+from webvision.training.trace import TraceStep
+from webvision.training.trainer import ReplicatedTrainer, SessionCreator
+from webvision.training.validation import Validation
+
+from tensorpack.callbacks import MergeAllSummaries, MovingAverageSummary, ProgressBar, RunUpdateOps
+from tensorpack.tfutils.sessinit import SessionInit
+from tensorpack.utils import logger
+
+
+class Attempt(SessionInit):
+    """A run from where its newest whole checkpoint stands. As tensorpack's SessionInit it gives the first weights."""
+
+    def __init__(self, job, checkpoints, stop):
+        self._job, self._checkpoints, self._stop = job, checkpoints, stop
+        checkpoints.sweep()
+        checkpoints.refuse_unknown()
+        self._state = checkpoints.newest_whole()
+        self.step = self._state.step if self._state else 0
+        self._history = History(job.folder, restored_step=self.step)
+        self._rollbacks = Rollbacks(job.folder)
+        self.writer = None  # of checkpoints, once the graph stands
+
+    def why_over(self):
+        """Why there is nothing left to train, or None."""
+        done, goal, recipe = self._history.epochs_recorded(), self._job.ending.stop_at, self._job.recipe
+        latest = self._history.latest()
+        if goal and done and self.step == latest["global_step"] and _reached(goal, latest):
+            return f"This run has reached {goal} after {done} epochs"
+        if self.step >= recipe.total_steps and done >= recipe.epochs:
+            return f"This run has done all of its {recipe.epochs} epochs; more --epochs go on with it"
+        return None
+
+    def run(self):
+        """Train; returns why it ended before the last epoch, or None."""
+        job = self._job
+        self._log_start()
+        try:
+            self._stop.heed("before its first step")
+            with (
+                contextlib.closing(job.pictures.train(self.step * job.recipe.batch)) as batches,
+                tf.Graph().as_default(),
+            ):
+                early = self._train(batches)
+                _report_bad("train", batches.bad)
+        except tf.errors.ResourceExhaustedError as error:
+            raise ResourceError(
+                f"out of memory with --batch {job.recipe.batch} over {job.computing.devices.count} tower(s) at "
+                f"{job.network.image_size} px ({str(error).splitlines()[0]}); a smaller --batch needs less"
+            ) from None
+        if job.pictures.val is not None:
+            _report_bad("val", job.pictures.val.bad)
+        return early
+
+    def go_back(self, error):
+        """Note that the run diverged with `error`; the next attempt begins at an earlier step with a lower rate."""
+        self._rollbacks.refuse_more(error)
+        self._rollbacks.add(error.step, back_to=self._step_to_go_back_to())
+        logger.error("%s. Going back", error)
+
+    def _step_to_go_back_to(self):
+        """The newest checkpoint's step; if the run diverged from that one before, it is dropped for the one before."""
+        steps = self._checkpoints.steps()
+        if len(steps) > 1 and self._rollbacks.last_back_to == steps[-1]:
+            logger.error("Checkpoint model-%d leads to a divergence at a lower rate too: dropped", steps[-1])
+            self._checkpoints.drop(steps[-1])
+            del steps[-1]
+        return steps[-1] if steps else 0
+
+    def _train(self, batches):
+        job, devices = self._job, self._job.computing.devices
+        model = self._model()
+        flow = TrainingFlow(batches)
+        queue = TotalBatchInput(flow, devices.count)
+        trainer = ReplicatedTrainer(devices, flow=flow, epochs_recorded=self._history.epochs_recorded)
+        optimizer = (lambda: WithHistograms(model.get_optimizer())) if job.watching.histograms else model.get_optimizer
+        trainer.setup_graph(
+            model.get_input_signature(), staged(queue, on_gpu=devices.on_gpu), model.build_graph, optimizer
+        )
+        self._stop.heed("before its first step")
+        trainer.train(
+            self._callbacks(model, queue, trainer),
+            [EventFile(job.folder), self._history, EpochLine(job.recipe.epochs)],
+            SessionCreator(session_config(devices)),
+            self,
+            job.recipe.steps_per_epoch,
+            1,
+            job.recipe.epochs,
+        )
+        return trainer.finished_early
+
+    def _model(self):
+        job, computing = self._job, self._job.computing
+        over_towers = computing.sync_bn and computing.devices.count > 1
+        return Classifier(
+            job.network,
+            computing.arithmetic,
+            weight_decay=job.recipe.weight_decay,
+            momentum=job.recipe.momentum,
+            seed=job.start.seed,
+            batch_norm_scope=(
+                (lambda: synchronised_batch_norm(on_gpu=computing.devices.on_gpu)) if over_towers else None
+            ),
+            colour_on_device=job.pictures.spec.colours_on_device,
+        )
+
+    def _callbacks(self, model, queue, trainer):
+        job, devices = self._job, self._job.computing.devices
+
+        def on_result(step, figures):
+            self._checkpoints.note_error(step, figures["val-balanced-error-top1"])
+            if job.ending.stop_at and _reached(job.ending.stop_at, figures):
+                trainer.finished_early = f"Reached {job.ending.stop_at} after step {step}: trained enough"
+
+        callbacks = [
+            StepWatch(job.recipe.batch, queue.arrived_at, log_every=job.watching.log_every, staged=devices.on_gpu),
+            RunUpdateOps(),
+        ]
+        if job.watching.trace:
+            callbacks.append(TraceStep(job.folder))
+        # Saved before it is validated: a run that ends in validation continues from here.
+        callbacks.append(Saving(self, job.keeping, stop=self._stop, last_step=job.recipe.total_steps))
+        if job.pictures.val is not None:
+            names = devices.names if devices.on_gpu else devices.names[:1]
+            callbacks.append(
+                Validation(model.forward, job.pictures.val, devices=names, stop=self._stop, on_result=on_result)
+            )
+        rate = LearningRate(job.recipe, scale=self._rollbacks.rate_scale)
+        return [*callbacks, MovingAverageSummary(), MergeAllSummaries(), rate, ProgressBar()]
+
+    def save(self, session, step):
+        """Write a checkpoint of `step`."""
+        epoch, position = divmod(step * self._job.recipe.batch, self._job.pictures.entries)
+        state = State(step, self._job.start.seed, epoch, position, self._job.pictures.list_hash)
+        self.writer.save(session, state)
+
+    def _setup_graph(self):
+        self.writer = CheckpointWriter(self._checkpoints, self._job.card)
+
+    def _run_init(self, session):
+        """The run's own newest checkpoint, else the weights of --load, else what the initialisers gave."""
+        start = self._job.start
+        if self.step:
+            self.writer.restore(session, self.step)
+        elif start.load:
+            weights = open_weights(start.load)
+            match = load_into(session, network_variables(), weights, new_head=start.new_head)
+            logger.info("Weights of %s: %s", weights.path, match.counts())
+
+    def _log_start(self):
+        recipe, state = self._job.recipe, self._state
+        if state:
+            logger.info(
+                "Continuing after step %d of %d (pass %d over the list, entry %d of %d)",
+                state.step,
+                recipe.total_steps,
+                state.epoch + 1,
+                state.position,
+                self._job.pictures.entries,
+            )
+        else:
+            logger.info("New run in %s: %d epochs of %d steps", self._job.folder, recipe.epochs, recipe.steps_per_epoch)
+        if self._rollbacks.rate_scale != 1:
+            logger.warning(
+                "The learning rate is %g of the recipe's since the run went back from a divergence",
+                self._rollbacks.rate_scale,
+            )
+
+
+def network_variables():
+    """The variables of the first tower that make up the network: weights and batch norm's running statistics."""
+    averages = [v for v in tfv1.global_variables() if v.op.name.endswith(("/mean/EMA", "/variance/EMA"))]
+    return tfv1.trainable_variables() + averages
+
+
+def _reached(rule, figures):
+    found = with_accuracies(figures)
+    return all(name in found for name in rule.targets) and rule.reached(found)
+
+
+def _report_bad(split, bad):
+    if bad.count:
+        logger.warning(
+            "%d of %d pictures of %s could not be read (%s), the first: %s",
+            bad.count,
+            bad.seen,
+            split,
+            bad,
+            ", ".join(printable(name) for name in list(bad.names)[:3]),
+        )
