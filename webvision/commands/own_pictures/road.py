@@ -17,6 +17,7 @@ from webvision.commands.own_pictures.start import find_start
 from webvision.data.data_set import DataSet
 from webvision.data.lists.class_names import read_class_words
 from webvision.devices import Devices
+from webvision.errors import UsageError
 from webvision.files import write_json
 from webvision.inference.snapshot import CHOSEN, best_weights
 from webvision.model.card import card_of
@@ -30,7 +31,7 @@ class Wanted:
 
     pictures: str  # the folder
     run: str  # the run's folder
-    backbone: str
+    backbone: str | None  # None: the snapshot's, else the default
     snapshot: str | None = None  # weights to begin with
     shares: Shares = Shares()
     probe: bool = True
@@ -62,6 +63,8 @@ def walk(wanted, *, say=print):
     probed = None
     if start.weights is not None and wanted.probe:
         probed = probe(start, sets, wanted.run, card=card, log=say, **how)
+    if probed is None and wanted.fine_tune is None:
+        raise UsageError("--freeze-backbone 1 needs weights to freeze: give some with --snapshot, or train all with 0")
     tuned = wanted.fine_tune(wanted, start, sets, card, probed, computing, say) if wanted.fine_tune else None
     weights = choose(wanted.run, probed, tuned, say)
     figures = judge(weights, start.network, sets["val"], wanted.run, data=data.root, card=card, **how)

@@ -7,6 +7,8 @@ from webvision.errors import UsageError, printable
 from webvision.model.backbones import Network, described_network, find_backbone, named_backbone
 from webvision.model.card import VARIABLE
 
+DEFAULT = "efficientnet-lite0"
+
 
 @dataclass(frozen=True)
 class Start:
@@ -35,7 +37,7 @@ def find_start(backbone, num_classes, *, snapshot=None):
     CheckpointError for a file that cannot be read or does not fit.
     """
     try:
-        name = named_backbone(backbone)
+        name = named_backbone(backbone or DEFAULT)
     except ValueError as error:
         raise UsageError(f"--backbone: {printable(error)}") from None
     if snapshot is None:
@@ -47,7 +49,7 @@ def find_start(backbone, num_classes, *, snapshot=None):
     path = best_weights(snapshot)
     card = known_card(path)
     network = described_network({**card.network, "num_classes": num_classes})
-    if network.backbone != name:
+    if backbone and network.backbone != name:
         raise UsageError(f"--backbone {printable(backbone)}: {printable(path)} is of {network.backbone}")
     return Start(network, card.preset, open_weights(path), f"weights of {printable(path)}")
 
