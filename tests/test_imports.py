@@ -28,6 +28,7 @@ INNER = {
         "loader": {"lists", "pictures", "views", "native", "archives"},
     },
     "inference": {"serving": set()},
+    "commands": {"own_pictures": set()},
     "model": {"networks": set(), "foreign": set()},
     "scoring": {"predictions": set(), "figures": {"predictions"}, "report": {"figures", "predictions"}},
     "training": {"parts": set()},

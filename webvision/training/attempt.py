@@ -10,6 +10,7 @@ from webvision.model.weights import load_into, open_weights
 from webvision.scoring.figures.stop_rules import with_accuracies
 from webvision.training.callbacks import LearningRate, Saving, StepWatch
 from webvision.training.checkpoints import CheckpointWriter, State
+from webvision.training.early_stop import is_over, standing
 from webvision.training.histograms import WithHistograms
 from webvision.training.input import TotalBatchInput, TrainingFlow, staged
 from webvision.training.objective import Classifier
@@ -20,6 +21,8 @@ from webvision.training.trainer import ReplicatedTrainer, SessionCreator
 from webvision.training.validation import Validation
 
 from tensorpack.callbacks import MergeAllSummaries, MovingAverageSummary, ProgressBar, RunUpdateOps
+from tensorpack.models import BatchNorm
+from tensorpack.tfutils.argscope import argscope
 from tensorpack.tfutils.sessinit import SessionInit
 from tensorpack.utils import logger
 
@@ -43,6 +46,9 @@ class Attempt(SessionInit):
         latest = self._history.latest()
         if goal and done and self.step == latest["global_step"] and _reached(goal, latest):
             return f"This run has reached {goal} after {done} epochs"
+        patience = recipe.stop_rule()
+        if patience and done and self.step == latest["global_step"] and is_over(self._history.epochs(), patience):
+            return f"This run has ended early after {done} epochs: {_no_better(self._history.epochs(), patience)}"
         if self.step >= recipe.total_steps and done >= recipe.epochs:
             return f"This run has done all of its {recipe.epochs} epochs; more --epochs go on with it"
         return None
@@ -107,16 +113,14 @@ class Attempt(SessionInit):
 
     def _model(self):
         job, computing = self._job, self._job.computing
-        over_towers = computing.sync_bn and computing.devices.count > 1
         return Classifier(
             job.network,
             computing.arithmetic,
             weight_decay=job.recipe.weight_decay,
             momentum=job.recipe.momentum,
+            recipe=job.recipe,
             seed=job.start.seed,
-            batch_norm_scope=(
-                (lambda: synchronised_batch_norm(on_gpu=computing.devices.on_gpu)) if over_towers else None
-            ),
+            batch_norm_scope=_batch_norm_scope(job),
             colour_on_device=job.pictures.spec.colours_on_device,
         )
 
@@ -127,6 +131,9 @@ class Attempt(SessionInit):
             self._checkpoints.note_error(step, figures["val-balanced-error-top1"])
             if job.ending.stop_at and _reached(job.ending.stop_at, figures):
                 trainer.finished_early = f"Reached {job.ending.stop_at} after step {step}: trained enough"
+            history, patience = [*self._history.epochs(), figures], job.recipe.stop_rule()
+            if patience and is_over(history, patience):
+                trainer.finished_early = f"Ended early after step {step}: {_no_better(history, patience)}"
 
         callbacks = [
             StepWatch(job.recipe.batch, queue.arrived_at, log_every=job.watching.log_every, staged=devices.on_gpu),
@@ -141,7 +148,7 @@ class Attempt(SessionInit):
             callbacks.append(
                 Validation(model.forward, job.pictures.val, devices=names, stop=self._stop, on_result=on_result)
             )
-        rate = LearningRate(job.recipe, scale=self._rollbacks.rate_scale)
+        rate = LearningRate(job.recipe, scale=self._rollbacks.rate_scale, history=self._history.epochs)
         return [*callbacks, MovingAverageSummary(), MergeAllSummaries(), rate, ProgressBar()]
 
     def save(self, session, step):
@@ -183,6 +190,15 @@ class Attempt(SessionInit):
             )
 
 
+def _batch_norm_scope(job):
+    """What surrounds a network's construction where its batch norm is not each tower's own; None where it is."""
+    if job.recipe.frozen_statistics:
+        return lambda: argscope(BatchNorm, training=False)
+    if job.computing.sync_bn and job.computing.devices.count > 1:
+        return lambda: synchronised_batch_norm(on_gpu=job.computing.devices.on_gpu)
+    return None
+
+
 def network_variables():
     """The variables of the first tower that make up the network: weights and batch norm's running statistics."""
     averages = [v for v in tfv1.global_variables() if v.op.name.endswith(("/mean/EMA", "/variance/EMA"))]
@@ -192,6 +208,11 @@ def network_variables():
 def _reached(rule, figures):
     found = with_accuracies(figures)
     return all(name in found for name in rule.targets) and rule.reached(found)
+
+
+def _no_better(history, patience):
+    found = standing(history, patience)
+    return f"no epoch of the last {found.since} was better than epoch {found.best_epoch}"
 
 
 def _report_bad(split, bad):

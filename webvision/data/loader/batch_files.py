@@ -12,6 +12,7 @@ import numpy as np
 
 from webvision.data.native import library
 from webvision.data.pictures import images
+from webvision.data.pictures.headers import MOST_PLAIN_PIXEL_BYTES
 
 PART = 32 << 20  # bytes of files that a thread holds at a time: 256 ImageNet pictures
 _LARGEST = 8 << 20  # bytes of a file that is read into the arena; a larger one gets memory of its own
@@ -69,7 +70,7 @@ class Arena(threading.local):
             count = int(np.searchsorted(np.cumsum(np.maximum(sizes[:count], 0)), room, "right"))
         rows32, sizes, sides = rows32[:count], sizes[:count], sides[:count]
         addresses = self._memory.ctypes.data + np.cumsum(np.maximum(sizes, 0)) - sizes
-        taken = np.flatnonzero((sizes >= 0) & _accepted(sides.astype(np.int64), policy))
+        taken = np.flatnonzero((sizes >= 0) & _accepted(sides.astype(np.int64), sizes, policy))
         return Files(
             rows32[taken].astype(np.int64), addresses[taken], sizes[taken], sides[taken], (self._memory,), count
         )
@@ -87,18 +88,20 @@ class Arena(threading.local):
             *(array.ctypes.data for array in (self._memory, positions, sides, whole, beats)),
         ):
             raise images.OutOfMemoryError("no memory to read a batch; use fewer --workers or a smaller --batch")
-        taken = np.flatnonzero((whole != 0) & _accepted(sides.astype(np.int64), policy))
+        taken = np.flatnonzero((whole != 0) & _accepted(sides.astype(np.int64), places.sizes, policy))
         addresses = self._memory.ctypes.data + positions[taken]
         return Files(
             rows[taken].astype(np.int64), addresses, places.sizes[taken], sides[taken], (self._memory,), places.tried
         )
 
 
-def _accepted(sides, policy):
-    """As images.inspect judges a JPEG by its sides."""
+def _accepted(sides, sizes, policy):
+    """Whether images.inspect is sure to accept plain JPEGs of these sides; it looks at the others, too."""
     if "jpeg" not in policy.formats:
         return np.zeros(len(sides), bool)
-    return (sides.prod(axis=1) <= policy.max_pixels) & (sides.max(axis=1) <= policy.max_side_ratio * sides.min(axis=1))
+    pixels = sides.prod(axis=1)
+    small = (pixels <= policy.max_pixels) & (pixels * MOST_PLAIN_PIXEL_BYTES + sizes <= policy.max_memory)
+    return small & (sides.max(axis=1) <= policy.max_side_ratio * sides.min(axis=1))
 
 
 def read_singly(rows, names, pictures, *, beats):
