@@ -1,7 +1,8 @@
 """WebDataset's shards: tars whose members share a key, `KEY.jpg` its picture and `KEY.cls` its label in digits.
 
 The library cuts a member's name at the first dot of its last part. A picture's name with more dots than one would come
-apart there, so `pack` writes those as %2E and says so in the archive's comment; readers of ours turn them back. (A picture without a suffix it does not see at all.)
+apart there, so `pack` writes those as %2E and says so in the archive's comment; readers of ours turn them back.
+(A picture without a suffix it does not see at all.)
 """
 
 import re

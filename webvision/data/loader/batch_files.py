@@ -88,7 +88,7 @@ class Arena(threading.local):
             *(array.ctypes.data for array in (self._memory, positions, sides, whole, beats)),
         ):
             raise images.OutOfMemoryError("no memory to read a batch; use fewer --workers or a smaller --batch")
-        taken = np.flatnonzero((whole != 0) & _accepted(sides.astype(np.int64), policy))
+        taken = np.flatnonzero((whole != 0) & _accepted(sides.astype(np.int64), places.sizes, policy))
         addresses = self._memory.ctypes.data + positions[taken]
         return Files(
             rows[taken].astype(np.int64), addresses, places.sizes[taken], sides[taken], (self._memory,), places.tried
