@@ -5,6 +5,7 @@ import shlex
 import sys
 from dataclasses import dataclass, replace
 
+from webvision import faults
 from webvision.data.loader.batches import EvalBatches, TrainBatches
 from webvision.data.loader.spec import BatchSpec
 from webvision.data.pictures import decode
@@ -113,6 +114,7 @@ class Tuning:
         from webvision.training.range_test import safe_rate
 
         rate = safe_rate(SEED_RATE, losses)
+        faults.point("own-stage")
         write_json(path, {"rate": rate, "losses": [round(loss, 4) for loss in losses]})
         if rate < SEED_RATE:
             say(f"learning rate {rate:.2g}: at {SEED_RATE:g} the loss rose within a few steps")

@@ -10,10 +10,11 @@ RUN/predictions.json, eval_results.txt, report.html
 import os
 from dataclasses import dataclass
 
+from webvision import faults
 from webvision.challenges.kneron.answers import write_class_map
 from webvision.commands.own_pictures.judging import REPORT, RESULTS, judge
 from webvision.commands.own_pictures.probing import probe
-from webvision.commands.own_pictures.start import find_start
+from webvision.commands.own_pictures.start import find_start, known_backbone
 from webvision.data.data_set import DataSet
 from webvision.data.lists.class_names import read_class_words
 from webvision.devices import Devices
@@ -48,6 +49,7 @@ def walk(wanted, *, say=print):
     from webvision.model.forward import choose_arithmetic
     from webvision.training.job import Computing
 
+    known_backbone(wanted.backbone)  # before minutes of looking
     os.makedirs(wanted.run, exist_ok=True)
     prepared = prepare(wanted.pictures, os.path.join(wanted.run, "data"), shares=wanted.shares, jobs=wanted.jobs)
     for line in prepared.report:
@@ -94,5 +96,6 @@ def choose(run, probed, tuned, say):
         path, accuracy = tuned.weights, tuned.accuracy
     elif tuned:
         say(f"fine-tuning came to {100 * tuned.accuracy:.1f} %, no better than the probe: the probe is kept")
+    faults.point("own-stage")
     write_json(os.path.join(run, CHOSEN), {"weights": os.path.basename(path), "val_accuracy": accuracy})
     return best_weights(run)

@@ -30,16 +30,21 @@ class Start:
         return {name: self.weights[name] for name in names}
 
 
+def known_backbone(backbone):
+    """The row of the table that a person's `backbone` means, the default's for None; UsageError if there is none."""
+    try:
+        return named_backbone(backbone or DEFAULT)
+    except ValueError as error:
+        raise UsageError(f"--backbone: {printable(error)}") from None
+
+
 def find_start(backbone, num_classes, *, snapshot=None):
     """The Start for a person's `backbone` and `snapshot`: a run of ours, a checkpoint, or another maker's file.
 
     Without a snapshot, the weights that are installed for this backbone, else none. UsageError for an unknown backbone,
     CheckpointError for a file that cannot be read or does not fit.
     """
-    try:
-        name = named_backbone(backbone or DEFAULT)
-    except ValueError as error:
-        raise UsageError(f"--backbone: {printable(error)}") from None
+    name = known_backbone(backbone)
     if snapshot is None:
         return _from_package(name, num_classes) or _from_scratch(name, num_classes)
     from webvision.inference.provenance import known_card
