@@ -7,6 +7,7 @@ make fuzz                      # a minute each; SECONDS=600 SEED=7 for more
 
 import argparse
 import collections
+import gzip
 import multiprocessing
 import os
 import random
@@ -227,6 +228,31 @@ class Archives:
             return "refused"
 
 
+class Devkits:
+    """MAT-files, and the archives that they come in: labels or a reason."""
+
+    def __init__(self, folder):
+        from tests.challenges import test_ilsvrc
+        from tests.support.sotabench_fixtures import devkit, synsets
+
+        self.tests, self.path = test_ilsvrc, folder / "d.tar.gz"
+        self.plain = gzip.decompress(devkit(self.path, synsets(8), [1, 2, 3]).read_bytes())
+
+    def one(self, rng):
+        block = rng.randrange(len(self.plain) // 512) * 512
+        tar = bytearray(self.plain)
+        tar[block : block + 512] = (mutated(tar[block : block + 512], rng) + bytes(512))[:512]
+        return bytes(tar), lambda: self.run(bytes(tar))
+
+    def run(self, tar):
+        self.path.write_bytes(gzip.compress(tar, 1))
+        try:
+            self.tests.ilsvrc.read_devkit(self.path)
+            return "read"
+        except self.tests.DataError:
+            return "refused"
+
+
 def fuzz(kind, seconds, seed, kept, results):
     """Runs in a process of its own. The input at work is always in the file `kept`."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the decoders complain there
@@ -259,7 +285,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     failed = False
-    for kind in (Pictures, Tars, Lists, Indexes, Archives):
+    for kind in (Pictures, Tars, Lists, Indexes, Archives, Devkits):
         kept = os.path.join(tempfile.gettempdir(), f"fuzz-{kind.__name__.lower()}-{os.getpid()}")
         results = multiprocessing.SimpleQueue()
         child = multiprocessing.Process(target=fuzz, args=(kind, args.seconds, args.seed, kept, results))
