@@ -3,8 +3,7 @@
 import contextlib
 
 from webvision.compat import tf, tfv1
-from webvision.errors import ResourceError, printable
-from webvision.model.session import session_config
+from webvision.errors import printable
 from webvision.model.sync_batch_norm import synchronised_batch_norm
 from webvision.model.weights import load_into, open_weights
 from webvision.scoring.figures.stop_rules import with_accuracies
@@ -13,7 +12,9 @@ from webvision.training.checkpoints import CheckpointWriter, State
 from webvision.training.early_stop import is_over, standing
 from webvision.training.histograms import WithHistograms
 from webvision.training.input import TotalBatchInput, TrainingFlow, staged
+from webvision.training.memory import shortage_told
 from webvision.training.objective import Classifier
+from webvision.training.placed import PlacementCheck
 from webvision.training.reports import EpochLine, EventFile, History
 from webvision.training.rollback import Rollbacks
 from webvision.training.trace import TraceStep
@@ -57,19 +58,14 @@ class Attempt(SessionInit):
         """Train; returns why it ended before the last epoch, or None."""
         job = self._job
         self._log_start()
-        try:
-            self._stop.heed("before its first step")
-            with (
-                contextlib.closing(job.pictures.train(self.step * job.recipe.batch)) as batches,
-                tf.Graph().as_default(),
-            ):
-                early = self._train(batches)
-                _report_bad("train", batches.bad)
-        except tf.errors.ResourceExhaustedError as error:
-            raise ResourceError(
-                f"out of memory with --batch {job.recipe.batch} over {job.computing.devices.count} tower(s) at "
-                f"{job.network.image_size} px ({str(error).splitlines()[0]}); a smaller --batch needs less"
-            ) from None
+        self._stop.heed("before its first step")
+        with (
+            shortage_told(job.network, job.recipe.batch, job.computing.devices),
+            contextlib.closing(job.pictures.train(self.step * job.recipe.batch)) as batches,
+            tf.Graph().as_default(),
+        ):
+            early = self._train(batches)
+            _report_bad("train", batches.bad)
         if job.pictures.val is not None:
             _report_bad("val", job.pictures.val.bad)
         return early
@@ -96,14 +92,12 @@ class Attempt(SessionInit):
         queue = TotalBatchInput(flow, devices.count)
         trainer = ReplicatedTrainer(devices, flow=flow, epochs_recorded=self._history.epochs_recorded)
         optimizer = (lambda: WithHistograms(model.get_optimizer())) if job.watching.histograms else model.get_optimizer
-        trainer.setup_graph(
-            model.get_input_signature(), staged(queue, on_gpu=devices.on_gpu), model.build_graph, optimizer
-        )
+        trainer.setup_graph(model.get_input_signature(), staged(queue, devices), model.build_graph, optimizer)
         self._stop.heed("before its first step")
         trainer.train(
             self._callbacks(model, queue, trainer),
             [EventFile(job.folder), self._history, EpochLine(job.recipe.epochs)],
-            SessionCreator(session_config(devices)),
+            SessionCreator(devices),
             self,
             job.recipe.steps_per_epoch,
             1,
@@ -136,7 +130,8 @@ class Attempt(SessionInit):
                 trainer.finished_early = f"Ended early after step {step}: {_no_better(history, patience)}"
 
         callbacks = [
-            StepWatch(job.recipe.batch, queue.arrived_at, log_every=job.watching.log_every, staged=devices.on_gpu),
+            StepWatch(job.recipe.batch, queue.arrived_at, log_every=job.watching.log_every, staged=devices.staged),
+            PlacementCheck(devices),
             RunUpdateOps(),
         ]
         if job.watching.trace:
@@ -195,7 +190,7 @@ def _batch_norm_scope(job):
     if job.recipe.frozen_statistics:
         return lambda: argscope(BatchNorm, training=False)
     if job.computing.sync_bn and job.computing.devices.count > 1:
-        return lambda: synchronised_batch_norm(on_gpu=job.computing.devices.on_gpu)
+        return lambda: synchronised_batch_norm(job.computing.devices)
     return None
 
 

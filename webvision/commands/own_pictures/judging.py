@@ -60,7 +60,9 @@ def _write_figures(run, folder, results=None):
 def confusion(run):
     """int64 [classes, classes]: how often pictures of the row's class were taken for the column's."""
     table = np.zeros((run.class_range, run.class_range), np.int64)
-    np.add.at(table, (run.labels, run.arrays.top[:, 0]), 1)
+    predicted = run.arrays.top[:, 0]
+    named = predicted >= 0  # not where the picture could not be read
+    np.add.at(table, (run.labels[named], predicted[named]), 1)
     return table
 
 
