@@ -111,6 +111,9 @@ def _add_run_flags(parser):
     group.add_argument("--fresh", action="store_true", help="a new run beside an existing one instead of continuing it")
     group.add_argument("--log-every", type=cli.at_least(1), default=100, metavar="STEPS")
     group.add_argument(
+        "--log-style", choices=["plain", "di"], default="plain", help="di: DI-engine's lines and TensorBoard tags"
+    )
+    group.add_argument(
         "--save-every",
         type=cli.above(0),
         default=10.0,
@@ -341,7 +344,7 @@ def train(args):
             start=job.Start(args.seed, args.load, new_head=args.finetune),
             keeping=job.Keeping(60 * args.save_every, last=args.keep, every_epochs=args.keep_every),
             ending=job.Ending(args.on_nan, args.stop_at, args.hang_limit, args.requeue_code),
-            watching=job.Watching(args.log_every, args.trace, args.histograms),
+            watching=job.Watching(args.log_every, args.trace, args.histograms, args.log_style),
         )
     )
 

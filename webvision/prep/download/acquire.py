@@ -17,7 +17,7 @@ from webvision.errors import DataError
 from webvision.files import write_json
 from webvision.prep.arrange import placing
 from webvision.prep.arrange.in_archives import split_of
-from webvision.prep.download import proof, unpack
+from webvision.prep.download import follow, proof, unpack
 from webvision.prep.download.fetch import fetch
 
 ROUNDS = 3  # fetches of one file in one run before its server is said to have a bad copy
@@ -88,7 +88,13 @@ def _fetched(archive, path, job):
     """Fetch until the proof holds; what fails it goes into quarantine, once, then is an error."""
     part = path + ".part"
     for last in [False] * (ROUNDS - 1) + [True]:
-        fetched = fetch(archive.urls, part, job.transfer, looks_right=proof.first_bytes_check(archive))
+        fetched = fetch(
+            archive.urls,
+            part,
+            job.transfer,
+            looks_right=proof.first_bytes_check(archive),
+            follower=lambda: follow.follower(archive),
+        )
         whole = _stated_size(part) == os.path.getsize(part)
         try:
             facts = proof.prove(archive, part, skip_odd=job.skip_odd, size_stated=whole)
