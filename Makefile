@@ -27,7 +27,7 @@ TYPED := webvision/data/views webvision/data/pictures
 .DEFAULT_GOAL := setup
 .PHONY: help setup demo test quick lint types test-torch test-browser docs clean \
 	bench-input bench-list bench-read bench-scale bench-scoring bench-step bench-wait \
-	fuzz soak-archives soak-check soak-disk soak-download soak-kill soak-memory soak-preprocess check-gpu-lock lock lock-gpu lock-docs
+	fuzz soak-archives soak-check soak-disk soak-download soak-kill soak-memory soak-preprocess check-gpu-lock gpu-check lock lock-gpu lock-docs
 
 help: ## this list
 	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -137,6 +137,9 @@ soak-archives: setup ## kill -9 over packing, indexing and reading from archives
 
 soak-memory: setup ## 20,000 steps: memory and descriptors must not grow
 	$(PY) tests/soak/memory_soak.py
+
+gpu-check: setup ## all that only a GPU can tell, 8 minutes, goes on when given again; GPU_CHECK="--wheels DIR"; also without a GPU
+	$(PY) -P benchmarks/gpu_check.py $(GPU_CHECK)
 
 check-gpu-lock: $(GPU_LOCK_ENV)/.installed ## does TensorFlow find the CUDA libraries of its lock? 6.4 GB; needs no GPU
 	$(GPU_LOCK_ENV)/bin/python -P tests/soak/gpu_lock.py
