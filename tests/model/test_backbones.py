@@ -1,4 +1,4 @@
-"""The table of backbones, row by row; what a row costs and answers (tests/data/backbones.json) is from the reference."""
+"""The table of backbones, row by row; tests/data/backbones.json has what the references cost and answer."""
 
 import pytest
 
