@@ -13,6 +13,7 @@ UV_COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-ind
 # What tests/, soaks and benchmarks take
 T ?=
 KILLS ?= 300
+ROUNDS ?= 30
 SEED ?= 1
 SECONDS ?= 60
 TORCH_ENV ?= /tmp/webvision-torch
@@ -26,7 +27,7 @@ TYPED := webvision/data/views webvision/data/pictures
 .DEFAULT_GOAL := setup
 .PHONY: help setup demo test quick lint types test-torch test-browser docs clean \
 	bench-input bench-list bench-read bench-scoring bench-step bench-wait \
-	fuzz soak-check soak-download soak-kill soak-memory soak-preprocess check-gpu-lock lock lock-gpu lock-docs
+	fuzz soak-check soak-disk soak-download soak-kill soak-memory soak-preprocess check-gpu-lock lock lock-gpu lock-docs
 
 help: ## this list
 	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -121,6 +122,9 @@ soak-download: setup ## kill -9 over download, unpack and arrange
 
 soak-preprocess: setup ## kill -9 over preprocess.py
 	$(PY) tests/soak/prep_soak.py preprocess --kills $(KILLS) --seed $(SEED)
+
+soak-disk: setup ## disks that fill in training, of every size (needs to mount); a few minutes
+	$(PY) -P tests/soak/disk_soak.py --rounds $(ROUNDS) --seed $(SEED)
 
 soak-kill: setup ## kill -9 over trainings and evaluations; a quarter of an hour
 	$(PY) tests/soak/kill_soak.py --kills $(KILLS) --seed $(SEED)

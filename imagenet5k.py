@@ -11,9 +11,11 @@ import os
 import numpy as np
 
 from webvision import compat  # noqa: F401  (TensorFlow's environment, before tensorpack imports it)
+from webvision.data.data_set import DataSet
 from webvision.data.lists import folders
 from webvision.data.lists.order import permute
-from webvision.data.pictures.images import ImageError, data_folders, read_image_file
+from webvision.data.lists.text import encode_name
+from webvision.data.pictures.images import ImageError, read_image
 from webvision.errors import DataError, printable
 
 from tensorpack.dataflow.base import RNGDataFlow
@@ -78,26 +80,34 @@ class Imagenet5kFiles(RNGDataFlow):
 
     def __init__(self, dir, name, meta_dir=None, shuffle=None, dir_structure=None):
         dir = os.path.expanduser(dir)
-        meta_dir = os.path.join(dir, "meta") if meta_dir is None else os.path.expanduser(meta_dir)
         self.full_dir = os.path.join(dir, name)
         self.name = name
         self.shuffle = name == "train" if shuffle is None else shuffle
-        index = folders.open_split(
-            dir, name, classes=folders.read_meta_classes(meta_dir), meta_dir=meta_dir, dir_structure=dir_structure
-        )
-        self.imglist = ImageList(index)
+        data = DataSet.open(dir, meta=None if meta_dir is None else os.path.expanduser(meta_dir))
+        split = data.split(name, dir_structure=dir_structure)
+        self.imglist = ImageList(split.index)
+        self._pictures = split.pictures
 
     def __len__(self):
         return len(self.imglist)
 
     def __iter__(self):
+        if self._pictures.in_archives:
+            raise DataError(
+                f"{printable(self.full_dir)}: the pictures lie in archives and have no paths; Imagenet5k reads them"
+            )
+        for path, label in self._rows():
+            yield [os.path.join(self.full_dir, path), label]
+
+    def _rows(self):
+        """Yield (path below the split's folder, label) of each row in the order of this pass."""
         size = len(self)
         key = int(self.rng.randint(1 << 31)) if self.shuffle else None
         for low in range(0, size, _CHUNK):
             positions = np.arange(low, min(low + _CHUNK, size))
             rows = permute(positions, size, seed=key, epoch=0) if self.shuffle else positions
             for path, label in self.imglist.rows(rows):
-                yield [os.path.join(self.full_dir, path), UNLABELLED if label is None else label]
+                yield path, UNLABELLED if label is None else label
 
 
 class Imagenet5k(Imagenet5kFiles):
@@ -120,13 +130,14 @@ class Imagenet5k(Imagenet5kFiles):
         super().__init__(dir, name, meta_dir, shuffle, dir_structure)
 
     def __iter__(self):
-        bad_in_a_row, inside = 0, data_folders(os.fsencode(self.full_dir))
-        for path, label in super().__iter__():
+        bad_in_a_row = 0
+        for path, label in self._rows():
             try:
-                image = read_image_file(path, inside=inside)
+                image = read_image(self._pictures.read(encode_name(path)), self._pictures.policy)
                 bad_in_a_row = 0
             except ImageError as error:
-                logger.warning(f"{error} [{error.reason}]")
+                path = os.path.join(self.full_dir, path)
+                logger.warning(f"{printable(path)}: {error} [{error.reason}]")
                 bad_in_a_row += 1
                 if bad_in_a_row == _MAX_BAD_IN_A_ROW:
                     raise DataError(

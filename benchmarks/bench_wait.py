@@ -208,7 +208,7 @@ def train(data, train_loader, *, step_seconds, steps, epochs, staged):
                 card=card_of(network, PRESETS["webvision"]),
                 recipe=recipe,
                 pictures=job.Pictures(data.split.index.hash, len(data.order), data.spec, train_loader),
-                computing=job.Computing(arithmetic, Devices(on_gpu=staged)),
+                computing=job.Computing(arithmetic, Devices(like_gpus=staged)),
             )
         )
         with open(os.path.join(folder, "stats.json"), encoding="utf-8") as file:

@@ -4,6 +4,7 @@
 cv2.imread, the crop, four colour augmenters and the mirror on one picture, one ZMQ message per picture, then batches.
 """
 
+import functools
 import os
 
 import numpy as np
@@ -38,6 +39,24 @@ def _ours(data, batch, *, balance="none", view="webvision", fed=("images", "labe
     split = DataSet.open(data).split("train")
     spec = BatchSpec(AUGMENTATIONS[view], batch, fed)
     return iter(TrainBatches(split, split.order(balance, seed=1), spec, workers=WORKERS))
+
+
+def _ours_from_archives(data, batch):
+    """The same batches, from shards of the same pictures beside the set: a shard for each 512."""
+    return _ours(_packed(data), batch)
+
+
+def _packed(data):
+    """`data` as shards of 512 pictures; made once."""
+    from webvision.data.data_set import DataSet
+    from webvision.prep.shards.pack import PackOptions, pack_set
+
+    out = f"{data}-shards"
+    if not os.path.exists(os.path.join(out, "meta", "train.txt")):
+        split = DataSet.open(data).split("train")
+        splits = {"train": (split.index, split.pictures)}
+        pack_set(splits, os.path.join(data, "meta"), out, PackOptions(per_shard=512))
+    return out
 
 
 def _without_library(path):
@@ -93,10 +112,45 @@ def _upstream(data, batch, colours=True):
 def _tf_data(data, batch, colours=True):
     import tensorflow as tf
 
-    files = entries(data)
+    paths, labels = map(list, zip(*entries(data), strict=True))
+    flow = tf.data.Dataset.from_tensor_slices((paths, labels)).shuffle(len(paths)).repeat()
+    return _tf_batches(tf, flow, lambda path, label: (tf.io.read_file(path), label), batch, colours)
 
-    def load(path, label):
-        raw = tf.io.read_file(path)
+
+def _tf_records(data, batch):
+    """tf.data over TFRecord files of 512 pictures, shuffled as its guides have it: the files, then a buffer."""
+    import tensorflow as tf
+
+    def parse(record):
+        fields = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
+        found = tf.io.parse_single_example(record, fields)
+        return found["image"], found["label"]
+
+    files = _write_records(tf, entries(data), os.environ[STORES])
+    flow = tf.data.Dataset.from_tensor_slices(files).shuffle(len(files)).repeat()
+    flow = flow.interleave(tf.data.TFRecordDataset, cycle_length=4).shuffle(2048)
+    return _tf_batches(tf, flow, parse, batch, True)
+
+
+def _write_records(tf, files, folder):
+    paths = []
+    for first in range(0, len(files), 512):
+        paths.append(os.path.join(folder, f"{first:06d}.tfrecord"))
+        with tf.io.TFRecordWriter(paths[-1]) as writer:
+            for path, label in files[first : first + 512]:
+                with open(path, "rb") as file:
+                    image = tf.train.Feature(bytes_list=tf.train.BytesList(value=[file.read()]))
+                number = tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))
+                features = tf.train.Features(feature={"image": image, "label": number})
+                writer.write(tf.train.Example(features=features).SerializeToString())
+    return paths
+
+
+def _tf_batches(tf, flow, fetch, batch, colours):
+    """Batches of `flow`, whose elements `fetch` makes (bytes of a JPEG, label)."""
+
+    def load(*element):
+        raw, label = fetch(*element)
         begin, size, _ = tf.image.sample_distorted_bounding_box(
             tf.image.extract_jpeg_shape(raw),
             tf.zeros([1, 0, 4]),
@@ -112,8 +166,6 @@ def _tf_data(data, batch, colours=True):
         image = tf.image.random_flip_left_right(image)
         return tf.cast(tf.clip_by_value(image, 0.0, 255.0), tf.uint8), label
 
-    paths, labels = map(list, zip(*files, strict=True))
-    flow = tf.data.Dataset.from_tensor_slices((paths, labels)).shuffle(len(paths)).repeat()
     flow = flow.map(load, num_parallel_calls=WORKERS, deterministic=False).batch(batch, drop_remainder=True).prefetch(2)
     return flow.as_numpy_iterator()
 
@@ -170,6 +222,22 @@ def _torch(data, batch, colours=True):
         yield from loader
 
 
+def _webdataset(data, batch, colours=True):
+    """WebDataset's own reader over our shards: shards in a random order, a buffer of 1,000 samples, Pillow."""
+    import torch
+    import webdataset
+
+    from benchmarks.torch_source import augmented
+
+    folder = f"{data}-shards/train"
+    shards = sorted(os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".tar"))
+    flow = webdataset.WebDataset(
+        shards, resampled=True, shardshuffle=False, nodesplitter=webdataset.split_by_node
+    ).shuffle(1000)
+    flow = flow.to_tuple("jpg", "cls").map(functools.partial(augmented, colours=colours)).batched(batch)
+    yield from torch.utils.data.DataLoader(flow, batch_size=None, num_workers=WORKERS)
+
+
 def _ffcv(data, batch):
     from benchmarks.ffcv_source import batches, write_store
 
@@ -184,6 +252,7 @@ def _dali(data, batch, colours=True):
 
 CANDIDATES = {
     "ours": _ours,
+    "ours, from archives": _ours_from_archives,
     "ours, colours on the device": lambda data, batch: _ours(data, batch, fed=("images", "labels", "matrices")),
     "ours, no colours": lambda data, batch: _ours(data, batch, view="plain"),
     "ours, simplejpeg (no compiler)": _without_library("simplejpeg"),
@@ -191,6 +260,7 @@ CANDIDATES = {
     "upstream on tensorpack": _upstream,
     "upstream, no colours": lambda data, batch: _upstream(data, batch, colours=False),
     "tf.data": _tf_data,
+    "tf.data over TFRecords": _tf_records,
     "tf.data, no colours": lambda data, batch: _tf_data(data, batch, colours=False),
 }
 EXTRAS = {  # name: (the modules that it needs besides NumPy, start)
@@ -201,6 +271,11 @@ EXTRAS = {  # name: (the modules that it needs besides NumPy, start)
     "torch DataLoader and Pillow, no colours": (
         ["torch", "PIL"],
         lambda data, batch: _torch(data, batch, colours=False),
+    ),
+    "WebDataset's reader and Pillow": (["webdataset", "torch", "PIL"], _webdataset),
+    "WebDataset's reader and Pillow, no colours": (
+        ["webdataset", "torch", "PIL"],
+        lambda data, batch: _webdataset(data, batch, colours=False),
     ),
     "grain instead of our ring": (["grain", "cv2"], _grain),
 }

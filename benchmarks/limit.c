@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include "../webvision/data/decode_window.h"
+#include "../webvision/data/native/decode_window.h"
 
 typedef struct { int32_t box[4], picture[2]; char path[4096]; } crop_t;
 

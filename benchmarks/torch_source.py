@@ -1,5 +1,7 @@
 """The recipe as PyTorch users write it: Pillow, one picture at a time, colour jitter and lighting in floats."""
 
+import io
+
 import numpy as np
 
 
@@ -16,13 +18,25 @@ class PillowSet:
         from PIL import Image
 
         path, label = self._entries[number]
-        draw = np.random.default_rng()
         with Image.open(path) as file:
-            image = file.convert("RGB")
-        x, y, width, height = _crop(draw, *image.size)
-        image = image.resize((224, 224), Image.BICUBIC, box=(x, y, x + width, y + height))
-        pixels = _coloured(draw, image) if self._colours else np.array(image)
-        return pixels[:, ::-1].copy() if draw.random() < 0.5 else pixels, label
+            return _view(file.convert("RGB"), self._colours), label
+
+
+def augmented(sample, colours=True):
+    """The same of a WebDataset sample: (bytes of a JPEG, label in digits)."""
+    from PIL import Image
+
+    return _view(Image.open(io.BytesIO(sample[0])).convert("RGB"), colours), int(sample[1])
+
+
+def _view(image, colours):
+    from PIL import Image
+
+    draw = np.random.default_rng()
+    x, y, width, height = _crop(draw, *image.size)
+    image = image.resize((224, 224), Image.BICUBIC, box=(x, y, x + width, y + height))
+    pixels = _coloured(draw, image) if colours else np.array(image)
+    return pixels[:, ::-1].copy() if draw.random() < 0.5 else pixels
 
 
 def _coloured(draw, image):

@@ -113,7 +113,7 @@ def test_the_cards_road_from_training_to_submission(trained, tiny_data, run):
     assert lines[0].startswith("val000001.jpg " + "    ".join(map(str, ids)))
 
 
-def test_the_prediction_file_does_not_depend_on_workers_and_its_ids_not_on_towers(trained, tiny_data, run):
+def test_the_prediction_file_does_not_depend_on_workers_and_its_ids_not_on_towers(trained, tiny_data, run):  # E2
     contents = {}
     for workers, towers in ((0, 1), (1, 1), (2, 1), (4, 1), (0, 3)):
         out = trained / f"{workers}-{towers}.json"

@@ -36,7 +36,7 @@ def test_the_pinned_versions_and_the_plain_opencv_wheel_are_accepted():
         ("tensorpack", None, "tensorpack is not installed"),
     ],
 )
-def test_an_unsupported_version_is_one_clear_line(name, version, words):
+def test_an_unsupported_version_is_one_clear_line(name, version, words):  # G1
     with pytest.raises(UsageError) as refusal:
         versions.check_versions({**GOOD, name: version}.get)
     assert words in str(refusal.value) and "\n" not in str(refusal.value) and "make setup" in str(refusal.value)

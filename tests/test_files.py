@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -23,6 +24,18 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     with files.atomic_write(path) as file:
         file.write("name \udcff\n")
     assert path.read_bytes() == b"name \xff\n" and os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_file_that_grows_too_large_is_named_and_leaves_nothing(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    try:
+        with pytest.raises(OSError) as end:
+            files.write_json(tmp_path / "a.json", "x" * 5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert end.value.errno == errno.EFBIG and end.value.filename == str(tmp_path / "a.json")
+    assert not os.listdir(tmp_path)
 
 
 def test_a_written_file_obeys_the_umask(tmp_path):

@@ -88,6 +88,22 @@ class Devices:
     xla: bool = False
     rank: int = 0
     ranks: int = 1
+    like_gpus: bool = False  # on the CPU, but by the graph that GPUs get: batches staged, gradients by all-reduce
+
+    @property
+    def gpus(self):
+        """How many GPUs TensorFlow must offer."""
+        return self.count if self.on_gpu else 0
+
+    @property
+    def staged(self):
+        """Whether the next batch is copied while a step computes; on the CPU there is nowhere to copy to."""
+        return self.on_gpu or self.like_gpus
+
+    @property
+    def collective(self):
+        """Whether gradients are averaged among the devices, by all-reduce; else on the CPU that replicas share."""
+        return self.count > 1 and (self.on_gpu or self.like_gpus)
 
     @property
     def kind(self):

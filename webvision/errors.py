@@ -129,6 +129,13 @@ def printable(text):
     )
 
 
+def short_reason(error):
+    """An exception in one line; of TensorFlow's, the line that says what happened and not where in the graph."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    before_node = next((i for i, line in enumerate(lines) if line.startswith("[[{{node")), 1) - 1
+    return printable(lines[max(0, before_node)]) if lines else type(error).__name__
+
+
 def run_command(main):
     """Run `main()` as a command: its return value, or the error it ends with, becomes the exit status."""
     open_standard_streams()  # for commands that any Python can run, and so skip `use_project_environment`

@@ -26,10 +26,11 @@ def atomic_write(path, mode="w"):
     with _naming(path):
         fd, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", suffix=".tmp", dir=directory)
     try:
-        with os.fdopen(fd, mode, **text) as file:
+        # Of the errors within, these surely mean this file; others may come from files that are read. What a failed
+        # write leaves in the buffer fails once more when the file is closed, and then names nothing.
+        with _naming(path, errno.ENOSPC, errno.EDQUOT, errno.EFBIG), os.fdopen(fd, mode, **text) as file:
             _lock_now(file)  # says that its writer lives
-            with _naming(path, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # others may come from files that are read
-                yield file
+            yield file
             with _naming(path):
                 file.flush()
                 os.fsync(file.fileno())

@@ -128,7 +128,7 @@ def test_all_wrong_rows_are_listed_at_once(folder):
     assert [line.split(":")[-2].strip() for line in run(folder).stderr.splitlines()[:3]] == ["row 2", "row 6", "row 10"]
 
 
-def test_a_list_that_is_not_the_one_evaluated_is_refused(folder):
+def test_a_list_that_is_not_the_one_evaluated_is_refused(folder):  # S2
     (folder / "other.txt").write_text("x.jpg\n")
     result = run(folder, "--list", "other.txt")
     assert result.returncode == 3 and "another list, or edited since" in result.stderr
@@ -158,7 +158,7 @@ def test_nothing_to_read_is_one_line_with_the_next_step(tmp_path):
     assert result.returncode == 3 and result.stderr.count("\n") == 1 and "--eval" in result.stderr
 
 
-def test_a_kill_or_a_full_disk_keeps_the_old_zip(folder):
+def test_a_kill_or_a_full_disk_keeps_the_old_zip(folder):  # S3
     (folder / "train_log/submission.zip").write_text("old")
     full = (
         "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
@@ -215,7 +215,7 @@ def test_the_checker_lists_every_fault_by_line(folder):
     )
 
 
-def test_the_checker_knows_the_archives_form(folder):
+def test_the_checker_knows_the_archives_form(folder):  # S4
     assert "must be at the zip's root" in checked(folder, GOOD_LINE, member="sub/predictions.txt")
     (folder / "plain.txt").write_text(GOOD_LINE.replace("    ", " "))
     plain = run(folder, "--check", "plain.txt")

@@ -36,7 +36,7 @@ def test_more_than_five_ids_are_cut_to_the_best_five(tmp_path):
 
 
 @pytest.mark.parametrize("classes", [1, 2, 4])
-def test_fewer_than_five_classes_give_all_of_them(tmp_path, classes):
+def test_fewer_than_five_classes_give_all_of_them(tmp_path, classes):  # E4
     submission.write_submission(tmp_path / "s.zip", arrays(top=[range(classes)] * 2), num_classes=classes)
     assert member(tmp_path / "s.zip").splitlines()[1] == b"test000002.jpg " + b"    ".join(
         b"%d" % i for i in range(classes)

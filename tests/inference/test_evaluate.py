@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.loader_fixtures import jpeg, picture
-from webvision.data.data_set import Split
-from webvision.data.lists.folders import open_split
+from webvision.data.data_set import DataSet, Split
 from webvision.data.lists.index import open_index
 from webvision.data.loader.batches import EvalBatches
 from webvision.data.loader.spec import BatchSpec
@@ -149,9 +148,11 @@ def test_a_val_set_in_class_folders_is_predicted_under_the_lists_names(tmp_path)
         folder = tmp_path / "val" / classes[number % CLASSES]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"val{number}.jpg").write_bytes(jpeg(picture(number)))
-    index = open_split(str(tmp_path), "val", classes=classes)
+    (tmp_path / "meta" / "synsets.txt").write_text("".join(f"{name}\n" for name in classes))
+    split = DataSet.open(str(tmp_path)).split("val")
+    index = split.index
     preset = PRESETS["webvision"].scaled(SIZE)
-    loader = EvalBatches(Split(index, PictureFolder(tmp_path / "val")), BatchSpec(preset, 4))
+    loader = EvalBatches(split, BatchSpec(preset, 4))
     header = prediction_header(
         index,
         classes={"count": CLASSES},

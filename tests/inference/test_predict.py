@@ -40,7 +40,7 @@ def command():
 # --- which pictures
 
 
-def test_a_folder_is_gathered_with_all_that_it_holds_and_converted_as_for_training(tmp_path):
+def test_a_folder_is_gathered_with_all_that_it_holds_and_converted_as_for_training(tmp_path):  # N1
     folder = messy_folder(tmp_path / "my pictures")
     with gathered(str(folder), jobs=2) as found:
         assert not any("DS_Store" in name or "checkpoints" in name for name in found.names)

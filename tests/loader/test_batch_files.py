@@ -25,9 +25,8 @@ pytestmark = pytest.mark.skipif(library.loaded() is None, reason="no compiled de
 
 def read(paths, policy=DEFAULT_POLICY, arena=None):
     """{row: (bytes, (width, height))} of the files that the compiled reader takes."""
-    files = (arena or Arena()).read(
-        range(len(paths)), [os.fsencode(path) for path in paths], policy, np.zeros(4, np.int64)
-    )
+    names = [os.fsencode(path) for path in paths]
+    files = (arena or Arena()).read(range(len(paths)), names, PictureFolder("", policy), np.zeros(4, np.int64))
     return {
         row: (bytes(memory_at(address, length)), tuple(sides))
         for row, address, length, sides in zip(
@@ -108,8 +107,7 @@ def test_what_needs_a_decision_is_left_to_python(tmp_path):
     closer = read_singly(
         [3, 8, 9],
         [os.fsencode(tmp_path / name) for name in ("exif.jpg", "link.jpg", "cut.jpg")],
-        DEFAULT_POLICY,
-        inside=None,
+        PictureFolder("", ImagePolicy(allow_outside=True)),
         beats=beats,
     )
     assert closer.rows.tolist() == [8] and bytes(memory_at(int(closer.addresses[0]), int(closer.lengths[0]))) == plain

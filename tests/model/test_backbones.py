@@ -1,4 +1,4 @@
-"""The table of backbones, row by row; tests/data/backbones.json has what the references cost and answer."""
+"""The table of backbones, row by row; what each costs and answers (tests/data/backbones.json) is the reference's."""
 
 import pytest
 

@@ -90,7 +90,7 @@ def test_bytes_that_are_no_card_end_in_one_error(tmp_path):
             known_card(write_npz(tmp_path / "w.npz", **{VARIABLE: value}))
 
 
-def test_another_network_is_refused_with_both_values():
+def test_another_network_is_refused_with_both_values():  # C4
     CARD.check_network(NETWORK, "w")
     CARD.check_network(Network("se50", 3, 224), "w")  # the image size is for the caller to choose
     for other, words in ((Network("resnet50", 3, 64), "mode se, not resnet"), (Network("se101", 3, 64), "depth 50")):

@@ -138,7 +138,7 @@ def zip_with(name):
         (b"<html>not found</html>", "not known"),
     ],
 )
-def test_other_formats_are_refused_by_content(tmp_path, content, words):
+def test_other_formats_are_refused_by_content(tmp_path, content, words):  # Z4
     path = tmp_path / "model-1"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=words):

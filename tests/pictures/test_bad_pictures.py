@@ -178,7 +178,7 @@ def judged(data):
     """Each road's verdict on every row."""
     index = open_index(data / "meta" / "train.txt", 2)
     records = b"".join(
-        examine(os.fsencode(data / "train"), path, ScanOptions("decode")) for path in index.paths(range(len(index)))
+        examine(PictureFolder(data / "train"), path, ScanOptions("decode")) for path in index.paths(range(len(index)))
     )
     roads = {"check": {row: REASONS[code] for row, code in enumerate(np.frombuffer(records, RECORD)["reason"])}}
     for workers in (0, 2):
@@ -213,7 +213,7 @@ def test_i1_no_permission(data, monkeypatch):
     monkeypatch.setattr(os, "open", refuse)
     row = len(FILES) + 4
     assert verdicts(train_batches(data))[row] == verdicts(eval_batches(data))[row] == "permission"
-    record = np.frombuffer(examine(os.fsencode(data / "train"), "n1/4.jpg", ScanOptions("decode")), RECORD)[0]
+    record = np.frombuffer(examine(PictureFolder(data / "train"), "n1/4.jpg", ScanOptions("decode")), RECORD)[0]
     assert REASONS[record["reason"]] == "permission"
 
 

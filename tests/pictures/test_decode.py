@@ -190,6 +190,7 @@ from webvision.data.native import library
 from webvision.data.pictures import decode
 from webvision.data.views.augment import Augmentation
 from webvision.data.loader.batch_files import Arena, read_singly
+from webvision.data.pictures.folder import PictureFolder
 from webvision.data.loader.builder import new_slot
 from webvision.data.pictures.headers import HeaderError, read_header
 from webvision.data.pictures.images import ImagePolicy
@@ -225,7 +226,8 @@ for number in range(1500):
         pass
 view, beats, rows = Augmentation(image_size=37), np.zeros(4, np.int64), range(len(paths))
 policy = ImagePolicy(accept_truncated=True, max_pixels=1 << 22)
-together, singly = Arena().read(rows, paths, policy, beats), read_singly(rows, paths, policy, inside=None, beats=beats)
+files = PictureFolder("", policy)
+together, singly = Arena().read(rows, paths, files, beats), read_singly(rows, paths, files, beats=beats)
 assert 0 < len(together.rows) < len(singly.rows) and set(together.rows) <= set(singly.rows)
 for level in (2, 1) if kernel.usable(view) else ():
     library.loaded().wv_use(level)

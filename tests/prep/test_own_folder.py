@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from tests.support.own_pictures import encoded, heic, messy_folder, photograph, see_through, write_classes
+from webvision.data.data_set import DataSet
 from webvision.data.lists.class_names import read_class_names
-from webvision.data.lists.folders import open_split, read_meta_classes
+from webvision.data.lists.folders import read_meta_classes
 from webvision.data.pictures.images import read_image_file
 from webvision.errors import DataError, UsageError
 from webvision.prep.own_folder import examine
@@ -21,7 +22,7 @@ from webvision.prep.own_folder.split import Shares
 
 
 def rows(data, split):
-    index = open_split(data, split, classes=read_meta_classes(os.path.join(data, "meta")))
+    index = DataSet.open(data).split(split).index
     return dict(zip(index.names(range(len(index))), index.labels.tolist(), strict=True))
 
 
@@ -338,7 +339,7 @@ def test_killed_at_every_point_it_ends_in_the_same_bytes(tmp_path, monkeypatch):
 # --- a folder of any size, split by folders
 
 
-def test_folders_become_lists_with_a_stated_and_fixed_order(tmp_path):
+def test_folders_become_lists_with_a_stated_and_fixed_order(tmp_path):  # N2
     write_classes(tmp_path / "train", {"b": 3, "Z": 2, "a c": 2})
     write_classes(tmp_path / "val", {"b": 2})
     (tmp_path / "train" / "b" / "notes.txt").write_text("x")

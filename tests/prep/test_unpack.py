@@ -292,7 +292,7 @@ def test_x4_a_file_torn_by_a_power_cut_is_written_again(tmp_path):
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True)
 @given(st.data())
-def test_fuzz_damaged_tars_end_in_our_error_and_never_outside_the_target(tmp_path_factory, data):
+def test_fuzz_damaged_tars_end_in_our_error_and_never_outside_the_target(tmp_path_factory, data):  # Z5
     """Flipped, spliced and re-checksummed headers: no crash, no hang, nothing beside target/ and state/."""
     form = data.draw(st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
     names = data.draw(

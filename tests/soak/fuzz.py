@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Mutate pictures, tar archives, lists and their indexes for a while each: no crash, no hang, nothing outside the
+"""Mutate pictures, archives, lists and their indexes for a while each: no crash, no hang, nothing outside the
 target, memory bounded.
 
 make fuzz                      # a minute each; SECONDS=600 SEED=7 for more
@@ -7,6 +7,7 @@ make fuzz                      # a minute each; SECONDS=600 SEED=7 for more
 
 import argparse
 import collections
+import gzip
 import multiprocessing
 import os
 import random
@@ -23,7 +24,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, ROOT)
 
 CASE_SECONDS = 10  # more for one input is a hang
-GROWTH_KB = 600_000  # a picture of the cap of 2^22 pixels takes 12 MB, with copies and tables a few times that
+PICTURE_BYTES = 100_000_000  # what decoding one may take
+GROWTH_KB = 200_000
 NUMBERS = (0, 1, 0x20, 0x2E, 0x2F, 0x30, 0x35, 0x37, 0x4C, 0x78, 0x7F, 0x80, 0xD8, 0xD9, 0xFF)
 
 
@@ -53,12 +55,12 @@ class Pictures:
     """read_image, a window of it, and both policies."""
 
     def __init__(self, folder):
-        from tests.pictures import test_images
+        from tests.pictures import test_images, test_limits
         from webvision.data.pictures import images
 
-        self.images, self.corpus = images, test_images.CORPUS
+        self.images, self.corpus = images, [*test_images.CORPUS, *test_limits.kinds(64).values()]
         self.policies = [
-            images.ImagePolicy(max_pixels=1 << 22, accept_truncated=tolerant) for tolerant in (False, True)
+            images.ImagePolicy(max_memory=PICTURE_BYTES, accept_truncated=tolerant) for tolerant in (False, True)
         ]
 
     def one(self, rng):
@@ -202,6 +204,55 @@ class Indexes:
             return "refused"
 
 
+class Archives:
+    """.npz files: an array of numbers or a reason, and no more memory than the file's own."""
+
+    def __init__(self, folder):
+        from tests.model import test_npz
+
+        self.tests, self.path = test_npz, folder / "w.npz"
+        members = {"a.npy": test_npz.npy([[1.5, 2], [3, 4]]), "b.npy": test_npz.npy(range(99))}
+        self.corpus = [test_npz.archive_of(members, method=method) for method in (0, 8)]
+
+    def one(self, rng):
+        data = mutated(rng.choice(self.corpus), rng)
+        return data, lambda: self.run(data)
+
+    def run(self, data):
+        self.path.write_bytes(data)
+        try:
+            weights = self.tests.open_weights(self.path)
+            assert all(weights[name].shape == weights.shapes[name] for name in weights.shapes)
+            return "read"
+        except self.tests.CheckpointError:
+            return "refused"
+
+
+class Devkits:
+    """MAT-files, and the archives that they come in: labels or a reason."""
+
+    def __init__(self, folder):
+        from tests.challenges import test_ilsvrc
+        from tests.support.sotabench_fixtures import devkit, synsets
+
+        self.tests, self.path = test_ilsvrc, folder / "d.tar.gz"
+        self.plain = gzip.decompress(devkit(self.path, synsets(8), [1, 2, 3]).read_bytes())
+
+    def one(self, rng):
+        block = rng.randrange(len(self.plain) // 512) * 512
+        tar = bytearray(self.plain)
+        tar[block : block + 512] = (mutated(tar[block : block + 512], rng) + bytes(512))[:512]
+        return bytes(tar), lambda: self.run(bytes(tar))
+
+    def run(self, tar):
+        self.path.write_bytes(gzip.compress(tar, 1))
+        try:
+            self.tests.ilsvrc.read_devkit(self.path)
+            return "read"
+        except self.tests.DataError:
+            return "refused"
+
+
 def fuzz(kind, seconds, seed, kept, results):
     """Runs in a process of its own. The input at work is always in the file `kept`."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the decoders complain there
@@ -234,7 +285,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     failed = False
-    for kind in (Pictures, Tars, Lists, Indexes):
+    for kind in (Pictures, Tars, Lists, Indexes, Archives, Devkits):
         kept = os.path.join(tempfile.gettempdir(), f"fuzz-{kind.__name__.lower()}-{os.getpid()}")
         results = multiprocessing.SimpleQueue()
         child = multiprocessing.Process(target=fuzz, args=(kind, args.seconds, args.seed, kept, results))

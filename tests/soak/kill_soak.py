@@ -91,7 +91,7 @@ class Soak:
             *(part for name, value in flags.items() for part in (f"--{name}", value)),
         ]
 
-    def attempt(self, args, *, fault="", after=None, own_process=False, expected=0):
+    def attempt(self, args, *, fault="", after=None, own_process=False, expected=(0,)):
         """Run the command, killed at `fault` or `after` seconds; returns its exit status as subprocess gives it."""
         self.attempts += 1
         log = self.folder / "attempt.log"
@@ -110,7 +110,7 @@ class Soak:
                 pid = os.fork() or self.child(args, output.fileno(), environment)
         status = wait(pid, after)
         self.check_orphans(environment["WEBVISION_SOAK"])
-        if status not in (expected, -signal.SIGKILL):
+        if status not in (*expected, -signal.SIGKILL):
             self.violation(
                 f"exit status {status}", f"{fault or after} {' '.join(args)}\n{log.read_text(errors='replace')[-3000:]}"
             )
@@ -216,7 +216,7 @@ class Soak:
         for path in run.glob("model-*.json"):
             path.rename(path.with_suffix(".kept"))
         before = sorted(os.listdir(run))
-        status = self.attempt(self.train_args(run.parent), expected=5)
+        status = self.attempt(self.train_args(run.parent), expected=(5,))
         if status != 5 or set(before) - set(os.listdir(run)):
             self.violation("lost manifests", f"exit status {status}, {set(before) - set(os.listdir(run))} deleted")
         for path in run.glob("model-*.kept"):

@@ -1,8 +1,10 @@
 """C1-C3, T8: which checkpoints count, which stay, and what happens when the disk takes none."""
 
+import errno
 import functools
 import json
 import os
+import resource
 import shutil
 import subprocess
 
@@ -199,7 +201,7 @@ def impatient(monkeypatch):
     return after
 
 
-def test_a_disk_that_is_full_for_a_while_costs_no_training(train, undisturbed, small_disk, impatient):
+def test_a_disk_that_is_full_for_a_while_costs_no_training(train, undisturbed, small_disk, impatient):  # C2
     train.out, train.folder = small_disk, small_disk / "run"
     impatient(60)
 
@@ -264,7 +266,38 @@ def test_figures_that_cannot_be_written_only_warn(train, undisturbed, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(reports, "write_json", refuse)
-    monkeypatch.setattr("tensorflow.compat.v1.summary.FileWriter.add_summary", refuse)
+    monkeypatch.setattr("tensorflow.io.TFRecordWriter.write", refuse)
     train()
     assert train.weights() == undisturbed.weights()
     assert "stats.json cannot be written" in train.log() and train.log().count("event file cannot be written") == 1
+
+
+@pytest.fixture
+def largest_file():
+    """Call it with the bytes that a file may have from here on, as `ulimit -f` says; the test's end lifts it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_an_event_file_over_the_limit_of_files_costs_no_training(train, undisturbed, largest_file):
+    """TensorFlow's own writer raises an IndexError for it, and its thread a traceback."""
+    largest_file(8192)  # more than any other file of this run has
+    train()
+    assert train.weights() == undisturbed.weights() and train.epochs() == [(1, 4), (2, STEPS)]
+    assert train.log().count("event file cannot be written") == 1 and "File too large" in train.log()
+
+
+@pytest.mark.parametrize("size", [8, 24, 64, 120])
+def test_a_disk_that_fills_in_training_is_exit_code_7_whatever_met_it_first(
+    train, undisturbed, small_disk, impatient, size
+):
+    subprocess.run(["mount", "-o", f"remount,size={size}k", small_disk], check=True)
+    train.out, train.folder = small_disk, small_disk / "run"
+    impatient(0)
+    with pytest.raises((ResourceError, OSError), match="No space left on device") as end:
+        train("--save-every", "0.000001")
+    assert isinstance(end.value, ResourceError) or end.value.errno == errno.ENOSPC  # errors.py makes both exit code 7
+    subprocess.run(["mount", "-o", "remount,size=2m", small_disk], check=True)
+    train()
+    assert train.weights() == undisturbed.weights()

@@ -9,11 +9,11 @@ from webvision.compat import tf, tfv1
 from webvision.data.views.presets import PRESETS
 from webvision.devices import Devices
 from webvision.model.forward import Arithmetic, choose_arithmetic, recolour
-from webvision.model.session import session_config
 from webvision.model.sync_batch_norm import synchronised_batch_norm
+from webvision.training import replicas
 from webvision.training.callbacks import LearningRate
 from webvision.training.fake import measure_step
-from webvision.training.input import TotalBatchInput
+from webvision.training.input import TotalBatchInput, staged
 from webvision.training.objective import Classifier
 from webvision.training.recipes import Recipe
 from webvision.training.trainer import ReplicatedTrainer, SessionCreator
@@ -41,8 +41,11 @@ class Linear:
 @dataclass(frozen=True)
 class Normalised(Linear):
     def logits(self, image, *, data_format):
-        l = Conv2D("conv", image, 6, 3, use_bias=False, activation=lambda x: tf.nn.relu(BatchNorm("bn", x)))
-        return FullyConnected("linear", GlobalAvgPooling("gap", l), CLASSES)
+        image = tf.transpose(image, [0, 3, 1, 2]) if data_format == "NCHW" else image
+        shared = {"data_format": "channels_first" if data_format == "NCHW" else "channels_last"}
+        relu = lambda x: tf.nn.relu(BatchNorm("bn", x, **shared))  # noqa: E731
+        l = Conv2D("conv", image, 6, 3, use_bias=False, activation=relu, **shared)
+        return FullyConnected("linear", GlobalAvgPooling("gap", l, **shared), CLASSES)
 
 
 def batches():
@@ -53,15 +56,19 @@ def batches():
     ]
 
 
-def train(network, *, towers=1, arithmetic=Arithmetic(), sync_bn=False, steps=STEPS):
+def train(
+    network, *, towers=1, arithmetic=Arithmetic(), sync_bn=False, steps=STEPS, like_gpus=False, xla=False, colours=()
+):
     """{variable: value} before and after `steps` steps with learning rate 0.5."""
-    scope = (lambda: synchronised_batch_norm(on_gpu=False)) if sync_bn else None
-    model = Classifier(network, arithmetic, seed=1, batch_norm_scope=scope)
+    devices = Devices(count=towers, like_gpus=like_gpus, xla=xla)
+    scope = (lambda: synchronised_batch_norm(devices)) if sync_bn else None
+    model = Classifier(network, arithmetic, seed=1, batch_norm_scope=scope, colour_on_device=len(colours) > 0)
+    fed = [[*batch, *colours] for batch in batches()]
     with tf.Graph().as_default():
-        trainer = ReplicatedTrainer(Devices(count=towers))
+        trainer = ReplicatedTrainer(devices)
         trainer.setup_graph(
             model.get_input_signature(),
-            TotalBatchInput(DataFromList(batches(), shuffle=False), towers),
+            staged(TotalBatchInput(DataFromList(fed * 2, shuffle=False), towers), devices),
             model.build_graph,
             model.get_optimizer,
         )
@@ -81,7 +88,7 @@ def train(network, *, towers=1, arithmetic=Arithmetic(), sync_bn=False, steps=ST
         trainer.train(
             [LearningRate(Recipe(batch=BATCH, lr=0.05, epoch_size=BATCH * steps)), Watch()],
             [],
-            SessionCreator(session_config(Devices(count=towers))),
+            SessionCreator(devices),
             JustCurrentSession(),
             steps,
             1,
@@ -136,6 +143,66 @@ def test_synchronised_batch_norm_makes_two_towers_one():
     assert np.abs(apart["conv/W"] - one["conv/W"]).max() > 1e-3, "batches this alike would prove nothing"
     for name in ("conv/W", "conv/bn/gamma", "conv/bn/beta", "linear/W"):
         np.testing.assert_allclose(together[name], one[name], atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("towers", [2, 4])
+def test_all_reduce_among_devices_gives_what_adding_up_on_the_cpu_gives(towers, monkeypatch):
+    """The graph that GPUs get, on CPU devices over TensorFlow's ring: staged input, several buckets."""
+    monkeypatch.setattr(replicas, "BUCKET_BYTES", {"ring": 300})
+    before, added = train(Normalised(), towers=towers)
+    same, reduced = train(Normalised(), towers=towers, like_gpus=True)
+    assert added.keys() == reduced.keys()
+    for name in added:
+        np.testing.assert_array_equal(before[name], same[name], err_msg=name)
+        np.testing.assert_allclose(reduced[name], added[name], rtol=0, atol=2e-6, err_msg=name)
+    assert np.abs(added["conv/W"] - before["conv/W"]).max() > 1e-3
+
+
+IDENTITY = np.repeat(np.eye(3, 4, dtype=np.float32)[None], BATCH, axis=0)
+DIMMED = 0.5 * IDENTITY
+
+
+@pytest.mark.parametrize(
+    "how, apart",
+    [
+        ({"sync_bn": True}, None),
+        ({"colours": [IDENTITY]}, 1e-6),
+        ({"colours": [DIMMED]}, None),
+        ({"arithmetic": Arithmetic("NCHW")}, 1e-5),
+        ({"arithmetic": choose_arithmetic(on_gpu=True, fp16=True)}, 1e-2),
+        ({"arithmetic": choose_arithmetic(on_gpu=True, bf16=True)}, 3e-2),
+    ],
+    ids=["sync-bn", "colours", "other colours", "nchw", "float16", "bfloat16"],
+)
+def test_every_way_that_gpus_take_trains_on_cpu_devices(plain_of_two, how, apart):
+    """`apart`: how far the weights may be from those of the plain graph; None: they must differ."""
+    before, after = train(Normalised(), towers=2, like_gpus=True, **how)
+    difference = max(np.abs(after[name] - plain_of_two[name]).max() for name in plain_of_two)
+    assert all(np.isfinite(value).all() for value in after.values())
+    assert np.abs(after["conv/W"] - before["conv/W"]).max() > 1e-3
+    assert difference > 1e-3 if apart is None else difference <= apart
+
+
+COMPILED = """
+import numpy as np
+from tests.training.test_trainer import Normalised, train
+plain, compiled = (train(Normalised(), towers=2, like_gpus=True, xla=xla)[1] for xla in (False, True))
+print("apart", max(float(np.abs(plain[name] - compiled[name]).max()) for name in plain))
+"""
+
+
+def test_xla_compiles_the_step_that_gpus_get_and_changes_nothing(run, tmp_path):
+    """In a process of its own: XLA leaves CPUs alone unless told so before TensorFlow starts."""
+    compiler = {"TF_XLA_FLAGS": "--tf_xla_cpu_global_jit", "XLA_FLAGS": f"--xla_dump_to={tmp_path}"}
+    done = run("-c", COMPILED, env=compiler)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split("apart ")[-1]) < 1e-5
+    assert any("cluster" in path.name for path in tmp_path.iterdir()), "XLA compiled nothing"
+
+
+@pytest.fixture(scope="module")
+def plain_of_two():
+    return train(Normalised(), towers=2)[1]
 
 
 @pytest.mark.parametrize("half", ["bf16", "fp16"])

@@ -187,7 +187,7 @@ def test_fresh_starts_beside_a_run_from_its_weights_and_leaves_it(undisturbed, t
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
-def test_a_second_run_in_one_folder_is_refused_at_once(tiny_data, tmp_path, run):
+def test_a_second_run_in_one_folder_is_refused_at_once(tiny_data, tmp_path, run):  # T6
     command = [*TINY, "--data", tiny_data, "--out", tmp_path, "--name", "shared"]
     first = subprocess.Popen(
         [sys.executable, *map(str, command)],

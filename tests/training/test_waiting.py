@@ -52,23 +52,24 @@ class Noting(DataFlow):
             yield [np.zeros((BATCH, SIZE, SIZE, 3), np.uint8), np.zeros(BATCH, np.int32)]
 
 
-@pytest.mark.parametrize("towers, on_gpu", [(1, False), (2, False), (1, True)])  # staging for two wants two GPUs
-def test_the_times_of_a_step_are_of_the_batch_that_it_takes_from_the_queue(monkeypatch, towers, on_gpu):
-    """With staging (on_gpu, which TensorFlow places on the CPU where there is no GPU) that is the next step's."""
+@pytest.mark.parametrize("towers, ahead", [(1, False), (2, False), (1, True), (2, True)])
+def test_the_times_of_a_step_are_of_the_batch_that_it_takes_from_the_queue(monkeypatch, towers, ahead):
+    """With staging, as GPUs have it, that is the next step's."""
+    devices = Devices(count=towers, like_gpus=ahead)
     times = []
     monkeypatch.setattr(callbacks, "waited", lambda *args, **kwargs: times.append((*args, kwargs["computed"])) or 0.0)
     flow = Noting()
     with tf.Graph().as_default():
         model = Classifier(Linear(), Arithmetic())
-        batches, trainer = TotalBatchInput(flow, towers), ReplicatedTrainer(Devices(on_gpu, towers))
+        batches, trainer = TotalBatchInput(flow, towers), ReplicatedTrainer(devices)
         trainer.setup_graph(
-            model.get_input_signature(), staged(batches, on_gpu=on_gpu), model.build_graph, model.get_optimizer
+            model.get_input_signature(), staged(batches, devices), model.build_graph, model.get_optimizer
         )
-        watch = StepWatch(BATCH, batches.arrived_at, log_every=STEPS, staged=on_gpu)
+        watch = StepWatch(BATCH, batches.arrived_at, log_every=STEPS, staged=devices.staged)
         trainer.train(
             [watch, LearningRate(Recipe(batch=BATCH))],
             [],
-            SessionCreator(one_thread(on_gpu, towers)),
+            SessionCreator(devices, one_thread(devices)),
             JustCurrentSession(),
             STEPS,
             1,
@@ -76,16 +77,16 @@ def test_the_times_of_a_step_are_of_the_batch_that_it_takes_from_the_queue(monke
         )
     assert len(times) == STEPS
     for step, (started, arrived, ended, computed) in enumerate(times):
-        assert flow.handed[step + on_gpu] <= arrived <= ended + 1e-3
-        if on_gpu:
+        assert flow.handed[step + ahead] <= arrived <= ended + 1e-3
+        if ahead:
             assert started <= computed <= ended + 1e-3
         else:
             assert computed is None and started <= arrived + 1e-3
 
 
-def one_thread(on_gpu, towers):
+def one_thread(devices):
     """A session that runs one operation at a time: one that waits for another waits for ever."""
-    config = session_config(Devices(on_gpu, towers))
+    config = session_config(devices)
     config.inter_op_parallelism_threads, config.use_per_session_threads = 1, True
     return config
 

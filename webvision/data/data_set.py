@@ -3,12 +3,19 @@
 import os
 from dataclasses import dataclass
 
+import numpy as np
+
+from webvision.data.archives.store import PictureArchives, open_pictures
 from webvision.data.lists import folders
 from webvision.data.lists.balance import parse_balance, targets
 from webvision.data.lists.index import ListIndex
 from webvision.data.lists.order import EpochOrder
+from webvision.data.lists.text import encode_name
 from webvision.data.pictures.folder import PictureFolder
 from webvision.data.pictures.images import ImagePolicy
+from webvision.errors import DataError, printable
+
+_LOOKED_UP = 1 << 13  # rows at a time
 
 
 @dataclass(frozen=True)
@@ -16,7 +23,7 @@ class Split:
     """One list of a set and the pictures that it names."""
 
     index: ListIndex  # or any table of names: a folder's pictures
-    pictures: PictureFolder
+    pictures: PictureFolder | PictureArchives
 
     def order(self, balance="none", *, seed=0):
         """The EpochOrder in which training walks it; `balance` as in --balance."""
@@ -26,7 +33,8 @@ class Split:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A folder in the ILSVRC layout: DIR/{train,val,test}/ with pictures, DIR/meta/ with synsets.txt and lists.
+    """A folder in the ILSVRC layout: DIR/{train,val,test}/ with pictures, as files or in *.tar archives, and DIR/meta/
+    with synsets.txt and lists.
 
     >>> data = DataSet.open("DIR")
     >>> data.classes, data.split("train")
@@ -50,12 +58,44 @@ class DataSet:
 
     def split(self, name, *, dir_structure=None):
         """The Split 'train', 'val' or 'test'; DataError if its list or its pictures are not there."""
-        index = folders.open_split(
-            self.root,
-            name,
-            classes=self.classes,
-            meta_dir=self.meta,
-            dir_structure=dir_structure,
-            allow_outside=self.policy.allow_outside,
+        index = folders.open_list(
+            self.meta, name, classes=self.classes, dir_structure=dir_structure, allow_outside=self.policy.allow_outside
         )
-        return Split(index, PictureFolder(os.path.join(self.root, name), self.policy))
+        folder = os.path.join(self.root, name)
+        if not os.path.isdir(folder):
+            raise DataError(
+                f"{printable(folder)}: no such folder; the pictures of '{name}' belong there "
+                "(utils/preprocess.py arranges them)"
+            )
+        sample = folders.sample_paths(index, self.classes)
+        pictures = open_pictures(folder, self.policy, beside=self.meta, sample=sample)
+        if dir_structure is None and name != "train":
+            folders.settle_structure(index, pictures.has, self.classes)
+        folders.check_there(index, pictures.has, folder)
+        if pictures.in_archives:
+            _refuse_lost_rows(index, pictures)
+        return Split(index, pictures)
+
+
+def _refuse_lost_rows(index, pictures):
+    """DataError if an archive is cut off, or otherwise broken, and pictures of the list were in it."""
+    damaged = [archive.damage for archive in pictures.members.archives if archive.damage]
+    if not damaged:
+        return
+    lost = lost_rows(index, pictures)
+    if len(lost):
+        shown = ", ".join(str(row + 1) for row in lost[:5].tolist())
+        raise DataError(
+            f"{damaged[0]}; with it {len(lost):,} of the {len(index):,} pictures of {printable(index.path)} are gone "
+            f"(lines {shown}{', ...' if len(lost) > 5 else ''}). Fetch the archive again, or go on with a list without "
+            "them: utils/check.py --quick --fix writes one"
+        )
+
+
+def lost_rows(index, pictures):
+    """The rows of a list whose pictures are not there: int64 [n]. A microsecond or two a row of an archive."""
+    lost = [np.empty(0, np.int64)]
+    for low in range(0, len(index), _LOOKED_UP):
+        rows = np.arange(low, min(low + _LOOKED_UP, len(index)))
+        lost.append(rows[~pictures.has([encode_name(path) for path in index.paths(rows)])])
+    return np.concatenate(lost)

@@ -47,7 +47,7 @@ def _decoder():
 
 def tensorflow_start(gpus):
     """Start TensorFlow in a process of its own, and ask it for `gpus` GPUs: what a training would meet."""
-    code = f"from webvision.model.offered_gpus import require_gpus; require_gpus({gpus})"
+    code = f"from webvision.model.session import require_gpus; require_gpus({gpus})"
     program = f"from webvision import errors\ndef main():\n    {code}\nerrors.run_command(main)"
     try:
         done = subprocess.run(

@@ -115,7 +115,8 @@ def refuse_duplicates(index):
 
 
 def fallback(k, num_classes):
-    """What stands in the row of an unreadable picture: the first k classes, all as probable as chance."""
+    """What stands in the row of an unreadable picture, which the file's readers count as wrong whatever its label: the
+    first k classes, all as probable as chance."""
     return np.arange(k, dtype=np.int32), np.full(k, 1 / num_classes, np.float32)
 
 

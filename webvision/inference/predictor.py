@@ -3,7 +3,7 @@
 from webvision.compat import tf, tfv1
 from webvision.devices import Devices
 from webvision.model.forward import Forward
-from webvision.model.session import session_config
+from webvision.model.session import open_session, require_gpus
 from webvision.model.towers import PredictionTowers
 from webvision.model.weights import load_into, open_weights
 
@@ -16,14 +16,14 @@ class Predictor:
     """
 
     def __init__(self, network, arithmetic, checkpoint, *, preset, devices=Devices()):
+        require_gpus(devices.gpus)
         weights = open_weights(checkpoint)
-        config = session_config(devices)
         with tf.Graph().as_default():
             variable_towers = PredictionTowers(Forward(network, arithmetic, preset), devices.names)
-            with tfv1.Session(config=config) as session:
+            with open_session(devices) as session:
                 self.fit = load_into(session, tfv1.global_variables(), weights)
                 self._towers = variable_towers.frozen(session)
-        self._session = tfv1.Session(graph=self._towers.graph, config=config)
+        self._session = open_session(devices, self._towers.graph)
         self.checkpoint = weights.path
 
     def __call__(self, images, fetch=("top", "top_scores", "finite")):

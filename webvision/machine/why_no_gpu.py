@@ -157,11 +157,15 @@ def held_by_others(gpu, room=ROOM, own=None):
     held = (
         f"{gpu.memory_used / 2**30:.1f} of the {gpu.memory / 2**30:.1f} GiB of GPU {gpu.index} ({gpu.name}) are taken"
     )
-    others = [process for process in gpu.processes if process[0] != own]
+    others = others_on(gpu, own)
     if not others:
         return f"{held} by processes that this one cannot see; wait for them, or choose another with --gpu"
-    named = ", ".join(_process(*process) for process in others[:3])
-    return f"{held}, by {named}; wait for it, or choose another GPU with --gpu"
+    return f"{held}, by {others}; wait for it, or choose another GPU with --gpu"
+
+
+def others_on(gpu, own=None):
+    """The processes that compute on a GPU, besides `own`, in words; '' where there are none to be seen."""
+    return ", ".join(_process(*process) for process in gpu.processes[:4] if process[0] != own)
 
 
 def _process(pid, memory):

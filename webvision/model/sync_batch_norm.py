@@ -18,23 +18,22 @@ _GROUP = 43  # tensorpack's gradient averaging is group 42
 
 
 @contextlib.contextmanager
-def synchronised_batch_norm(*, on_gpu):
+def synchronised_batch_norm(devices):
     """Within the block, BatchNorm layers of training towers normalise with statistics over all towers."""
     with (
-        replaced_sync_statistics(lambda inputs, axes, _: mean_and_variance(inputs, axes, on_gpu=on_gpu)),
+        replaced_sync_statistics(lambda inputs, axes, _: mean_and_variance(inputs, axes, devices.names)),
         argscope(BatchNorm, sync_statistics="nccl"),
     ):  # tensorpack's name for "over all towers"
         yield
 
 
-def mean_and_variance(inputs, axes, *, on_gpu):
+def mean_and_variance(inputs, axes, names):
     """Mean and variance [channels] of `inputs` over all towers; each tower must hold as many pictures as the others."""
     tower = get_current_tower_context()
     inputs = tf.cast(inputs, tf.float32)
     moments = tf.concat([tf.reduce_mean(inputs, axes), tf.reduce_mean(tf.square(inputs), axes)], axis=0)
     layer = tfv1.get_variable_scope().name.removeprefix(tower.vs_name).strip("/")
-    device = f"/{'gpu' if on_gpu else 'cpu'}:{tower.index}"
-    mean, mean_square = tf.split(_sum_over_towers(moments, layer, device, tower.total) / tower.total, 2)
+    mean, mean_square = tf.split(_sum_over_towers(moments, layer, names[tower.index], tower.total) / tower.total, 2)
     return mean, mean_square - tf.square(mean)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from webvision.compat import tf, tfv1
 from webvision.model.forward import top_classes
+from webvision.model.misplaced import PlacementOnce
 from webvision.model.networks.layers import Endpoints
 
 from tensorpack.tfutils.tower import PredictTowerContext
@@ -22,6 +23,8 @@ class PredictionTowers:
         """
         size = forward.network.image_size
         self._count = len(devices)
+        self._on_gpu = any("gpu" in device for device in devices)
+        self._placement = PlacementOnce(self._on_gpu)
         self._image = tfv1.placeholder(tf.uint8, [None, size, size, 3], name="prediction-input")
         pieces = self._cut(self._image)
         endpoints = []
@@ -58,6 +61,7 @@ class PredictionTowers:
         with graph.as_default():
             tf.import_graph_def(constant, name="")
         twin = copy.copy(self)
+        twin._placement = PlacementOnce(self._on_gpu)
         twin._image = graph.get_tensor_by_name(self._image.name)
         twin._outputs = {name: graph.get_tensor_by_name(tensor.name) for name, tensor in self._outputs.items()}
         return twin
@@ -75,7 +79,11 @@ class PredictionTowers:
         rows = len(images)
         if rows < self._count:  # some tower would get nothing, which not every kernel accepts
             images = np.concatenate([images, np.repeat(images[-1:], self._count - rows, axis=0)])
-        results = session.run([self._outputs[name] for name in fetch], {self._image: images})
+        options = self._placement.options()
+        metadata = tfv1.RunMetadata() if options else None
+        fetches = [self._outputs[name] for name in fetch]
+        results = session.run(fetches, {self._image: images}, options=options, run_metadata=metadata)
+        self._placement.look(metadata)
         return [result[:rows] for result in results]
 
     def _cut(self, image):

@@ -4,6 +4,7 @@ Two formats are read: TensorFlow checkpoints (`model-STEP`, with its .index and 
 as tensorpack distributes them. Neither can carry code; pickles, Keras files and saved graphs are refused by content.
 """
 
+import math
 import os
 import re
 import zipfile
@@ -11,7 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from webvision import zips
 from webvision.errors import CheckpointError, printable
+from webvision.files import atomic_write
+from webvision.npy import read_npy, read_npy_header
+from webvision.zips import ZipError, open_zip
 
 # What a training run keeps besides the network: optimiser slots, counters, running means for the display.
 _BOOKKEEPING = re.compile(
@@ -33,7 +38,7 @@ class Weights:
     def __getitem__(self, name):
         try:
             return self._read(name)
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
+        except (ValueError, OSError, ZipError) as error:
             raise CheckpointError(
                 f"{printable(self.path)}: variable {printable(name)} cannot be read: {error}"
             ) from None
@@ -121,48 +126,56 @@ def _open_tensorflow(prefix):
 
 def _open_npz(path):
     try:
-        archive = zipfile.ZipFile(path)
-        members = [info for info in archive.infolist() if not info.is_dir()]
-    except zipfile.BadZipFile as error:
-        raise CheckpointError(f"{printable(path)}: the archive is damaged ({error})") from None
-    alien = [info.filename for info in members if not info.filename.endswith(".npy")]
-    if alien:
-        raise CheckpointError(
-            f"{printable(path)}: this zip holds {printable(alien[0])}, not only .npy arrays "
-            "(PyTorch's and Keras's own formats can carry code and are never loaded)"
-        )
-    shapes, member_of = {}, {}
-    for info in members:
-        name = _plain(info.filename[: -len(".npy")])
-        if name in shapes:
-            raise CheckpointError(f"{printable(path)}: variable {printable(name)} is in the archive twice")
-        with archive.open(info) as file:
-            shape, dtype = _npy_header(file, path, name)
-        if int(np.prod(shape, dtype=object)) * dtype.itemsize > info.file_size:
-            raise CheckpointError(
-                f"{printable(path)}: variable {printable(name)} claims shape {shape}, more than its bytes hold"
-            )
-        shapes[name], member_of[name] = shape, info
+        archive = open_zip(path)
+        with zips.reading():
+            members = _npz_members(archive, path)
+    except ZipError as error:
+        raise CheckpointError(f"{printable(path)}: the archive is damaged ({printable(error)})") from None
+    shapes = {name: header[0] for name, (_, header) in members.items()}
 
     def read(name):
-        with archive.open(member_of[name]) as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
+        info, (shape, dtype, _) = members[name]
+        with zips.reading(), archive.open(info) as file:
+            return read_npy(file, most_bytes=math.prod(shape) * dtype.itemsize)
 
     return Weights(path, shapes, read)
 
 
-def _npy_header(file, path, name):
-    try:
-        version = np.lib.format.read_magic(file)
-        read_header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]
-        shape, _, dtype = read_header(file)
-    except (ValueError, KeyError) as error:
-        raise CheckpointError(f"{printable(path)}: {printable(name)} is not a NumPy array ({error})") from None
-    if dtype.hasobject:
-        raise CheckpointError(
-            f"{printable(path)}: {printable(name)} holds Python objects (a pickle), which are never loaded"
-        )
-    return shape, dtype
+def _npz_members(archive, path):
+    """{variable: (its ZipInfo, what `read_npy_header` says)}; nothing but headers is read."""
+    members = {}
+    for info in archive.infolist():
+        if info.is_dir():
+            continue
+        if not info.filename.endswith(".npy"):
+            raise CheckpointError(
+                f"{printable(path)}: this zip holds {printable(info.filename)}, not only .npy arrays "
+                "(PyTorch's and Keras's own formats can carry code and are never loaded)"
+            )
+        name = _plain(info.filename[: -len(".npy")])
+        if name in members:
+            raise CheckpointError(f"{printable(path)}: variable {printable(name)} is in the archive twice")
+        try:
+            with archive.open(info) as file:
+                header = read_npy_header(file)
+        except ValueError as error:
+            raise CheckpointError(f"{printable(path)}: variable {printable(name)}: {error}") from None
+        if math.prod(header[0]) * header[1].itemsize > info.file_size:
+            raise CheckpointError(
+                f"{printable(path)}: variable {printable(name)} claims shape {header[0]}, more than its bytes hold"
+            )
+        members[name] = info, header
+    return members
+
+
+def write_npz(path, arrays):
+    """Write {name: array} as an .npz that `open_weights` reads, whole or not at all; equal arrays give equal bytes."""
+    with atomic_write(path, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+        for name in sorted(arrays):
+            # NumPy's own savez puts the time of day into each member.
+            member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            with archive.open(member, "w", force_zip64=True) as part:
+                np.lib.format.write_array(part, np.ascontiguousarray(arrays[name]), allow_pickle=False)
 
 
 def _plain(name):
@@ -237,6 +250,12 @@ def load_into(session, variables, weights, *, new_head=False):
             + "\n  ".join(map(printable, fit.examples()))
         )
     values = {name: weights[name] for name in fit.loaded}
+    for name, value in values.items():
+        if value.dtype.kind != "f" and by_name[name].dtype.is_floating:
+            raise CheckpointError(
+                f"{printable(weights.path)}: {printable(name)} holds {value.dtype}, where a network has real numbers; "
+                "is this a checkpoint of quantised weights?"
+            )
     damaged = [name for name, value in values.items() if not np.all(np.isfinite(value))]
     if damaged:
         raise CheckpointError(

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from webvision.data.lists.folders import open_split, read_meta_classes
-from webvision.data.pictures.images import DEFAULT_POLICY, ImageError, data_folders, inspect, read_bytes, read_image
+from webvision.data.data_set import DataSet
+from webvision.data.lists.text import encode_name
+from webvision.data.pictures.images import DEFAULT_POLICY, ImageError, inspect, read_image
 from webvision.errors import DataError, ResourceError, UsageError, printable
 from webvision.files import atomic_write, directory_lock, write_json
 
@@ -27,6 +28,7 @@ KINDS = {
     "rewritten": "rewritten",
     "small": "copied, small enough",
     "damaged": "copied, damaged",
+    "copied": "copied",
     "there": "there from before",
     "repeated": "listed before",
 }
@@ -48,11 +50,11 @@ class Report(NamedTuple):
 
 def shrink_set(data, out, *, splits, short_side, quality, jobs, max_bad=0.01, policy=DEFAULT_POLICY):
     """Write `data`'s listed pictures to `out`, then their lists, unless too many pictures were left out; returns a
-    Report."""
+    Report. With `short_side` None they are copied as they are: out of archives, into files."""
     here, there = os.path.realpath(data), os.path.realpath(out)
     if here == there or there.startswith(here + os.sep) or here.startswith(there + os.sep):
         raise UsageError("--out must lie outside --data: nothing in --data is ever changed")
-    classes = read_meta_classes(os.path.join(data, "meta"))
+    source = DataSet.open(data, policy=policy)
     present = [split for split in splits if os.path.exists(os.path.join(data, "meta", f"{split}.txt"))]
     if not present:
         raise DataError(
@@ -67,11 +69,11 @@ def shrink_set(data, out, *, splits, short_side, quality, jobs, max_bad=0.01, po
         shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
         os.mkdir(temporary)
         for split in present:
-            index = open_split(data, split, classes=classes)
-            job = _Split(os.path.join(data, split), os.path.join(out, split), temporary, short_side, quality, policy)
-            line, left_out = _run(job, index, pool, split)
+            part = source.split(split)
+            job = _Split(part.pictures, os.path.join(out, split), temporary, short_side, quality)
+            line, left_out = _run(job, part.index, pool, split)
             lines.append(f"{split}: {line}")
-            if left_out > max_bad * len(index):
+            if left_out > max_bad * len(part.index):
                 incomplete.append(split)
         os.rmdir(temporary)
         if not incomplete:
@@ -115,10 +117,9 @@ def _keep_settings(out, settings):
 class _Split:
     """One split's way from folder to folder, a picture at a time, from several threads."""
 
-    def __init__(self, source, target, temporary, short_side, quality, policy):
-        self._source, self._target, self._temporary = source, target, temporary
-        self._inside = data_folders(os.fsencode(source))
-        self._short_side, self._policy = short_side, policy
+    def __init__(self, pictures, target, temporary, short_side, quality):
+        self._pictures, self._target, self._temporary = pictures, target, temporary
+        self._short_side, self._policy = short_side, pictures.policy
         self._options = [
             cv2.IMWRITE_JPEG_QUALITY,
             quality,
@@ -134,10 +135,11 @@ class _Split:
         number, path = numbered
         target = os.path.join(self._target, path)
         try:
-            data = read_bytes(os.path.join(self._source, path), self._policy, inside=self._inside)
+            data = self._pictures.read(encode_name(path))
         except ImageError as error:
             if error.reason in ("io", "permission"):
-                raise ResourceError(f"{printable(os.path.join(self._source, path))}: {error}") from None
+                folder = os.fsdecode(self._pictures.root)
+                raise ResourceError(f"{printable(os.path.join(folder, path))}: {error}") from None
             return error.reason, 0, 0
         if self._is_there(target, data):
             return "there", len(data), os.path.getsize(target)
@@ -151,6 +153,8 @@ class _Split:
         return kind, len(data), len(small)
 
     def _smaller(self, data):
+        if self._short_side is None:
+            return "copied", data
         try:
             header = inspect(data, self._policy)
             if min(header.width, header.height) <= self._short_side:

@@ -3,16 +3,18 @@
 import contextlib
 
 from webvision.compat import tf, tfv1
-from webvision.errors import ResourceError, printable
-from webvision.model.session import session_config
+from webvision.errors import printable
 from webvision.model.sync_batch_norm import synchronised_batch_norm
 from webvision.model.weights import load_into, open_weights
 from webvision.scoring.figures.stop_rules import with_accuracies
 from webvision.training.callbacks import LearningRate, Saving, StepWatch
 from webvision.training.checkpoints import CheckpointWriter, State
+from webvision.training.early_stop import is_over, standing
 from webvision.training.histograms import WithHistograms
 from webvision.training.input import TotalBatchInput, TrainingFlow, staged
+from webvision.training.memory import shortage_told
 from webvision.training.objective import Classifier
+from webvision.training.placed import PlacementCheck
 from webvision.training.reports import EpochLine, EventFile, History
 from webvision.training.rollback import Rollbacks
 from webvision.training.trace import TraceStep
@@ -20,6 +22,8 @@ from webvision.training.trainer import ReplicatedTrainer, SessionCreator
 from webvision.training.validation import Validation
 
 from tensorpack.callbacks import MergeAllSummaries, MovingAverageSummary, ProgressBar, RunUpdateOps
+from tensorpack.models import BatchNorm
+from tensorpack.tfutils.argscope import argscope
 from tensorpack.tfutils.sessinit import SessionInit
 from tensorpack.utils import logger
 
@@ -43,6 +47,9 @@ class Attempt(SessionInit):
         latest = self._history.latest()
         if goal and done and self.step == latest["global_step"] and _reached(goal, latest):
             return f"This run has reached {goal} after {done} epochs"
+        patience = recipe.stop_rule()
+        if patience and done and self.step == latest["global_step"] and is_over(self._history.epochs(), patience):
+            return f"This run has ended early after {done} epochs: {_no_better(self._history.epochs(), patience)}"
         if self.step >= recipe.total_steps and done >= recipe.epochs:
             return f"This run has done all of its {recipe.epochs} epochs; more --epochs go on with it"
         return None
@@ -51,19 +58,14 @@ class Attempt(SessionInit):
         """Train; returns why it ended before the last epoch, or None."""
         job = self._job
         self._log_start()
-        try:
-            self._stop.heed("before its first step")
-            with (
-                contextlib.closing(job.pictures.train(self.step * job.recipe.batch)) as batches,
-                tf.Graph().as_default(),
-            ):
-                early = self._train(batches)
-                _report_bad("train", batches.bad)
-        except tf.errors.ResourceExhaustedError as error:
-            raise ResourceError(
-                f"out of memory with --batch {job.recipe.batch} over {job.computing.devices.count} tower(s) at "
-                f"{job.network.image_size} px ({str(error).splitlines()[0]}); a smaller --batch needs less"
-            ) from None
+        self._stop.heed("before its first step")
+        with (
+            shortage_told(job.network, job.recipe.batch, job.computing.devices),
+            contextlib.closing(job.pictures.train(self.step * job.recipe.batch)) as batches,
+            tf.Graph().as_default(),
+        ):
+            early = self._train(batches)
+            _report_bad("train", batches.bad)
         if job.pictures.val is not None:
             _report_bad("val", job.pictures.val.bad)
         return early
@@ -90,14 +92,12 @@ class Attempt(SessionInit):
         queue = TotalBatchInput(flow, devices.count)
         trainer = ReplicatedTrainer(devices, flow=flow, epochs_recorded=self._history.epochs_recorded)
         optimizer = (lambda: WithHistograms(model.get_optimizer())) if job.watching.histograms else model.get_optimizer
-        trainer.setup_graph(
-            model.get_input_signature(), staged(queue, on_gpu=devices.on_gpu), model.build_graph, optimizer
-        )
+        trainer.setup_graph(model.get_input_signature(), staged(queue, devices), model.build_graph, optimizer)
         self._stop.heed("before its first step")
         trainer.train(
             self._callbacks(model, queue, trainer),
             [EventFile(job.folder), self._history, EpochLine(job.recipe.epochs)],
-            SessionCreator(session_config(devices)),
+            SessionCreator(devices),
             self,
             job.recipe.steps_per_epoch,
             1,
@@ -107,16 +107,14 @@ class Attempt(SessionInit):
 
     def _model(self):
         job, computing = self._job, self._job.computing
-        over_towers = computing.sync_bn and computing.devices.count > 1
         return Classifier(
             job.network,
             computing.arithmetic,
             weight_decay=job.recipe.weight_decay,
             momentum=job.recipe.momentum,
+            recipe=job.recipe,
             seed=job.start.seed,
-            batch_norm_scope=(
-                (lambda: synchronised_batch_norm(on_gpu=computing.devices.on_gpu)) if over_towers else None
-            ),
+            batch_norm_scope=_batch_norm_scope(job),
             colour_on_device=job.pictures.spec.colours_on_device,
         )
 
@@ -127,9 +125,13 @@ class Attempt(SessionInit):
             self._checkpoints.note_error(step, figures["val-balanced-error-top1"])
             if job.ending.stop_at and _reached(job.ending.stop_at, figures):
                 trainer.finished_early = f"Reached {job.ending.stop_at} after step {step}: trained enough"
+            history, patience = [*self._history.epochs(), figures], job.recipe.stop_rule()
+            if patience and is_over(history, patience):
+                trainer.finished_early = f"Ended early after step {step}: {_no_better(history, patience)}"
 
         callbacks = [
-            StepWatch(job.recipe.batch, queue.arrived_at, log_every=job.watching.log_every, staged=devices.on_gpu),
+            StepWatch(job.recipe.batch, queue.arrived_at, log_every=job.watching.log_every, staged=devices.staged),
+            PlacementCheck(devices),
             RunUpdateOps(),
         ]
         if job.watching.trace:
@@ -141,7 +143,7 @@ class Attempt(SessionInit):
             callbacks.append(
                 Validation(model.forward, job.pictures.val, devices=names, stop=self._stop, on_result=on_result)
             )
-        rate = LearningRate(job.recipe, scale=self._rollbacks.rate_scale)
+        rate = LearningRate(job.recipe, scale=self._rollbacks.rate_scale, history=self._history.epochs)
         return [*callbacks, MovingAverageSummary(), MergeAllSummaries(), rate, ProgressBar()]
 
     def save(self, session, step):
@@ -183,6 +185,15 @@ class Attempt(SessionInit):
             )
 
 
+def _batch_norm_scope(job):
+    """What surrounds a network's construction where its batch norm is not each tower's own; None where it is."""
+    if job.recipe.frozen_statistics:
+        return lambda: argscope(BatchNorm, training=False)
+    if job.computing.sync_bn and job.computing.devices.count > 1:
+        return lambda: synchronised_batch_norm(job.computing.devices)
+    return None
+
+
 def network_variables():
     """The variables of the first tower that make up the network: weights and batch norm's running statistics."""
     averages = [v for v in tfv1.global_variables() if v.op.name.endswith(("/mean/EMA", "/variance/EMA"))]
@@ -192,6 +203,11 @@ def network_variables():
 def _reached(rule, figures):
     found = with_accuracies(figures)
     return all(name in found for name in rule.targets) and rule.reached(found)
+
+
+def _no_better(history, patience):
+    found = standing(history, patience)
+    return f"no epoch of the last {found.since} was better than epoch {found.best_epoch}"
 
 
 def _report_bad(split, bad):

@@ -16,17 +16,21 @@ RETRY_SECONDS = 20.0  # between attempts to save while the disk does not take it
 class LearningRate(Callback):
     """Sets `learning_rate` before each step to what the recipe says for it, wherever a run begins."""
 
-    def __init__(self, recipe, *, scale=1.0):
-        """`scale`: what the recipe's rate is multiplied by, after a divergence."""
+    def __init__(self, recipe, *, scale=1.0, history=list):
+        """`scale`: what the recipe's rate is multiplied by, after a divergence; `history()`: of the epochs so far."""
         self._recipe = recipe
         self._scale = scale
+        self._history = history
         self._set = None
 
     def _setup_graph(self):
         self._variable = next(v for v in tfv1.global_variables() if v.op.name == "learning_rate")
 
+    def _before_epoch(self):
+        self._epoch_scale = self._recipe.rate_scale(self._history())
+
     def _before_run(self, _):  # not after a step: a checkpoint holds the rate of its own last step
-        rate = self._scale * self._recipe.learning_rate(self.global_step)
+        rate = self._scale * self._epoch_scale * self._recipe.learning_rate(self.global_step)
         if rate != self._set:
             self._variable.load(rate, self.trainer.sess)
             self._set = rate

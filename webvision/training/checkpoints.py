@@ -16,7 +16,7 @@ import numpy as np
 
 from webvision import faults
 from webvision.compat import tf, tfv1
-from webvision.errors import CheckpointError, DivergedError, ResourceError, printable
+from webvision.errors import CheckpointError, DivergedError, ResourceError, printable, short_reason
 from webvision.files import atomic_write, file_sha256, remove_leftovers, sync_directory, write_json
 from webvision.model.card import VARIABLE
 
@@ -250,7 +250,9 @@ class CheckpointWriter:
             self._write(session, state)
         except (OSError, tf.errors.OpError) as first:
             logger.error(
-                "Saving step %d failed: %s. Dropping surplus checkpoints and trying again", state.step, _reason(first)
+                "Saving step %d failed: %s. Dropping surplus checkpoints and trying again",
+                state.step,
+                short_reason(first),
             )
             try:
                 self._folder.sweep()
@@ -258,7 +260,7 @@ class CheckpointWriter:
                 self._write(session, state)
             except (OSError, tf.errors.OpError) as second:
                 raise ResourceError(
-                    f"{self._folder.path}: the state of step {state.step} cannot be saved: {_reason(second)}; "
+                    f"{self._folder.path}: the state of step {state.step} cannot be saved: {short_reason(second)}; "
                     "free space or permissions there, then give the same command again"
                 ) from None
         self._last_step = state.step
@@ -268,7 +270,3 @@ class CheckpointWriter:
         self._folder.begin(state.step)
         self._saver.save(session, self._folder.prefix(state.step), write_meta_graph=False, write_state=False)
         self._folder.seal(state)
-
-
-def _reason(error):
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -7,10 +7,12 @@ import time
 import numpy as np
 
 from webvision.compat import tf
-from webvision.model.session import session_config
+from webvision.model.session import require_gpus
 from webvision.training.callbacks import LearningRate
 from webvision.training.input import TotalBatchInput, staged
+from webvision.training.memory import shortage_told
 from webvision.training.objective import Classifier
+from webvision.training.placed import PlacementCheck
 from webvision.training.recipes import Recipe
 from webvision.training.trainer import ReplicatedTrainer, SessionCreator
 
@@ -47,6 +49,7 @@ class _StepTimes(Callback):
 def measure_step(network, arithmetic, *, batch, devices, steps, warmup=WARMUP_STEPS, clock=time.perf_counter):
     """Run `steps` training steps on one repeated batch; prints pictures a second and returns the median seconds of a
     step."""
+    require_gpus(devices.gpus)
     size = network.image_size
     flow = FakeData(
         [[batch, size, size, 3], [batch]],
@@ -56,19 +59,19 @@ def measure_step(network, arithmetic, *, batch, devices, steps, warmup=WARMUP_ST
         domain=[(0, 256), (0, network.num_classes)],
     )
     times = _StepTimes(clock)
-    with _warnings_only(), tf.Graph().as_default():
+    with _warnings_only(), shortage_told(network, batch, devices), tf.Graph().as_default():
         model = Classifier(network, arithmetic)
         trainer = ReplicatedTrainer(devices)
         trainer.setup_graph(
             model.get_input_signature(),
-            staged(TotalBatchInput(flow, devices.count), on_gpu=devices.on_gpu),
+            staged(TotalBatchInput(flow, devices.count), devices),
             model.build_graph,
             model.get_optimizer,
         )
         trainer.train(
-            [RunUpdateOps(), LearningRate(Recipe(batch=batch)), times, ProgressBar()],
+            [PlacementCheck(devices), RunUpdateOps(), LearningRate(Recipe(batch=batch)), times, ProgressBar()],
             [],
-            SessionCreator(session_config(devices)),
+            SessionCreator(devices),
             JustCurrentSession(),
             steps,
             1,

@@ -6,6 +6,7 @@ import os
 from webvision import faults, watchdog
 from webvision.errors import DivergedError, UsageError
 from webvision.files import directory_lock
+from webvision.model.session import require_gpus
 from webvision.training import run_folder
 from webvision.training.attempt import Attempt
 from webvision.training.checkpoints import CheckpointFolder
@@ -19,6 +20,7 @@ def fit(job):
     """Train until the recipe's last epoch or its goal, from the newest checkpoint of the run folder if there is one."""
     if job.ending.stop_at and job.pictures.val is None:
         raise UsageError("--stop-at needs a labelled val list to measure on")
+    require_gpus(job.computing.devices.gpus)
     os.makedirs(job.folder, exist_ok=True)
     with (
         directory_lock(job.folder),

@@ -83,6 +83,6 @@ class RoomyStagingInput(StagingInput):
         return self._unstage_ops[-1]
 
 
-def staged(batches, *, on_gpu):
-    """On GPUs, copy the next batch while a step computes; on the CPU there is nowhere to copy to."""
-    return RoomyStagingInput(batches) if on_gpu else batches
+def staged(batches, devices):
+    """`batches`, the next of which is on its way while a step computes, where `devices` want it so."""
+    return RoomyStagingInput(batches) if devices.staged else batches

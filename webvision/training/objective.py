@@ -9,6 +9,7 @@ from webvision.compat import tf, tfv1
 from webvision.data.views.presets import PRESETS
 from webvision.model.backbones import Network
 from webvision.model.forward import TOP_K, Arithmetic, Forward, top_classes
+from webvision.training.parts import optimisers
 
 from tensorpack.models import l2_regularizer, regularize_cost
 from tensorpack.tfutils.summary import add_moving_summary
@@ -26,6 +27,7 @@ class Classifier(ModelDesc):
         preset=PRESETS["webvision"],
         weight_decay=1e-4,
         momentum=0.9,
+        recipe=None,
         seed=0,
         batch_norm_scope=None,
         colour_on_device=False,
@@ -33,6 +35,7 @@ class Classifier(ModelDesc):
         self.forward = Forward(network, arithmetic, preset, seed, batch_norm_scope or contextlib.nullcontext)
         self.weight_decay = weight_decay
         self.momentum = momentum
+        self.recipe = recipe  # names the optimiser; None: Nesterov's momentum
         self.colour_on_device = colour_on_device  # training input brings a colour matrix for each picture
 
     def inputs(self):
@@ -56,7 +59,10 @@ class Classifier(ModelDesc):
     def optimizer(self):
         learning_rate = tfv1.get_variable("learning_rate", initializer=0.1, trainable=False)
         tfv1.summary.scalar("learning_rate-summary", learning_rate)
-        optimizer = tfv1.train.MomentumOptimizer(learning_rate, self.momentum, use_nesterov=True)
+        if self.recipe:
+            optimizer = optimisers.make(self.recipe, learning_rate)
+        else:
+            optimizer = tfv1.train.MomentumOptimizer(learning_rate, self.momentum, use_nesterov=True)
         scale = self.forward.arithmetic.loss_scale
         return _UnscaledGradients(optimizer, scale) if scale != 1 else optimizer
 

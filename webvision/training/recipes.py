@@ -9,10 +9,11 @@ import difflib
 from dataclasses import dataclass
 
 from webvision.data.views.augment import Augmentation
+from webvision.training.early_stop import Patience, falls
 from webvision.training.parts import schedules
 
 CARD_EPOCHS = 110
-SCHEDULES = ("steps", "cosine")
+SCHEDULES = ("steps", "cosine", "plateau")
 OPTIMIZERS = ("sgd", "asgd", "adam", "adamw")
 
 
@@ -26,12 +27,20 @@ class Recipe:
     batch: int = 256  # over all towers
     accumulate: int = 1  # steps whose gradients are averaged into one update
 
-    schedule: str = "steps"  # or "cosine", which fits labels better, wrong ones too
+    schedule: str = "steps"  # or "cosine", which fits labels better, wrong ones too; "plateau": as validation goes
     lr: float | None = None  # overrides the rate that follows from the batch
     lr_per_256: float = 0.1  # Goyal et al. 2017, sec. 2.1: linear in the batch; true division, small batches count too
     milestones: tuple = (30, 60, 90)  # epochs of 110 after which the rate falls to a tenth; scaled to other --epochs
     warmup_epochs: int = 3  # of 110, from warmup_from up, and only where the rate is above it
     warmup_from: float = 0.1
+
+    plateau: int = 5  # epochs without a better validation after which the rate falls to a tenth
+    patience: int = 0  # epochs without a better validation that end the run
+    min_delta: float = 0.0  # of the validation's top-1 error: what is better by no more is no better
+
+    frozen_statistics: bool = False  # of batch norm: on few pictures those of the first weights are the better ones
+    head_rate: float = 1.0  # of the last layer, times the rate
+    depth_decay: float = 1.0  # by which the rate falls from one quarter of the backbone to the one below
 
     optimizer: str = "sgd"
     momentum: float = 0.9  # of sgd
@@ -70,9 +79,21 @@ class Recipe:
         for name in ("label_smoothing", "averages", "neighbours", "neighbours_after", "early_learning_memory"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
-        for name in ("logit_adjust", "mixup", "clip", "early_learning", "sam", "weight_decay", "neighbours_queue"):
+        for name in (
+            "logit_adjust",
+            "mixup",
+            "clip",
+            "early_learning",
+            "sam",
+            "weight_decay",
+            "neighbours_queue",
+            "patience",
+            "min_delta",
+        ):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
+        if self.plateau < 1 or not self.head_rate > 0 or not self.depth_decay >= 1:
+            raise ValueError("plateau is at least one epoch, head_rate above 0, depth_decay at least 1")
         if not self.neighbours_temperature > 0:
             raise ValueError(f"neighbours_temperature must be above 0, not {self.neighbours_temperature}")
 
@@ -107,12 +128,26 @@ class Recipe:
             # In stairs of an epoch of 110, as the released checkpoints were trained.
             stair = step * CARD_EPOCHS // self.total_steps
             return self.warmup_from + (self.base_lr - self.warmup_from) * stair / self.warmup_epochs
+        if self.schedule == "plateau":
+            return self.base_lr
         if self.schedule == "cosine":
             return self.base_lr * schedules.cosine(step, first=self.warmup_steps, last=self.total_steps)
         return self.base_lr * schedules.steps(step, falls=self.falls)
 
+    def stop_rule(self):
+        """The early_stop.Patience of this recipe, or None where only its last epoch ends it."""
+        return Patience("val-error-top1", self.patience, self.min_delta) if self.patience else None
+
+    def rate_scale(self, history):
+        """What `learning_rate` is multiplied by after the validated epochs in `history`."""
+        if self.schedule != "plateau":
+            return 1.0
+        return 0.1 ** falls(history, Patience(min_delta=self.min_delta), plateau=self.plateau)
+
     def knots(self):
         """[(step, rate)]: where the schedule turns, for the header of a run."""
+        if self.schedule == "plateau":
+            return [(0, self.base_lr)]
         if self.schedule == "cosine":
             quarters = [self.warmup_steps + (self.total_steps - self.warmup_steps) * i // 4 for i in range(4)]
             steps = {0, *quarters, self.total_steps - 1}

@@ -4,15 +4,16 @@ events.
 Figures may be lost, with a warning; a training never ends because its figures cannot be written.
 """
 
-import functools
 import json
 import os
+import socket
+import time
 
-from webvision.compat import tf
-from webvision.errors import printable
+from webvision.compat import tf, tfv1
+from webvision.errors import printable, short_reason
 from webvision.files import write_json
 
-from tensorpack.callbacks import MonitorBase, TFEventWriter
+from tensorpack.callbacks import MonitorBase
 from tensorpack.utils import logger
 
 
@@ -65,6 +66,10 @@ class History(MonitorBase):
         """The figures of the last epoch; {} in a new run."""
         return self._epochs[-1] if self._epochs else {}
 
+    def epochs(self):
+        """The figures of every epoch so far, in order."""
+        return list(self._epochs)
+
     def epochs_recorded(self):
         return max((entry["epoch_num"] for entry in self._epochs), default=0)
 
@@ -91,31 +96,54 @@ def _read_list(path):
         return []
 
 
-def _or_warn(method):
-    """`method`, after whose first failure the event file is given up."""
+_UNWRITABLE = (OSError, ValueError, RuntimeError, tf.errors.OpError)
 
-    @functools.wraps(method)
-    def wrapped(self, *args):
-        if self.given_up:
-            return
+
+class EventFile(MonitorBase):
+    """TensorBoard's event file; ends with a warning at the first record that cannot be written.
+
+    Not TensorFlow's FileWriter, whose thread dies of a full disk with a traceback and raises whatever C++ gave it
+    (RuntimeError, IndexError) where the training stands. Its records are written here by whoever has them.
+    """
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._writer = None
+
+    def _setup_graph(self):
+        path = os.path.join(self._folder, f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}")
         try:
-            method(self, *args)
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            self.given_up = True
-            logger.warning(
-                "TensorBoard's event file cannot be written (%s); its figures end here", str(error).splitlines()[0]
-            )
+            self._writer = tf.io.TFRecordWriter(path)
+        except _UNWRITABLE as error:
+            self._give_up(error)
+        self._put(tfv1.Event(wall_time=time.time(), file_version="brain.Event:2"))
 
-    return wrapped
+    def _before_train(self):
+        self._put(tfv1.Event(wall_time=time.time(), graph_def=self.graph.as_graph_def().SerializeToString()))
 
+    def process_summary(self, summary):
+        self._put(tfv1.Event(wall_time=time.time(), step=self.global_step, summary=summary))
 
-class EventFile(TFEventWriter):
-    """TensorBoard's event file."""
+    def process_event(self, event):
+        self._put(event)
 
-    given_up = False
-    _setup_graph = _or_warn(TFEventWriter._setup_graph)
-    _write_graph = _or_warn(TFEventWriter._write_graph)
-    _trigger = _or_warn(TFEventWriter._trigger)
-    _after_train = _or_warn(TFEventWriter._after_train)
-    process_summary = _or_warn(TFEventWriter.process_summary)
-    process_event = _or_warn(TFEventWriter.process_event)
+    def _put(self, event):
+        self._or_give_up(lambda: self._writer.write(event.SerializeToString()))
+
+    def _trigger(self):
+        self._or_give_up(lambda: self._writer.flush())
+
+    def _after_train(self):
+        self._or_give_up(lambda: self._writer.close())
+        self._writer = None
+
+    def _or_give_up(self, action):
+        if self._writer is not None:
+            try:
+                action()
+            except _UNWRITABLE as error:
+                self._give_up(error)
+
+    def _give_up(self, error):
+        self._writer = None
+        logger.warning("TensorBoard's event file cannot be written (%s); its figures end here", short_reason(error))

@@ -3,24 +3,24 @@
 from webvision import faults, watchdog
 from webvision.compat import tf, tfv1
 from webvision.errors import WebvisionError
+from webvision.model.session import open_session
+from webvision.training.replicas import Replicas
 
-from tensorpack.graph_builder.training import SyncMultiGPUReplicatedBuilder
 from tensorpack.train import SyncMultiGPUTrainerReplicated
 
 
 class ReplicatedTrainer(SyncMultiGPUTrainerReplicated):
     """tensorpack's replicated trainer, which can start in the middle of an epoch and never hides why it ended.
 
-    On GPUs gradients are averaged by NCCL through TensorFlow's collective ops: tensorpack's own 'nccl' mode uses ops
-    that deadlock since TF 1.15 (tensorflow#41539). Without a GPU the towers share the CPU ('cpu' mode).
+    Its graph is built by Replicas: tensorpack's own 'nccl' mode uses ops that deadlock since TF 1.15
+    (tensorflow#41539).
     """
 
     def __init__(self, devices, *, flow=None, epochs_recorded=lambda: 0):
         """`flow`: the TrainingFlow whose end ends the training; `epochs_recorded()`: how many epochs the history
         holds."""
         super().__init__(devices.count)
-        mode = "collective" if devices.on_gpu and devices.count > 1 else "cpu"
-        self._builder = SyncMultiGPUReplicatedBuilder(list(range(devices.count)), True, mode)
+        self._builder = Replicas(devices)
         self._flow = flow
         self._epochs_recorded = epochs_recorded
         self.finished_early = None  # why, once a callback finds that the run has reached its goal
@@ -70,13 +70,13 @@ class ReplicatedTrainer(SyncMultiGPUTrainerReplicated):
 
 
 class SessionCreator(tfv1.train.SessionCreator):
-    """A session with initialised variables; tensorpack's own warns twice about every custom configuration."""
+    """A session on `devices` with initialised variables; tensorpack's own warns about every custom configuration."""
 
-    def __init__(self, config):
-        self._config = config
+    def __init__(self, devices, config=None):
+        self._devices, self._config = devices, config
 
     def create_session(self):
-        session = tfv1.Session(config=self._config)
+        session = open_session(self._devices, config=self._config)
         session.run(
             [tfv1.global_variables_initializer(), tfv1.local_variables_initializer(), tfv1.tables_initializer()]
         )

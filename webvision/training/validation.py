@@ -7,6 +7,7 @@ from webvision.errors import DivergedError
 from webvision.model.towers import PredictionTowers
 from webvision.scoring.figures import metrics
 from webvision.scoring.figures.stop_rules import ImageMeans
+from webvision.scoring.predictions.scan import NOTHING
 
 from tensorpack.callbacks import Callback
 
@@ -37,7 +38,11 @@ class Validation(Callback):
                 labels.append(np.array(batch.labels))
                 best, logits = self._towers.run(self.trainer.sess, batch.images, ["top", "logits"])
                 self._refuse_nan(logits)
-                means.add(logits, labels[-1])
+                unreadable = np.asarray(batch.status) != 0  # what was shown in their place is no picture
+                best, logits = (
+                    np.where(unreadable[:, None], fill, array) for fill, array in ((NOTHING, best), (0, logits))
+                )
+                means.add(logits, labels[-1], unreadable=unreadable)
                 top.append(best)
                 watchdog.reach()
                 self._stop.heed(f"while validating step {self.global_step}")

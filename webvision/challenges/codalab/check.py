@@ -6,10 +6,12 @@ import re
 import zipfile
 from typing import NamedTuple
 
+from webvision import zips
 from webvision.challenges.codalab.submission import FORMATS, ids_per_row
 from webvision.data.lists.text import read_list
 from webvision.errors import DataError
 from webvision.scoring.predictions.file import list_faults
+from webvision.zips import ZipError, open_zip
 
 MAX_BYTES = 1 << 28  # unpacked; 290,000 rows are 15 MB
 
@@ -71,7 +73,7 @@ def _content(path, member):
         with open(path, "rb") as file:
             return file.read(), faults
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive, zips.reading():
             names = archive.namelist()
             if names.count(member) != 1:
                 found = ", ".join(names[:5]) or "nothing"
@@ -80,7 +82,7 @@ def _content(path, member):
             if archive.getinfo(member).file_size > MAX_BYTES:
                 raise DataError(f"{path}: {member} is larger than {MAX_BYTES} bytes")
             return archive.read(member), faults
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, ValueError) as error:
+    except ZipError as error:
         raise DataError(f"{path}: a damaged or encrypted zip ({error})") from None
 
 

@@ -49,7 +49,10 @@ def _remarks(arrays):
             "(its pictures have none)"
         )
     if unreadable := sum(problem is not None for problem in arrays.problems):
-        remarks.append(f"{unreadable} of {len(arrays.names)} pictures could not be read and have the fall-back ids")
+        remarks.append(
+            f"{unreadable} of {len(arrays.names)} pictures could not be read; the format wants ids, so their lines "
+            "hold the fall-back's"
+        )
     return remarks
 
 

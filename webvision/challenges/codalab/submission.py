@@ -62,7 +62,7 @@ def codalab_faults(arrays, num_classes):
 def codalab_lines(arrays, num_classes):
     """Name, one blank, the ids with four blanks between them, line feed: upstream's bytes."""
     wanted = ids_per_row(num_classes)
-    for name, ids in zip(arrays.names, arrays.top[:, :wanted].tolist(), strict=True):
+    for name, ids in zip(arrays.names, arrays.valid_ids()[:, :wanted].tolist(), strict=True):
         yield f"{name} {'    '.join(map(str, ids))}\n"
 
 

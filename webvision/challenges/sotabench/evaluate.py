@@ -2,12 +2,12 @@
 
 import os
 import sys
-import tarfile
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from webvision.data.archives import tarstream
 from webvision.data.pictures import images, resample
 from webvision.data.pictures.images import ImageError
 from webvision.errors import DataError, IncompleteError, printable
@@ -38,22 +38,26 @@ def open_images(root):
 
 def _from_archive(path):
     try:
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                if member.isreg() and member.name.lower().endswith(SUFFIXES):
-                    yield _image_id(member.name), _bytes_of(archive, member)
-    except (tarfile.TarError, EOFError, OSError) as error:
+        with open(path, "rb") as file:
+            reader = tarstream.Reader(file, seekable=True)
+            for member in reader:
+                name = os.fsdecode(member.name)
+                if not member.odd and not member.folder and name.lower().endswith(SUFFIXES):
+                    yield _image_id(name), _bytes_of(reader, member)
+    except tarstream.NoEndError:
+        return  # the evaluator counts what is missing
+    except (tarstream.TarError, OSError) as error:
         raise DataError(f"{printable(path)}: not a whole tar archive ({printable(error)}); fetch it again") from None
 
 
-def _bytes_of(archive, member):
+def _bytes_of(reader, member):
     if member.size > images.DEFAULT_POLICY.max_bytes:
 
         def refuse():
             raise ImageError("file-too-large", f"{member.size} bytes")
 
         return refuse
-    data = archive.extractfile(member).read()  # now: the stream moves on
+    data = reader.read(member.size)  # now: the stream moves on
     return lambda: data
 
 

@@ -7,12 +7,12 @@ ids. The archive is read in memory, member by member; nothing of it is unpacked,
 
 import gzip
 import os
-import tarfile
 import zlib
 
 import numpy as np
 
 from webvision.challenges.sotabench.matfile import read_mat
+from webvision.data.archives import tarstream
 from webvision.data.lists.text import read_list
 from webvision.errors import DataError, printable
 
@@ -20,8 +20,10 @@ DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
 LABEL_LISTS = ("val.txt", os.path.join("meta", "val.txt"))  # `ILSVRC2012_val_00000001.JPEG 65` by line
 IMAGE_ID = "ILSVRC2012_val_{:08d}"
 META, GROUND_TRUTH = "meta.mat", "ILSVRC2012_validation_ground_truth.txt"
-MAX_MEMBER_BYTES = 64 << 20  # the real ones: 130 KB and 200 KB
+MAX_MEMBER_BYTES = 4 << 20  # the real ones: 130 KB and 200 KB
+MAX_BYTES = 256 << 20  # of the archive unpacked, as far as the files are: the real one holds 6 MB
 MAX_MEMBERS = 10_000  # the real archive has 20
+MAX_IMAGES = 100_000  # the real ones are 50,000
 NUM_CLASSES = 1000
 
 
@@ -52,6 +54,8 @@ def read_labels(path):
         if entry.label is None:
             raise DataError(f"{path}:{number}: no label; a line is `ILSVRC2012_val_00000001.JPEG 65`")
         image_id = os.path.splitext(os.path.basename(entry.name))[0]
+        if number > MAX_IMAGES:
+            raise DataError(f"{path}: more than {MAX_IMAGES:,} images; is this a list of the validation images?")
         if image_id in targets:
             raise DataError(f"{path}:{number}: {printable(image_id)} has a label already")
         targets[image_id] = entry.label
@@ -66,8 +70,10 @@ def read_devkit(path):
     except DataError as error:
         raise DataError(f"{path}: {META}: {error}") from None
     targets = {}
+    if members[GROUND_TRUTH].count(b"\n") > MAX_IMAGES:
+        raise DataError(f"{path}: {GROUND_TRUTH} has more than {MAX_IMAGES:,} lines; this is not the devkit")
     for number, line in enumerate(members[GROUND_TRUTH].splitlines(), 1):
-        if not line.strip().isdigit() or int(line) not in class_of:
+        if len(line) > 9 or not line.strip().isdigit() or int(line) not in class_of:
             raise DataError(
                 f"{path}: {GROUND_TRUTH}:{number}: {printable(line[:40].decode('latin-1'))!r} is not the "
                 f"ILSVRC2012_ID of one of {len(class_of)} classes"
@@ -110,18 +116,23 @@ def _members(path, wanted):
     """{base name: bytes} of the `wanted` files in the archive `path`, read as a stream."""
     found = {}
     try:
-        with gzip.open(path) as plain, tarfile.open(fileobj=plain, mode="r|") as archive:  # "r|gz" leaks TypeErrors
-            for count, member in enumerate(archive):
-                if count == MAX_MEMBERS:
-                    raise DataError(f"{path}: more than {MAX_MEMBERS} members; this is not the devkit")
-                if member.size > MAX_MEMBER_BYTES:
-                    raise DataError(f"{path}: a member of {member.size} bytes; this is not the devkit")
-                name = os.path.basename(member.name)
-                if name in wanted and member.isreg():
-                    if name in found:
-                        raise DataError(f"{path}: it holds {name} twice")
-                    found[name] = archive.extractfile(member).read()
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        with gzip.open(path) as plain:
+            reader = tarstream.Reader(plain)
+            for member in reader:
+                name = os.path.basename(os.fsdecode(member.name))
+                taken = name in wanted and not member.odd and not member.folder
+                most = MAX_MEMBER_BYTES if taken else MAX_BYTES - reader.offset
+                if member.size > most or reader.count > MAX_MEMBERS:
+                    raise DataError(
+                        f"{path}: member {reader.count}, of {member.size} bytes, at byte {reader.offset}; this is not "
+                        "the devkit"
+                    )
+                if taken and name in found:
+                    raise DataError(f"{path}: it holds {name} twice")
+                if taken:
+                    found[name] = reader.read(member.size)
+            plain.read(tarstream.BLOCK * 64)  # the padding, and with it gzip's check sum
+    except (tarstream.TarError, EOFError, zlib.error, OSError) as error:
         raise DataError(f"{path}: not a whole .tar.gz archive ({printable(error)}); fetch it again") from None
     missing = [name for name in wanted if name not in found]
     if missing:

@@ -13,8 +13,10 @@ import numpy as np
 
 from webvision.errors import DataError
 
-MAX_BYTES = 64 << 20  # of one decompressed variable; the real meta.mat holds 2 MB
+MAX_BYTES = 8 << 20  # of all variables, decompressed; the real meta.mat holds 2 MB
+MAX_PARTS = 200_000  # arrays within arrays, of 8 bytes or more each and 200 as an object; the real one has 15,000
 MAX_DEPTH = 16  # cells within structures within cells ...
+MAX_DIMENSIONS = 32
 _HEADER = 128
 
 _MATRIX, _COMPRESSED = 14, 15
@@ -41,26 +43,39 @@ def read_mat(data):
     if len(data) < _HEADER or data[126:128] not in (b"IM", b"MI"):
         raise MatError("not a MAT-file of level 5 (save it in MATLAB with '-v6' or '-v7')")
     order = "<" if data[126:128] == b"IM" else ">"
-    variables, reader = {}, _Reader(memoryview(data)[_HEADER:], order)
+    variables, reader, allowance = {}, _Reader(memoryview(data)[_HEADER:], order), _Allowance()
     while reader.left:
         kind, body = reader.element()
         if kind == _COMPRESSED:
-            kind, body = _Reader(_inflate(body), order).element()
+            kind, body = _Reader(_inflate(body, allowance), order).element()
         if kind != _MATRIX:
             raise MatError(f"element type {kind} where a variable should stand")
-        variable = _matrix(body, order, depth=0)
+        variable = _matrix(body, order, allowance, depth=0)
         variables[variable.name] = variable
     return variables
 
 
-def _inflate(body):
+class _Allowance:
+    """What the file may still become."""
+
+    def __init__(self):
+        self.bytes, self.parts = MAX_BYTES, MAX_PARTS
+
+    def take_parts(self, count):
+        self.parts -= count
+        if self.parts < 0:
+            raise MatError(f"more than {MAX_PARTS} arrays within arrays")
+
+
+def _inflate(body, allowance):
     inflater = zlib.decompressobj()
     try:
-        plain = inflater.decompress(body, MAX_BYTES)
+        plain = inflater.decompress(body, allowance.bytes + 1)
     except zlib.error as error:
         raise MatError(f"damaged compressed variable ({error})") from None
-    if not inflater.eof:
-        raise MatError(f"a compressed variable is cut, or larger than {MAX_BYTES} bytes")
+    allowance.bytes -= len(plain)
+    if not inflater.eof or allowance.bytes < 0:
+        raise MatError(f"a compressed variable is cut, or its file larger than {MAX_BYTES} bytes")
     return memoryview(plain)
 
 
@@ -102,6 +117,13 @@ class _Reader:
             raise MatError("a length that is no multiple of its numbers'")
         return np.frombuffer(body, dtype)
 
+    def integers(self):
+        """The next element as an array of whole numbers."""
+        found = self.numbers()
+        if found.dtype.kind not in "iu":
+            raise MatError("fractions where whole numbers should stand")
+        return found
+
     def text(self):
         """The next element as text, whether it is stored as text or as numbers."""
         kind, body = self.element()
@@ -114,23 +136,23 @@ class _Reader:
         return bytes(body).decode(codec, "replace")
 
 
-def _matrix(body, order, *, depth):
+def _matrix(body, order, allowance, *, depth):
     if not len(body):  # how an empty field is stored
         return Variable("", (0, 0), np.zeros((0, 0)))
     if depth > MAX_DEPTH:
         raise MatError(f"nested more than {MAX_DEPTH} deep")
     reader = _Reader(body, order)
-    flags, dims = reader.numbers(), reader.numbers()
-    if len(flags) < 1 or len(dims) < 2 or min(dims) < 0:
+    flags, dims = reader.integers(), reader.integers()
+    if len(flags) < 1 or not 2 <= len(dims) <= MAX_DIMENSIONS or min(dims) < 0:
         raise MatError("an array without class or shape")
     name, kind, shape = reader.text(), int(flags[0]) & 0xFF, tuple(map(int, dims))
     count = 1
     for side in shape:
         count *= side
     if kind == _STRUCT:
-        value = _structures(reader, count, depth=depth)
+        value = _structures(reader, count, allowance, depth=depth)
     elif kind == _CELL:
-        value = [_child(reader, depth) for _ in range(_affordable(count, reader))]
+        value = [_child(reader, allowance, depth) for _ in range(_affordable(count, reader, allowance))]
     elif kind == _CHAR:
         value = reader.text()
     elif kind in _ARRAYS:
@@ -143,24 +165,26 @@ def _matrix(body, order, *, depth):
     return Variable(name, shape, value)
 
 
-def _structures(reader, count, *, depth):
-    width = reader.numbers()
+def _structures(reader, count, allowance, *, depth):
+    width = reader.integers()
     if len(width) != 1 or width[0] < 1:
         raise MatError("a structure without field names")
     names = reader.text()
     names = [names[at : at + int(width[0])].split("\0")[0] for at in range(0, len(names), int(width[0]))]
-    return [{name: _child(reader, depth) for name in names} for _ in range(_affordable(count, reader, len(names)))]
+    rows = _affordable(count, reader, allowance, len(names))
+    return [{name: _child(reader, allowance, depth) for name in names} for _ in range(rows)]
 
 
-def _affordable(count, reader, fields=1):
+def _affordable(count, reader, allowance, fields=1):
     """`count`, if the bytes left can hold that many elements of `fields` parts, each of 8 bytes or more."""
     if fields < 1 and count or count * fields * 8 > reader.left:
         raise MatError(f"{count} elements announced, and {reader.left} bytes are left for them")
+    allowance.take_parts(count * fields)
     return count
 
 
-def _child(reader, depth):
+def _child(reader, allowance, depth):
     kind, body = reader.element()
     if kind != _MATRIX:
         raise MatError(f"element type {kind} where an array should stand")
-    return _matrix(body, reader.order, depth=depth + 1).value
+    return _matrix(body, reader.order, allowance, depth=depth + 1).value

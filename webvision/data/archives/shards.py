@@ -2,6 +2,7 @@
 
 The library cuts a member's name at the first dot of its last part. A picture's name with more dots than one would come
 apart there, so `pack` writes those as %2E and says so in the archive's comment; readers of ours turn them back.
+(A picture without a suffix it does not see at all.)
 """
 
 import re
@@ -13,10 +14,8 @@ _ESCAPED = re.compile(rb"%(2E|25)")
 def member_name(name):
     """The name of a picture (bytes) as a member's: its key has no dot."""
     folder, slash, last = name.rpartition(b"/")
-    stem, dot, suffix = last.rpartition(b".")
-    if not dot:
-        stem, suffix = last, b""
-    return folder + slash + stem.replace(b"%", b"%25").replace(b".", b"%2E") + dot + suffix
+    stem, dot, suffix = last.replace(b"%", b"%25").rpartition(b".")
+    return folder + slash + stem.replace(b".", b"%2E") + dot + suffix
 
 
 def label_name(member):

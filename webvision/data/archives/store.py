@@ -5,7 +5,7 @@ indexed. An archive that changed since is an error that ends the run: whatever i
 """
 
 import collections
-import dataclasses
+import contextlib
 import os
 import threading
 import time
@@ -13,9 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from webvision.data.archives.building import archive_names, open_members
 from webvision.data.archives.members import Members, StaleMembers, read_at
 from webvision.data.archives.tarstream import BLOCK
-from webvision.data.archives.walk import seal
+from webvision.data.archives.walk import names_in, seal
+from webvision.data.pictures.folder import PictureFolder
 from webvision.data.pictures.images import DEFAULT_POLICY, ImageError, ImagePolicy, unreadable
 from webvision.errors import DataError, printable
 
@@ -26,6 +28,7 @@ CHECK_S = 1.0  # an archive in use is looked at anew so often
 class Places(NamedTuple):
     """Where the bytes of some members lie, in the order in which they are read best; their archives are open."""
 
+    tried: int  # how many of the names asked for were looked at; there was no room for the rest
     order: np.ndarray  # int64 [n]: which of the names asked for
     files: np.ndarray  # int32 [n] descriptors
     starts: np.ndarray  # int64 [n]
@@ -51,10 +54,7 @@ class _Open:
         except FileNotFoundError:
             states = (None,)
         if not all(state and self._facts.is_of(state) for state in states):
-            raise DataError(
-                f"{printable(self.path)}: this archive changed while it was in use; start again once it is whole, and "
-                "it is indexed anew"
-            )
+            raise _changed(self.path)
         self.checked = time.monotonic()
 
     def __del__(self):
@@ -77,7 +77,7 @@ class PictureArchives:
         """As what json.dumps takes, for worker processes."""
         return {
             "root": os.fsdecode(self.root),
-            "policy": dataclasses.asdict(self.policy),
+            "policy": self.policy.to_json(),
             "members": self.members.path,
             "stamp": self.members.stamp,
         }
@@ -85,14 +85,13 @@ class PictureArchives:
     @classmethod
     def from_json(cls, fields):
         """The PictureArchives that `to_json` described: of the same index, or a DataError."""
-        policy = {name: tuple(value) if isinstance(value, list) else value for name, value in fields["policy"].items()}
         try:
             members = Members(fields["members"])
         except StaleMembers:
             members = None
         if members is None or members.stamp != fields["stamp"]:
             raise DataError(f"{printable(fields['root'])}: its archives were indexed anew while in use; start again")
-        return cls(fields["root"], members, ImagePolicy(**policy))
+        return cls(fields["root"], members, ImagePolicy.from_json(fields["policy"]))
 
     def describe(self, name):
         """Where the picture `name` (bytes) is looked for, for messages."""
@@ -130,26 +129,44 @@ class PictureArchives:
 
     def expect(self, names):
         """Tell the kernel that these pictures are read next."""
+        self._advise(names, os.POSIX_FADV_WILLNEED)
+
+    def forget(self, names):
+        """Drop these from the page cache, where the system agrees: to see what reading them costs."""
+        self._advise(names, os.POSIX_FADV_DONTNEED)
+
+    def _advise(self, names, advice):
         places = self.places(names)
         for file, start, size in zip(places.files.tolist(), places.starts.tolist(), places.sizes.tolist()):
-            os.posix_fadvise(file, start - BLOCK, size + BLOCK, os.POSIX_FADV_WILLNEED)
+            os.posix_fadvise(file, start - BLOCK, size + BLOCK, advice)
 
-    def places(self, names, largest=1 << 62):
-        """The Places of those of `names` (bytes) that are members of at most `largest` bytes."""
+    def walk(self):
+        """Yield the names (bytes) of all members, many at a time, as the archives have them."""
+        for archive in self.members.archives:
+            yield from names_in(os.path.join(os.fsdecode(self.root), archive.facts.name))
+
+    def places(self, names, *, largest=1 << 62, room=1 << 62):
+        """The Places of those of `names` (bytes) that are members of at most `largest` bytes: of the first of them,
+        where all together are more than `room` bytes."""
         found, records = self.members.find(names)
-        order = np.flatnonzero(found & (records["size"] <= largest))
+        sizes = np.where(found & (records["size"] <= largest), records["size"], 0).astype(np.int64)
+        tried = int(np.searchsorted(np.cumsum(sizes), room, "right"))
+        order = np.flatnonzero(found[:tried] & (records["size"][:tried] <= largest))
+        held = {}
+        for number in np.unique(records["archive"][order]).tolist():
+            with contextlib.suppress(ImageError):  # whoever reads its pictures singly says why not
+                held[number] = self._archive(number)
+        order = order[np.isin(records["archive"][order], list(held))]
         order = order[np.lexsort((records["block"][order], records["archive"][order]))]
         records = records[order]
-        numbers, inverse = np.unique(records["archive"], return_inverse=True)
-        held = tuple(map(self._archive, numbers.tolist()))
-        files = np.array([archive.fd for archive in held], np.int32)
         return Places(
+            tried,
             order,
-            files[inverse] if len(held) else np.empty(0, np.int32),
+            np.array([held[number].fd for number in records["archive"].tolist()], np.int32),
             records["block"].astype(np.int64) * BLOCK,
             records["size"].astype(np.int64),
             np.ascontiguousarray(records["seal"]),
-            held,
+            tuple(held.values()),
         )
 
     def _archive(self, number):
@@ -160,6 +177,8 @@ class PictureArchives:
                 facts = self.members.archives[number].facts
                 try:
                     archive = _Open(os.path.join(os.fsdecode(self.root), facts.name), facts)
+                except FileNotFoundError:
+                    raise _changed(os.path.join(os.fsdecode(self.root), facts.name)) from None
                 except OSError as error:
                     raise unreadable(error) from None
                 self._open[number] = archive
@@ -170,3 +189,24 @@ class PictureArchives:
         if time.monotonic() - archive.checked > CHECK_S:
             archive.check()
         return archive
+
+
+def _changed(path):
+    return DataError(
+        f"{printable(path)}: this archive changed while it was in use; start again once it is whole, and it is indexed "
+        "anew"
+    )
+
+
+def open_pictures(folder, policy=DEFAULT_POLICY, *, beside=None, sample=()):
+    """The pictures of a split's folder: a PictureArchives where it holds archives and none of the names `sample`
+    (bytes) as a file, else a PictureFolder. (Sets are unpacked beside their archives, too.)"""
+    loose = PictureFolder(folder, policy)
+    if not archive_names(folder) or loose.has(sample).any():
+        return loose
+    return PictureArchives(folder, open_members(folder, beside=beside), policy)
+
+
+def pictures_from_json(fields):
+    """What the `to_json` of a PictureFolder or PictureArchives described."""
+    return (PictureArchives if "members" in fields else PictureFolder).from_json(fields)

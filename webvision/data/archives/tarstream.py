@@ -17,6 +17,8 @@ MAX_MEMBER_BYTES = 1 << 30  # a picture is a few hundred kB; ILSVRC's inner tars
 MAX_DEPTH = 16
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 1024
 MAX_EXTENSION_BYTES = 1 << 16  # a long name or a pax header
+MAX_EXTENSIONS = 8  # of one member; writers make three at most
+_NO_END = "without an end mark"
 # A name that cannot be wrong, as nearly all are: looked at in a tenth of the time.
 _PLAIN_NAME = re.compile(rb"(?:[\w-][\w.-]{0,60}/){0,8}[\w-][\w.-]{0,60}").fullmatch
 _ODD = {
@@ -39,6 +41,10 @@ class TarError(DataError):
     def __init__(self, message, members=0):
         super().__init__(message)
         self.members = members
+
+
+class NoEndError(TarError):
+    """The archive is whole as far as it goes, but its end mark is missing, or it holds nothing."""
 
 
 class Member(NamedTuple):
@@ -78,7 +84,7 @@ class Reader:
         member = self._next()
         if member is None:
             if not self.count:
-                raise TarError("holds no member at all")
+                raise NoEndError("holds no member at all")
             return None
         self.passed(self.offset, self.count + 1)
         return member
@@ -108,7 +114,8 @@ class Reader:
         while len(data) < size:
             more = self._stream.read(size - len(data))
             if not more:
-                raise TarError(
+                kind = NoEndError if where == _NO_END and not data else TarError
+                raise kind(
                     f"ends at byte {self.offset + len(data):,} {where}, after {self.count:,} members: cut off",
                     self.count,
                 )
@@ -129,10 +136,10 @@ class Reader:
     def _next(self):
         """The next Member, or None at the end mark (two blocks of zeros)."""
         long_name, pax = None, {}
-        while True:
-            block = self._exactly(BLOCK, "without an end mark")
+        for _ in range(MAX_EXTENSIONS + 1):
+            block = self._exactly(BLOCK, _NO_END)
             if not block.strip(b"\0"):
-                if self._exactly(BLOCK, "without an end mark").strip(b"\0"):
+                if self._exactly(BLOCK, _NO_END).strip(b"\0"):
                     raise TarError(f"a lone block of zeros before byte {self.offset:,}", self.count)
                 return None
             self._check(block)
@@ -149,6 +156,7 @@ class Reader:
                     self.comment = self._pax(body).get(b"comment", self.comment)
                 continue
             return self._member(block, kind, size, long_name=long_name, pax=pax)
+        raise TarError(f"more than {MAX_EXTENSIONS} headers for one member before byte {self.offset:,}", self.count)
 
     def _member(self, block, kind, size, *, long_name, pax):
         name = block[:100].split(b"\0")[0]

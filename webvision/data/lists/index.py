@@ -44,7 +44,7 @@ class ListIndex:
         self._intact = found.intact
         self._text = None  # the list in memory, for `lines` only
         self.path = path
-        self.class_folders = None  # folder of each class, where a list's names leave it out (`folders.open_split`)
+        self.class_folders = None  # folder of each class, where names leave it out (`folders.settle_structure`)
         self.num_classes = facts.num_classes
         self.hash = found.sha256
         self.labelled = tables.labels is not None

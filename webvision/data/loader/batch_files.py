@@ -12,6 +12,7 @@ import numpy as np
 
 from webvision.data.native import library
 from webvision.data.pictures import images
+from webvision.data.pictures.headers import MOST_PLAIN_PIXEL_BYTES
 
 PART = 32 << 20  # bytes of files that a thread holds at a time: 256 ImageNet pictures
 _LARGEST = 8 << 20  # bytes of a file that is read into the arena; a larger one gets memory of its own
@@ -38,9 +39,14 @@ class Arena(threading.local):
     def __init__(self):
         self._memory = np.empty(PART, np.uint8)
 
-    def read(self, rows, paths, policy, beats):
-        """The `Files` that need no decision: regular files that are surely plain and upright. Good until the next
-        call."""
+    def read(self, rows, names, pictures, beats):
+        """The `Files` that need no decision: regular files, or members of archives, that are surely plain and upright.
+        Good until the next call."""
+        if pictures.in_archives:
+            return self._read_members(rows, names, pictures, beats)
+        return self._read_files(rows, [pictures.path(name) for name in names], pictures.policy, beats)
+
+    def _read_files(self, rows, paths, policy, beats):
         count = len(rows)
         rows32, sizes, sides = np.array(rows, np.int32), np.empty(count, np.int64), np.empty((count, 2), np.int32)
         # A zero byte would end the name in C, and another file be opened: "" is none.
@@ -64,32 +70,53 @@ class Arena(threading.local):
             count = int(np.searchsorted(np.cumsum(np.maximum(sizes[:count], 0)), room, "right"))
         rows32, sizes, sides = rows32[:count], sizes[:count], sides[:count]
         addresses = self._memory.ctypes.data + np.cumsum(np.maximum(sizes, 0)) - sizes
-        taken = np.flatnonzero((sizes >= 0) & _accepted(sides.astype(np.int64), policy))
+        taken = np.flatnonzero((sizes >= 0) & _accepted(sides.astype(np.int64), sizes, policy))
         return Files(
             rows32[taken].astype(np.int64), addresses[taken], sizes[taken], sides[taken], (self._memory,), count
         )
 
+    def _read_members(self, rows, names, pictures, beats):
+        room, policy = len(self._memory), pictures.policy
+        places = pictures.places(names, largest=min(_LARGEST, room, policy.max_bytes), room=room)
+        count, rows = len(places.order), np.array(rows, np.int32)[places.order]
+        positions = np.cumsum(places.sizes) - places.sizes
+        sides, whole = np.zeros((count, 2), np.int32), np.zeros(count, np.uint8)
+        numbers = (rows, places.files, places.starts, places.sizes, places.seals)
+        if library.loaded().wv_read_members(
+            count,
+            *(array.ctypes.data for array in numbers),
+            *(array.ctypes.data for array in (self._memory, positions, sides, whole, beats)),
+        ):
+            raise images.OutOfMemoryError("no memory to read a batch; use fewer --workers or a smaller --batch")
+        taken = np.flatnonzero((whole != 0) & _accepted(sides.astype(np.int64), places.sizes, policy))
+        addresses = self._memory.ctypes.data + positions[taken]
+        return Files(
+            rows[taken].astype(np.int64), addresses, places.sizes[taken], sides[taken], (self._memory,), places.tried
+        )
 
-def _accepted(sides, policy):
-    """As images.inspect judges a JPEG by its sides."""
+
+def _accepted(sides, sizes, policy):
+    """Whether images.inspect is sure to accept plain JPEGs of these sides; it looks at the others, too."""
     if "jpeg" not in policy.formats:
         return np.zeros(len(sides), bool)
-    return (sides.prod(axis=1) <= policy.max_pixels) & (sides.max(axis=1) <= policy.max_side_ratio * sides.min(axis=1))
+    pixels = sides.prod(axis=1)
+    small = (pixels <= policy.max_pixels) & (pixels * MOST_PLAIN_PIXEL_BYTES + sizes <= policy.max_memory)
+    return small & (sides.max(axis=1) <= policy.max_side_ratio * sides.min(axis=1))
 
 
-def read_singly(rows, paths, policy, *, inside, beats):
+def read_singly(rows, names, pictures, *, beats):
     """The `Files` among these that are plain and upright after a closer look: links, EXIF, large ones. Others are left
     out."""
     taken, files, sides, tried, held = [], [], [], 0, 0
-    for row, path in zip(rows, paths):
+    for row, name in zip(rows, names):
         if held >= PART:
             break
         tried += 1
         beats[2] = row
         beats[0] += 1
         try:
-            data = images.read_bytes(path, policy, inside=inside)
-            header = images.inspect(data, policy)
+            data = pictures.read(name)
+            header = images.inspect(data, pictures.policy)
         except Exception:  # whatever it is, builder.py meets it again, and counts it or names the file
             continue
         if header.plain and header.orientation == 1:

@@ -3,7 +3,6 @@
 A batch is a function of its Job and of the files alone. Within a process nothing is kept between batches.
 """
 
-import functools
 import os
 from typing import NamedTuple
 
@@ -58,14 +57,13 @@ def new_slot(spec):
 
 
 class BatchBuilder:
-    """Builds batches as a BatchSpec says, of the files of a PictureFolder."""
+    """Builds batches as a BatchSpec says, of the pictures of a PictureFolder or PictureArchives."""
 
     def __init__(self, pictures, spec):
         import cv2
 
         cv2.setNumThreads(0)  # batches are built side by side; one picture is too small to share
         self._pictures, self._policy = pictures, pictures.policy
-        self._inside = pictures.inside()
         self._spec = spec
         self._fast = kernel.usable(spec.view)
         self._arena = Arena()
@@ -76,7 +74,11 @@ class BatchBuilder:
         batch = _Batch(job, self._spec, slot)
         banned = dict(job.banned)
         beats = np.zeros(4, np.int64) if beats is None else beats
-        rows = self._build_fast(job, slot, batch, banned, beats) if self._fast else range(job.count)
+        if self._fast:
+            rows = self._build_fast(job, slot, batch, banned, beats)
+        else:
+            rows = range(job.count)
+            self._pictures.expect(job.names[: job.count])
         for row in rows:
             self._build_row(row, job, slot, batch=batch, banned=banned, beats=beats)
 
@@ -84,7 +86,7 @@ class BatchBuilder:
         """As many rows as the compiled code takes; returns the others."""
         rows = [row for row in range(job.count) if row not in banned]
         others = [row for row in banned if row < job.count]
-        for read in (self._arena.read, functools.partial(read_singly, inside=self._inside)):
+        for read in (self._arena.read, read_singly):
             left = []
             while rows:
                 tried, taken, failed = self._show_part(read, rows, job=job, slot=slot, batch=batch, beats=beats)
@@ -98,15 +100,12 @@ class BatchBuilder:
         """Show the files of `rows` that there is room for: (how many were tried, the rows among them that `read` took,
         those of them that could not be shown). A function of its own, so that their memory is free before the next are
         read."""
-        files = read(rows, [self._path(job, row) for row in rows], self._policy, beats=beats)
+        files = read(rows, [job.names[row] for row in rows], self._pictures, beats=beats)
         if not len(files.rows):
             return files.tried, (), []
         slot.status[files.rows], slot.source[files.rows] = 0, files.rows
         failed = kernel.show(files, batch.plan, slot, tolerant=self._policy.accept_truncated, beats=beats)
         return files.tried, set(files.rows.tolist()), failed
-
-    def _path(self, job, position):
-        return self._pictures.path(job.names[position])
 
     def _build_row(self, row, job, slot, *, batch, banned, beats):
         """One row, from its own file or, in training, from a spare one."""
@@ -119,7 +118,7 @@ class BatchBuilder:
             try:
                 if position in banned:
                     raise ImageError(REASONS[banned[position]], "it ended a worker before")
-                data = images.read_bytes(self._path(job, position), self._policy, inside=self._inside)
+                data = self._pictures.read(job.names[position])
                 batch.show(row, data, self._policy)
                 slot.source[row] = position
                 return

@@ -6,7 +6,6 @@ itself, because a store that cannot be read fast enough is not helped by more wo
 
 import collections
 import itertools
-import os
 import time
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from webvision.data.loader.batches import TrainBatches
 from webvision.data.loader.builder import BatchBuilder, Job, new_slot
-from webvision.data.pictures.images import ImageError, inspect, read_bytes, read_window
+from webvision.data.pictures.images import ImageError, inspect, read_window
 from webvision.data.views.placement import shrink_factor, shrink_region
 from webvision.errors import DataError
 
@@ -53,42 +52,35 @@ def measure(split, order, spec, *, workers, pictures=512):
     loader = TrainBatches(split, order, spec)
     rows = loader.rows(0, max(batch, min(pictures, loader.samples) // batch * batch))
     names = [path.encode("utf-8", "surrogateescape") for path in index.paths(rows)]
-    paths = [split.pictures.path(name) for name in names]
-    disk = _read_from_disk(paths)
+    disk = _read_from_disk(split.pictures, names)
     began = time.process_time()
-    files = [data for data in map(_read, paths) if data is not None]
-    read = _per(time.process_time() - began, len(paths))
+    files = [data for name in names if (data := _read(split.pictures, name)) is not None]
+    read = _per(time.process_time() - began, len(names))
     decode, headers = _decode(files, spec.view)
     if not headers:
-        raise DataError(f"{index.path}: none of {len(paths)} pictures can be read; utils/check.py --decode says why")
+        raise DataError(f"{index.path}: none of {len(names)} pictures can be read; utils/check.py --decode says why")
     total = _build(names, split.pictures, spec)
-    wall, hand_over = _together(split, order, spec, workers=workers, pictures=len(paths))
-    return Timing(disk, read, decode, max(total - read - decode, 0.0), hand_over, workers, wall, len(paths) - headers)
+    wall, hand_over = _together(split, order, spec, workers=workers, pictures=len(names))
+    return Timing(disk, read, decode, max(total - read - decode, 0.0), hand_over, workers, wall, len(names) - headers)
 
 
 def _per(seconds, count):
     return seconds / max(count, 1) * 1e6
 
 
-def _read(path):
+def _read(pictures, name):
     try:
-        return read_bytes(path)
+        return pictures.read(name)
     except ImageError:
         return None
 
 
-def _read_from_disk(paths):
-    for path in paths:
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        except OSError:
-            continue
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(fd)
+def _read_from_disk(pictures, names):
+    pictures.forget(names)
     began = time.monotonic()
-    for path in paths:
-        _read(path)
-    return _per(time.monotonic() - began, len(paths))
+    for name in names:
+        _read(pictures, name)
+    return _per(time.monotonic() - began, len(names))
 
 
 def _decode(files, view):

@@ -40,8 +40,9 @@ def _report(error):
     """The last line for the training process: {kind: text}."""
     if _is_of_memory(error):
         return {"memory": traceback.format_exc()}
-    if type(error).__name__ == "ResourceError":  # by name: errors.py may be what could not be imported
-        return {"resource": str(error)}
+    for kind, name in (("resource", "ResourceError"), ("data", "DataError")):
+        if type(error).__name__ == name:  # by name: errors.py may be what could not be imported
+            return {kind: str(error)}
     return {"error": traceback.format_exc()}
 
 
@@ -70,14 +71,14 @@ def _read_jobs(fd, jobs):
 
 
 def _work(spec, jobs, answer):
+    from webvision.data.archives.store import pictures_from_json
     from webvision.data.loader.builder import BatchBuilder, Job
     from webvision.data.loader.ring import Ring
     from webvision.data.loader.spec import BatchSpec
-    from webvision.data.pictures.folder import PictureFolder
 
     batch = BatchSpec.from_json(spec["batch"])
     ring = Ring(batch, slots=spec["slots"], workers=spec["workers"], fd=spec["memory"])
-    builder = BatchBuilder(PictureFolder.from_json(spec["pictures"]), batch)
+    builder = BatchBuilder(pictures_from_json(spec["pictures"]), batch)
     beats = ring.beats[spec["worker"]]
 
     print('{"ready": 1}', file=answer)

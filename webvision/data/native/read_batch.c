@@ -8,9 +8,30 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "decode_window.h"
+
+#define FEW 29          /* scans; images.MAX_SCANNED allows that many of a picture of images.ImagePolicy.max_pixels */
+
+/* 1: the scans after the frame header, which ends at `at`, are surely few enough for images.py at any size that it takes:
+ * one that holds all channels and is no progressive one, or FEW. */
+static int has_few_scans(const uint8_t *data, int64_t at, int64_t size, int progressive, int channels) {
+    while (at + 4 < size && data[at] == 0xFF && data[at + 1] != 0xDA) {
+        if (data[at + 1] < 0xC0 || (data[at + 1] >= 0xD0 && data[at + 1] <= 0xD9) || data[at + 1] == 0xFF)
+            return 0;
+        at += 2 + (data[at + 2] << 8 | data[at + 3]);
+    }
+    if (at + 4 >= size || data[at] != 0xFF)
+        return 0;
+    if (!progressive && data[at + 4] == channels)
+        return 1;
+    int scans = 0;
+    for (const uint8_t *mark = data + at; scans <= FEW && (mark = memchr(mark, 0xFF, data + size - 1 - mark)); mark++)
+        scans += mark[1] == 0xDA;
+    return scans <= FEW;
+}
 
 /* 1: `data` is surely such a JPEG, sides[0] x sides[1] pixels. image_headers.py is the authority. */
 int wv_read_sides(const uint8_t *data, int64_t size, int32_t *sides) {
@@ -30,7 +51,7 @@ int wv_read_sides(const uint8_t *data, int64_t size, int32_t *sides) {
                 return 0;
             sides[0] = body[3] << 8 | body[4];
             sides[1] = body[1] << 8 | body[2];
-            return sides[0] > 0 && sides[1] > 0;
+            return sides[0] > 0 && sides[1] > 0 && has_few_scans(data, at + 2 + length, size, marker == 0xC2, body[5]);
         }
         at += 2 + length;
     }

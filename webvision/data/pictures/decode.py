@@ -14,6 +14,7 @@ JPEG is OpenCV's. Lack of memory is a MemoryError on every path, and no verdict.
 import functools
 import importlib.util
 import os
+import re
 
 import numpy as np
 
@@ -21,7 +22,8 @@ from webvision.data.native import library
 from webvision.data.pictures.headers import Header
 
 # What libjpeg warns of although the pixels are whole; decode_window.c lets the same two pass.
-_HARMLESS = ("Unknown Adobe color transform code", "Warning: unknown JFIF revision")
+_ODD_ADOBE, _ODD_JFIF = "Unknown Adobe color transform code", "Warning: unknown JFIF revision"
+_JFIF_REVISION = re.compile(rb"JFIF\0.")
 # How libjpeg-turbo says that memory ran out; sizes were agreed to before, so that no file can make it say so.
 _NO_MEMORY = ("Insufficient memory", "Memory allocation failure", "Memory limit exceeded")
 # What OpenCV may need, at most, for a pixel (an animated WebP: 15.2 bytes, measured) and for a byte of the file.
@@ -128,6 +130,18 @@ def _simplejpeg(data, header, scale, tolerant):
     import simplejpeg
 
     try:
+        return _simplejpeg_once(simplejpeg, data, header, scale, tolerant)
+    except DecodeError as error:
+        if not str(error).startswith(_ODD_JFIF):
+            raise
+        # It has no way to pass over this one; what is before the first scan decides, and only the number is changed.
+        head, mark, scans = data.partition(b"\xff\xda")
+        data = _JFIF_REVISION.sub(b"JFIF\0\1", head) + mark + scans
+        return _simplejpeg_once(simplejpeg, data, header, scale, tolerant)
+
+
+def _simplejpeg_once(simplejpeg, data, header, scale, tolerant):
+    try:
         height, width = simplejpeg.decode_jpeg_header(data, strict=False)[:2]
         if (width, height) != (header.width, header.height):  # never allocate for a size that was not checked
             raise DecodeError("two headers of different sizes")
@@ -139,7 +153,7 @@ def _simplejpeg(data, header, scale, tolerant):
         try:
             return simplejpeg.decode_jpeg(data, "BGR", strict=not tolerant, **shrink)
         except ValueError as error:
-            if tolerant or not str(error).startswith(_HARMLESS):
+            if tolerant or not str(error).startswith(_ODD_ADOBE):
                 raise
             return simplejpeg.decode_jpeg(data, "BGR", strict=False, **shrink)
     except KeyError:  # its tables of names are older than the libjpeg-turbo within

@@ -1,10 +1,16 @@
-"""Where pictures lie, and what is accepted as one: a folder of files."""
+"""Where pictures lie, and what is accepted as one: a folder of files. (archives.store has the same face for a folder of
+archives.)"""
 
+import contextlib
 import dataclasses
+import functools
 import os
+import stat
+
+import numpy as np
 
 from webvision.data.pictures import images
-from webvision.data.pictures.images import DEFAULT_POLICY, ImagePolicy
+from webvision.data.pictures.images import DEFAULT_POLICY, ImageError, ImagePolicy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,20 +20,69 @@ class PictureFolder:
     root: str | bytes
     policy: ImagePolicy = DEFAULT_POLICY
 
+    in_archives = False  # not a field: of the class
+
     def path(self, name):
         """Of the file called `name` (bytes), as bytes."""
         return os.fsencode(self.root) + b"/" + name
 
+    @functools.cached_property
     def inside(self):
         """The folders that links may lead to, as `images.read_bytes` wants them."""
         return images.data_folders(os.fsencode(self.root))
 
+    def read(self, name):
+        """The bytes of the picture called `name` (bytes); ImageError if there are none."""
+        return images.read_bytes(self.path(name), self.policy, inside=self.inside)
+
+    def size(self, name):
+        """How many bytes it has, without reading them; ImageError if it is not there, or not a regular file."""
+        try:
+            state, _ = images.look_at(self.path(name), self.policy, inside=self.inside)
+        except OSError as error:
+            raise images.unreadable(error) from None
+        if not stat.S_ISREG(state.st_mode):
+            raise ImageError("not-a-file", "not a regular file")
+        return state.st_size
+
+    def has(self, names):
+        """bool [n]: which of `names` (bytes) are there."""
+        return np.array([os.path.lexists(self.path(name)) for name in names], bool)
+
+    def walk(self):
+        """Yield the names (bytes) of all that lies in the folder and is no folder; links are not followed."""
+        stack = [b""]
+        while stack:
+            folder = stack.pop()
+            names = []
+            with os.scandir(os.path.join(os.fsencode(self.root), folder)) as entries:
+                for entry in entries:
+                    name = folder + b"/" + entry.name if folder else entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        stack.append(name)
+                    else:
+                        names.append(name)
+            if names:
+                yield names
+
+    def expect(self, names):
+        """Nothing is read ahead: a file must be opened first, which is most of the work."""
+
+    def forget(self, names):
+        """Drop these from the page cache, where the system agrees: to see what reading them costs."""
+        for name in names:
+            with contextlib.suppress(OSError), open(self.path(name), "rb", opener=_open_now) as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
     def to_json(self):
         """As what json.dumps takes, for worker processes."""
-        return {"root": os.fsdecode(self.root), "policy": dataclasses.asdict(self.policy)}
+        return {"root": os.fsdecode(self.root), "policy": self.policy.to_json()}
 
     @classmethod
     def from_json(cls, fields):
         """The PictureFolder that `to_json` described."""
-        policy = {name: tuple(value) if isinstance(value, list) else value for name, value in fields["policy"].items()}
-        return cls(fields["root"], ImagePolicy(**policy))
+        return cls(fields["root"], ImagePolicy.from_json(fields["policy"]))
+
+
+def _open_now(path, flags):
+    return os.open(path, flags | os.O_NONBLOCK)  # a FIFO would block

@@ -1,7 +1,8 @@
 """What a picture's first bytes say: format, size, orientation, and whether its end is there. No pixel is decoded here.
 
 A header is read before any decoder sees the file, because the decoders allocate what a header asks for: a 31 KB PNG may
-claim 50000 x 50000 pixels.
+claim 50000 x 50000 pixels, 8.6 KB of WebP take 711 MB. What they take for a pixel follows from the kind of picture;
+PIXEL_BYTES were measured as the growth of a process's peak at 4096 x 4096, in the worst of the decoders.
 """
 
 import struct
@@ -9,6 +10,13 @@ import zlib
 from typing import NamedTuple
 
 FORMATS = ("jpeg", "png", "webp", "bmp", "gif")  # decoded; everything else is refused by its first bytes
+
+PIXEL_BYTES = 6.1  # most of what is below
+GIF_PIXEL_BYTES = 8.2
+WEBP_PIXEL_BYTES, MOVING_WEBP_PIXEL_BYTES = 8.5, 16.0
+MOVING_PNG_PIXEL_BYTES = {8: 12.1, 16: 27.3}
+SCANS_PIXEL_BYTES = 3.1  # of a JPEG of several scans, beside its coefficients: 2 bytes for each sample
+MOST_PLAIN_PIXEL_BYTES = SCANS_PIXEL_BYTES + 2 * 3  # of a plain JPEG, whatever it holds
 
 
 class Header(NamedTuple):
@@ -21,6 +29,8 @@ class Header(NamedTuple):
     channels: int = 3  # of a JPEG: 1 grey, 3 colour, 4 CMYK; of the others as stored
     plain: bool = False  # an 8-bit Huffman JPEG of 1 or 3 components: what the fast decoders take
     complete: bool = True  # the end marker is there
+    scans: int = 1  # of a JPEG that is not decoded in one go: how many times its decoder walks over the picture
+    pixel_bytes: float = PIXEL_BYTES  # of memory that decoding takes at most
 
     @property
     def shown_size(self) -> tuple[int, int]:
@@ -62,6 +72,7 @@ def read_header(data: bytes) -> Header:
 
 
 _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a segment: TEM, RSTn, SOI
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOFn; C4, C8, CC are other segments
 
 
@@ -89,10 +100,36 @@ def _jpeg(data):
             orientation = _exif_orientation(data[position + 8 : position + length])
         position += length
     precision, height, width, channels = struct.unpack_from(">BHHB", data, position + 2)
+    scans = _jpeg_scans(data, position + length, channels, several=marker in _PROGRESSIVE)
+    pixel_bytes = PIXEL_BYTES
+    if scans > 1:
+        pixel_bytes = max(PIXEL_BYTES, SCANS_PIXEL_BYTES + 2 * _samples_a_pixel(data[position + 8 : position + length]))
     # An embedded thumbnail has an end marker of its own, but it lies before the frame header.
     complete = data[-2:] == b"\xff\xd9" or data.rfind(b"\xff\xd9", position) >= 0
     plain = marker <= 0xC2 and precision == 8 and channels in (1, 3)
-    return Header("jpeg", width, height, orientation, channels, plain, complete)
+    return Header("jpeg", width, height, orientation, channels, plain, complete, scans, pixel_bytes)
+
+
+def _jpeg_scans(data, position, channels, *, several):
+    """How many scans follow the frame header: 1 if the first holds the picture, else all that there are markers for."""
+    while data[position : position + 1] == b"\xff":
+        marker = data[position + 1]
+        if marker == 0xDA:
+            break
+        if marker == 0xFF:
+            position += 1
+            continue
+        position += 2 if marker in _NO_LENGTH else 2 + (data[position + 2] << 8 | data[position + 3])
+    if not several and data[position + 4 : position + 5] == bytes([channels]):
+        return 1
+    return max(2, data.count(b"\xff\xda", position))  # within a scan, no 0xFF is followed by 0xDA
+
+
+def _samples_a_pixel(components):
+    """Samples of all channels for each pixel: 3 for 4:4:4, 1.5 for 4:2:0. `components`: three bytes each."""
+    factors = [(byte >> 4, byte & 15) for byte in components[1::3]]
+    whole = max((h for h, _ in factors), default=1) * max((v for _, v in factors), default=1)
+    return sum(h * v for h, v in factors) / max(whole, 1)
 
 
 def _exif_orientation(tiff):
@@ -116,10 +153,10 @@ _PNG_SLACK = 1 << 20  # bytes that a cut chunk may claim beyond its picture's un
 
 
 def _png(data):
-    width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
+    width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     if data[12:16] != b"IHDR":
         raise HeaderError("header", "a PNG that does not begin with IHDR")
-    position, orientation, complete = 8, 1, False
+    position, orientation, complete, pixel_bytes = 8, 1, False, PIXEL_BYTES
     while position + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
@@ -133,17 +170,21 @@ def _png(data):
             raise HeaderError("corrupt", f"wrong check sum of a PNG chunk at byte {position}")
         if kind == b"eXIf":
             orientation = _exif_orientation(data[position + 8 : end - 4])
+        if kind == b"acTL":
+            pixel_bytes = MOVING_PNG_PIXEL_BYTES[16 if depth == 16 else 8]
         if kind == b"IEND":
             complete = True
             break
         position = end
-    return Header("png", width, height, orientation, {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(colour, 0), complete=complete)
+    channels = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(colour, 0)
+    return Header("png", width, height, orientation, channels, complete=complete, pixel_bytes=pixel_bytes)
 
 
 def _webp(data):
     kind = data[12:16]
-    orientation = 1
+    orientation, pixel_bytes = 1, WEBP_PIXEL_BYTES
     if kind == b"VP8X":
+        pixel_bytes = MOVING_WEBP_PIXEL_BYTES if data[20] & 2 else WEBP_PIXEL_BYTES
         width = 1 + int.from_bytes(data[24:27], "little")
         height = 1 + int.from_bytes(data[27:30], "little")
         orientation = _webp_orientation(data)
@@ -155,7 +196,7 @@ def _webp(data):
     else:
         raise HeaderError("header", f"an unknown kind of WebP: {bytes(kind)!r}")
     (stated,) = struct.unpack_from("<I", data, 4)
-    return Header("webp", width, height, orientation, complete=stated + 8 <= len(data))
+    return Header("webp", width, height, orientation, complete=stated + 8 <= len(data), pixel_bytes=pixel_bytes)
 
 
 def _webp_orientation(data):
@@ -171,7 +212,8 @@ def _webp_orientation(data):
 
 def _gif(data):
     width, height = struct.unpack_from("<HH", data, 6)
-    return Header("gif", width, height, complete=data.rstrip(b"\0")[-1:] == b";")
+    complete = data.rstrip(b"\0")[-1:] == b";"
+    return Header("gif", width, height, complete=complete, pixel_bytes=GIF_PIXEL_BYTES)
 
 
 def _bmp(data):

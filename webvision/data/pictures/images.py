@@ -4,7 +4,9 @@ Training, evaluation, prediction and `check.py` read through this module, so a p
 none. What the treatment is:
 
 * Formats: JPEG, PNG, WebP, BMP, GIF, told by their first bytes; everything else is refused (fewer decoders to attack).
-* Size: at most `max_pixels`, sides in at most `max_side_ratio`, both read from the header before anything is allocated.
+* Size: at most `max_pixels`, sides in at most `max_side_ratio`, at most `max_memory` to decode it (so that animations
+  and JPEGs of several scans may have fewer pixels), all read from the header before anything is allocated.
+* Scans: a JPEG is walked over once for each; at most MAX_SCANS, and MAX_SCANNED pixels in all.
 * EXIF orientation is applied, whatever the format, as viewers and cv2.imread do. ICC profiles and DPI are ignored.
 * Grey becomes three equal channels; CMYK and YCCK become colour as OpenCV converts them; a palette is looked up; 16
 bits
@@ -19,6 +21,7 @@ are links, the split's own or a class's, may lead anywhere: `preprocess.py` make
 so they are the user's.
 """
 
+import dataclasses
 import errno
 import os
 import stat
@@ -74,12 +77,24 @@ class ImagePolicy:
     max_pixels: int = 64 << 20  # 8192 x 8192: 200 MB decoded
     max_side_ratio: float = 50.0  # 8000 x 2 decodes, and then breaks crops
     max_bytes: int = 256 << 20  # no photograph is larger
+    max_memory: int = 470_000_000  # bytes, the file's own among them
     accept_truncated: bool = False  # take what could be decoded of a cut or flipped file
     allow_outside: bool = False  # follow links out of the data folder
     formats: tuple = FORMATS
 
+    def to_json(self):
+        """As what json.dumps takes, for worker processes."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, fields):
+        """The ImagePolicy that `to_json` described."""
+        return cls(**{**fields, "formats": tuple(fields["formats"])})
+
 
 DEFAULT_POLICY = ImagePolicy()
+MAX_SCANS = 500  # decode_window.c has the same limit; encoders make about ten
+MAX_SCANNED = 2_000_000_000  # 30 scans of the largest picture: some seconds
 
 
 def inspect(data: bytes, policy: ImagePolicy = DEFAULT_POLICY) -> Header:
@@ -94,6 +109,15 @@ def inspect(data: bytes, policy: ImagePolicy = DEFAULT_POLICY) -> Header:
         raise ImageError("format", f"{header.format} is not among the formats accepted ({', '.join(policy.formats)})")
     if header.width * header.height > policy.max_pixels:
         raise ImageError("too-many-pixels", f"{header.width} x {header.height} is over {policy.max_pixels} pixels")
+    memory = header.pixel_bytes * header.width * header.height + len(data)
+    if memory > policy.max_memory:
+        raise ImageError(
+            "too-many-pixels",
+            f"{header.width} x {header.height} as this {header.format}: up to {memory / 1e6:.0f} MB to decode it; at "
+            f"most {policy.max_memory / 1e6:.0f} MB are taken",
+        )
+    if header.scans > MAX_SCANS or header.scans * header.width * header.height > MAX_SCANNED:
+        raise ImageError("corrupt", f"{header.scans} scans of {header.width} x {header.height} pixels")
     if max(header.width, header.height) > policy.max_side_ratio * min(header.width, header.height):
         raise ImageError(
             "side-ratio",

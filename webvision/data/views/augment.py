@@ -35,6 +35,7 @@ class Augmentation:
     flip: bool = True
     shrink: bool = True  # decode a JPEG at 1/2, 1/4, 1/8 where the crop is that much larger than the target
 
+    views = 1  # of a picture, where it is shown once in list order; another row of the list is another draw
     resampling = "cubic"  # OpenCV's INTER_CUBIC, as upstream; not a field: nothing else is built
 
     def __post_init__(self):

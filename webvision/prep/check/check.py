@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from webvision.data.lists.folders import SPLITS, read_meta_classes, settle_structure
+from webvision.data.archives.store import PictureArchives, open_pictures
+from webvision.data.lists.folders import SPLITS, read_meta_classes, sample_paths, settle_structure
 from webvision.data.lists.text import encode_name
+from webvision.data.pictures.folder import PictureFolder
 from webvision.errors import DataError, ResourceError, printable
 from webvision.files import directory_lock, remove_leftovers
 from webvision.prep.check import lists
@@ -52,7 +54,7 @@ class Split:
     """What is known about one split."""
 
     name: str
-    root: bytes  # its folder
+    pictures: PictureFolder | PictureArchives
     checked: lists.CheckedList
     records: np.ndarray = None  # of check_scan.RECORD, a row each
     repeats: lists.Repeats = None
@@ -94,9 +96,11 @@ def _open_splits(data, classes, work, options):
             continue
         root = os.path.join(data, name)
         checked = lists.open_checked(path, len(classes), work_dir=work, allow_outside=options.allow_outside)
+        sample = sample_paths(checked.index, classes)
+        pictures = open_pictures(root, options.scan.policy, beside=os.path.join(data, "meta"), sample=sample)
         if name != "train":
-            settle_structure(checked.index, root, classes)
-        splits.append(Split(name, os.fsencode(root), checked))
+            settle_structure(checked.index, pictures.has, classes)
+        splits.append(Split(name, pictures, checked))
     if not splits:
         raise DataError(
             f"{printable(os.path.join(data, 'meta'))}: no train.txt, val.txt or test.txt; is this the data set's "
@@ -111,9 +115,9 @@ def _look_through(split, work, options):
     split.records = _scan(split, work, options)
     hashes = split.records["path"]
     split.repeats = lists.find_repeats(split.checked.index, hashes)
-    if os.path.isdir(split.root):
+    if os.path.isdir(split.pictures.root):
         with Progress(f"{split.name}: files not listed", None, "files") as progress:
-            split.unlisted = lists.find_unlisted(split.root, hashes, progress=progress.update)
+            split.unlisted = lists.find_unlisted(split.pictures, hashes, progress=progress.update)
     else:
         split.unlisted = []
     return split
@@ -123,6 +127,8 @@ def _scan(split, work, options):
     """The RECORD of each row, from worker processes; goes on where an unfinished scan was killed."""
     index = split.checked.index
     identity = f"{index.hash} {len(index)} {index.class_folders is not None} {options.scan}"
+    if split.pictures.in_archives:
+        identity += f" {split.pictures.members.stamp}"
     findings = Findings(
         os.path.join(work, f"{split.name}.findings"),
         rows=len(index),
@@ -137,7 +143,7 @@ def _scan(split, work, options):
         for row, path in zip(range(low, high), index.paths(range(low, high)), strict=True):
             row_begins(row)
             records.append(
-                condemned(path, verdicts[row]) if row in verdicts else examine(split.root, path, options.scan)
+                condemned(path, verdicts[row]) if row in verdicts else examine(split.pictures, path, options.scan)
             )
         return b"".join(records)
 
@@ -183,10 +189,7 @@ def _write_reports(out, classes, splits, same, report, options):
     if train.labelled:
         write_imbalance(os.path.join(out, "imbalance.png"), train.counts)
     sheet = os.path.join(out, "worst.png")
-    tiles = [
-        (os.path.join(split.root, encode_name(path)), caption)
-        for split, path, caption in check_report.worst(splits, same)
-    ]
+    tiles = [(split.pictures, encode_name(path), caption) for split, path, caption in check_report.worst(splits, same)]
     if tiles:
         write_sheet(sheet, tiles, jobs=options.jobs)
     elif os.path.exists(sheet):

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from webvision.data.pictures.images import ImageError, ImagePolicy, read_image_file
+from webvision.data.pictures.images import ImageError, ImagePolicy, read_image
 from webvision.errors import printable
 from webvision.files import atomic_write
 from webvision.prep.check.pool import ScanPool
@@ -74,14 +74,14 @@ def write_imbalance(path, counts):
 
 
 def write_sheet(path, tiles, *, jobs):
-    """A PNG contact sheet. `tiles`: (file, two caption lines) each; what cannot be decoded at all is a blank tile.
+    """A PNG contact sheet. `tiles`: (pictures, name, two caption lines) each; what cannot be decoded is a blank tile.
 
     Decoded in worker processes: these are the pictures that kill decoders.
     """
 
     def work(tile, begins, verdicts):
         begins(tile)
-        return b"" if verdicts else _thumbnail(tiles[tile][0])
+        return b"" if verdicts else _thumbnail(*tiles[tile][:2])
 
     rows = max(1, -(-len(tiles) // _COLUMNS))
     image = np.full((rows * (_TILE + _CAPTION) + 8, _COLUMNS * (_TILE + 8) + 8, 3), 255, np.uint8)
@@ -92,17 +92,17 @@ def write_sheet(path, tiles, *, jobs):
             w, h = data[:2]
             picture = np.frombuffer(data, np.uint8, offset=2).reshape(h, w, 3)
             image[y + (_TILE - h) // 2 :, x + (_TILE - w) // 2 :][:h, :w] = picture
-        for line, text in enumerate(tiles[i][1]):
+        for line, text in enumerate(tiles[i][2]):
             shown = printable(text).encode("ascii", "replace").decode()
             shown = shown if len(shown) <= 26 else f"{shown[:12]}..{shown[-12:]}"
             cv2.putText(image, shown, (x, y + _TILE + 14 + 15 * line), _FONT, 0.35, _INK, 1, cv2.LINE_AA)
     _write_png(path, image)
 
 
-def _thumbnail(file):
+def _thumbnail(pictures, name):
     """Width, height and BGR pixels of a small copy of a picture, as bytes; none if it cannot be decoded."""
     try:
-        picture = read_image_file(file, _TOLERANT)
+        picture = read_image(pictures.read(name), _TOLERANT)
     except ImageError:
         return b""
     scale = _TILE / max(picture.shape[:2])

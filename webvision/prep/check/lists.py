@@ -105,32 +105,14 @@ def find_repeats(index, hashes):
     return Repeats(rows, first, differs)
 
 
-def find_unlisted(root, hashes, *, progress=lambda done: None):
-    """The files below `root` (bytes) that no row names, as sorted paths (bytes). `hashes`: path_hash of each row's
-    path."""
+def find_unlisted(pictures, hashes, *, progress=lambda done: None):
+    """What is among the `pictures` and no row names, sorted (bytes). `hashes`: path_hash of each row's path."""
     listed = np.sort(hashes)
     unlisted, done = [], 0
-    for _folder, names in _walk(root):
+    for names in pictures.walk():
         found = np.fromiter(map(path_hash, names), np.uint64, len(names))
         at = np.minimum(np.searchsorted(listed, found), len(listed) - 1)
         unlisted.extend(names[i] for i in np.flatnonzero(listed[at] != found))
         done += len(names)
         progress(done)
     return sorted(unlisted)
-
-
-def _walk(root):
-    """Yield (folder, paths of what lies in it and is no folder), relative to `root`; links are not followed."""
-    stack = [b""]
-    while stack:
-        folder = stack.pop()
-        paths = []
-        with os.scandir(os.path.join(root, folder)) as entries:
-            for entry in entries:
-                path = folder + b"/" + entry.name if folder else entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    stack.append(path)
-                else:
-                    paths.append(path)
-        if paths:
-            yield folder, paths

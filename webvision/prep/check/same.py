@@ -10,6 +10,7 @@ NEAR_BITS = 3  # of 64: resizing and recompression change up to about three, two
 _BAND_BITS = 16  # four bands: two hashes within three bits agree in at least one
 _PLAIN_BITS = 6  # fewer ones (or zeros) than that show next to nothing: a sky, a white page; they all look alike
 _ROWS = 1 << 20  # looked up at once
+_SORTED = 1 << 21  # rows whose hashes are sorted at once, about
 _PAIRS = 1 << 22  # compared at once: 100 MB
 
 
@@ -48,16 +49,36 @@ def equal_both_ways(long, short):
 
 
 def copies(records):
-    """Pairs (row, first row of the same list with the same bytes), without a row's pair with itself."""
-    rows = np.flatnonzero(records["flags"] & READ)
-    keys = records["content"][rows, 0]
-    order = np.argsort(keys, kind="stable")
-    keys = keys[order]
-    later = np.flatnonzero(keys[1:] == keys[:-1]) + 1
-    left, right = rows[order[later]], rows[order[np.searchsorted(keys, keys[later])]]
-    same = (records["content"][left] == records["content"][right]).all(axis=1)
-    in_order = np.argsort(left[same])
-    return Pairs(left[same][in_order], right[same][in_order])
+    """Pairs (row, first row of the same list with the same bytes), without a row's pair with itself.
+
+    Part by part of what a hash can be, so that memory does not grow with the list: 120 MB, whatever its length.
+    """
+    parts = 1 << max(0, (len(records) // _SORTED).bit_length())
+    found = [(np.zeros(0, np.int64),) * 2]
+    for part in range(parts):
+        rows, content = _hashed_into(records, part, parts)
+        order = np.lexsort((content[:, 1], content[:, 0]))  # stable: of equal ones the first row comes first
+        rows, content = rows[order], content[order]
+        again = np.append(False, (content[1:] == content[:-1]).all(axis=1)) if len(rows) else np.zeros(0, bool)
+        first = np.maximum.accumulate(np.where(again, 0, np.arange(len(rows))))
+        found.append((rows[again], rows[first[again]]))
+    left, right = map(np.concatenate, zip(*found, strict=True))
+    in_order = np.argsort(left)
+    return Pairs(left[in_order], right[in_order])
+
+
+def _hashed_into(records, part, parts):
+    """(rows, content) of the rows that were read and whose content's hash falls into one of `parts` even parts."""
+    shift = np.uint64(64 - (parts - 1).bit_length())
+    rows, contents = [np.zeros(0, np.int64)], [np.zeros((0, 2), np.uint64)]
+    for low in range(0, len(records), _ROWS):
+        some = records[low : low + _ROWS]
+        content, inside = some["content"], some["flags"] & READ != 0
+        if parts > 1:
+            inside &= content[:, 0] >> shift == part
+        rows.append(np.flatnonzero(inside) + low)
+        contents.append(content[inside])
+    return np.concatenate(rows), np.concatenate(contents)
 
 
 def near_look(left, right):

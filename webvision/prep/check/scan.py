@@ -1,9 +1,6 @@
 """Look at one listed picture: is it there, what are its bytes, can training read it?"""
 
-import functools
 import hashlib
-import os
-import stat
 import struct
 from dataclasses import dataclass
 
@@ -11,17 +8,7 @@ import cv2
 import numpy as np
 
 from webvision.data.lists.text import encode_name
-from webvision.data.pictures.images import (
-    DEFAULT_POLICY,
-    REASONS,
-    ImageError,
-    ImagePolicy,
-    data_folders,
-    look_at,
-    read_bytes,
-    read_image,
-    unreadable,
-)
+from webvision.data.pictures.images import DEFAULT_POLICY, REASONS, ImageError, ImagePolicy, read_image
 
 # One row's finding, 42 bytes. `path`: hash of where it lies; `content`: of its bytes; `look`: of what it shows.
 RECORD = np.dtype(
@@ -49,17 +36,16 @@ def path_hash(path):
     return int.from_bytes(hashlib.blake2b(path, digest_size=8).digest(), "little")
 
 
-def examine(root, path, options):
-    """The packed RECORD of the picture at `path` (str) below `root` (bytes), judged as training judges it."""
+def examine(pictures, path, options):
+    """The packed RECORD of the one of `pictures` that is called `path` (str), judged as training judges it."""
     name = encode_name(path)
     reason, size, content, look, flags = "ok", -1, b"", 0, 0
     try:
-        full, inside = os.path.join(root, name), _data_folders(root)
-        size = _size(full, options.policy, inside)
+        size = pictures.size(name)
         if size == 0:
             raise ImageError("empty", "an empty file")
         if options.at_least("content"):
-            data = read_bytes(full, options.policy, inside=inside)
+            data = pictures.read(name)
             content = hashlib.sha256(data).digest()[:16]
             flags |= READ
             if options.at_least("decode"):
@@ -74,20 +60,6 @@ def examine(root, path, options):
 def condemned(path, reason):
     """The packed RECORD of a picture at which workers died or hung."""
     return _PACK.pack(path_hash(encode_name(path)), -1, b"", 0, REASONS.index(reason), 0)
-
-
-_data_folders = functools.lru_cache(data_folders)  # a process looks at pictures of one split after the other
-
-
-def _size(full, policy, inside):
-    """The size of a file; ImageError if it is not there or not a regular one."""
-    try:
-        state, _ = look_at(full, policy, inside=inside)
-    except OSError as error:
-        raise unreadable(error) from None
-    if not stat.S_ISREG(state.st_mode):
-        raise ImageError("not-a-file", "not a regular file")
-    return state.st_size
 
 
 def look_of(image):

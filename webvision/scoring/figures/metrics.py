@@ -1,8 +1,8 @@
 """Errors and other figures of predictions, as pure functions of arrays.
 
-Everywhere: `labels` are int[n], `top` are class ids [n, k] with the best first, `wrong` is bool[n]. Errors are
-fractions 0..1. What has no images has no figure: an empty set, or a class without images, gives NaN, and means over
-classes leave absent classes out (they are counted, so that a caller can say how many).
+Everywhere: `labels` are int[n], `top` are class ids [n, k] with the best first (-1: no class), `wrong` is bool[n].
+Errors are fractions 0..1. What has no images has no figure: an empty set, or a class without images, gives NaN, and
+means over classes leave absent classes out (they are counted, so that a caller can say how many).
 """
 
 from typing import NamedTuple
@@ -99,7 +99,7 @@ def class_scores(labels, predicted, num_classes=None):
     """
     labels, predicted = np.asarray(labels, np.int64), np.asarray(predicted, np.int64)
     size = num_classes or int(max(np.max(labels, initial=-1), np.max(predicted, initial=-1))) + 1
-    support, named = np.bincount(labels, minlength=size), np.bincount(predicted, minlength=size)
+    support, named = np.bincount(labels, minlength=size), np.bincount(predicted[predicted >= 0], minlength=size)
     right = np.bincount(labels[labels == predicted], minlength=size)
     classes = np.flatnonzero(support + named)
     support, named, right = support[classes], named[classes], right[classes]
@@ -131,7 +131,7 @@ def confusion_pairs(labels, predicted, limit=None):
         return []
     size = int(max(labels.max(), predicted.max())) + 1
     support = np.bincount(labels, minlength=size)
-    off = labels != predicted
+    off = (labels != predicted) & (predicted >= 0)
     pairs, counts = np.unique(labels[off] * size + predicted[off], return_counts=True)
     order = np.argsort(-counts, kind="stable")[:limit]
     return [

@@ -14,7 +14,7 @@ def outcomes(run, k, tie_rule="lowest"):
     """bool[n]: the label is not among the best k of each image of `run` (a `LoadedRun`)."""
     if tie_rule != "lowest" or k > run.arrays.top.shape[1]:
         if run.all_scores is not None:
-            return ranking.label_ranks(run.labels, run.all_scores, tie_rule) >= k
+            return (ranking.label_ranks(run.labels, run.all_scores, tie_rule) >= k) | unreadable(run)
         if tie_rule != "lowest":
             raise UsageError(
                 f"{run.path}: --tie-rule {tie_rule} needs the scores of all classes; run --eval with --scores all"
@@ -24,6 +24,11 @@ def outcomes(run, k, tie_rule="lowest"):
     except ValueError as error:
         raise UsageError(f"{run.path}: {error}; run --eval with --scores all") from None
     return metrics.topk_wrong(run.labels, run.arrays.top, k)
+
+
+def unreadable(run):
+    """bool[n]: the picture could not be read, so that what stands in its row says nothing of it."""
+    return np.array([problem is not None for problem in run.arrays.problems], bool)
 
 
 def score(run, *, ks=(1, 5), tie_rule="lowest", per_class=False):
@@ -40,7 +45,7 @@ def score(run, *, ks=(1, 5), tie_rule="lowest", per_class=False):
         "images": len(labels),
         "classes": size,
         "classes_without_images": int(np.count_nonzero(metrics.class_counts(labels, size) == 0)),
-        "unreadable_images": sum(problem is not None for problem in run.arrays.problems),
+        "unreadable_images": int(unreadable(run).sum()),
         "tie_rule": tie_rule,
         "errors": {},
     }
@@ -128,7 +133,7 @@ def text(card):
     ties = f"ties: {card['tie_rule']}"
     yield f"\n{card['images']} images of {card['classes']} classes{absent}; errors are fractions, {ties}"
     if card["unreadable_images"]:
-        yield f"{card['unreadable_images']} images could not be read; they count with their fall-back ids"
+        yield f"{card['unreadable_images']} images could not be read; they count as wrong"
     for k, found in ks.items():
         yield (
             f"95 % intervals  top{k[3:]} {_range(found['interval'])}  balanced top{k[3:]} "

@@ -115,6 +115,9 @@ def _check_target(name, value):
         )
 
 
+NO_RANK = 1 << 30  # below every k
+
+
 class ImageMeans:
     """{'acc1', 'acc5', 'loss'} over images: the accuracies in percent, the mean cross-entropy of logits."""
 
@@ -123,9 +126,12 @@ class ImageMeans:
         self._hits1 = self._hits5 = 0
         self._loss = 0.0
 
-    def add(self, logits, labels):
-        """Count a batch of any size: logits[n, classes], labels[n]. DataError for NaN."""
-        ranks = label_ranks(labels, logits)
+    def add(self, logits, labels, *, unreadable=False):
+        """Count a batch of any size: logits[n, classes], labels[n]. DataError for NaN.
+
+        `unreadable`: bool[n], of which images the logits say nothing: no hits, whatever they are.
+        """
+        ranks = np.where(unreadable, NO_RANK, label_ranks(labels, logits))
         logits = np.asarray(logits, np.float64)
         shifted = logits - logits.max(axis=1, keepdims=True, initial=-np.inf)
         own = np.take_along_axis(shifted, np.asarray(labels)[:, None], 1)[:, 0]

@@ -7,7 +7,9 @@ The whole is one JSON document, and every prediction has a line of its own:
     ...
     ],"rows":50000,"names_sha256":"..."}
 
-Everything that a file says of an image hangs on the image's name; nothing is ever paired by position. The hash over
+Everything that a file says of an image hangs on the image's name; nothing is ever paired by position. A row
+with a `problem` is of a picture that could not be read: its ids only fill the row, and it is wrong in every score, for
+every k. The hash over
 the names at the end tells a reader without the list at hand that no row was lost, added or exchanged.
 """
 
@@ -38,6 +40,9 @@ DEFAULT_PATH = os.path.join("train_log", "predictions.json")
 MAX_LINE = 1 << 24  # bytes; 5,000 class ids with scores and a long name need 0.1 MB, a header with class names 0.3 MB
 MAX_WHOLE = 1 << 28  # a document whose lines were re-arranged (by another tool) is read as a whole, up to this size
 SHOWN_FAULTS = 50
+UNREADABLE = (
+    "rows with a problem are of pictures that could not be read: their ids are a fall-back, wrong in every score"
+)
 CHUNK = 4096
 
 
@@ -56,7 +61,7 @@ class PredictionWriter:
         self._matrix = None
         self._k = None
         self._names_hash = hashlib.sha256()
-        self.rows = 0
+        self.rows = self._unreadable = 0
 
     def __enter__(self):
         self._file = self._stack.enter_context(atomic_write(self._path))
@@ -82,6 +87,7 @@ class PredictionWriter:
             self._file.write(",\n" if self.rows else "\n")
             self._file.write(line)
             self.rows += 1
+        self._unreadable += sum(problem is not None for problem in problems or ())
         for name in names:
             self._names_hash.update(name_bytes(name))
 
@@ -115,6 +121,8 @@ class PredictionWriter:
                 f"{self._path}: {self.rows} predictions for a list of {expected} images; nothing was written"
             )
         tail = {"rows": self.rows, "names_sha256": self._names_hash.hexdigest()}
+        if self._unreadable:
+            tail["unreadable"] = {"rows": self._unreadable, "note": UNREADABLE}
         if self._matrix is not None:
             self._matrix_stack.close()  # on the disk, under its name, before the file that refers to it
             tail["all_scores"] = self._matrix.reference()

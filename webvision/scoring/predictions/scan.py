@@ -9,15 +9,22 @@ import numpy as np
 
 from webvision.scoring.predictions.rows import Prediction, name_bytes, parse_row
 
+NOTHING = -1  # no class has this id, so that it is wrong in every score and for every k
+
 
 class Arrays(NamedTuple):
     """A prediction file in memory: 60 bytes an image beside its name."""
 
     names: list[str]
     labels: np.ndarray | None  # int64[n]; None for an unlabelled list
-    top: np.ndarray  # int32[n, k], best first
+    top: np.ndarray  # int32[n, k], best first; NOTHING throughout the row of a picture that could not be read
     scores: np.ndarray | None  # float32[n, k]; None where a foreign format has no scores
     problems: list[str | None]  # reason codes of unreadable pictures
+    written: np.ndarray | None = None  # int32[n, k]: `top` as the file has it, where it differs: with fall-back ids
+
+    def valid_ids(self):
+        """int32[n, k]: class ids in every row, as formats want it that have no word for "nothing"."""
+        return self.top if self.written is None else self.written
 
 
 class _Block(NamedTuple):
@@ -70,7 +77,12 @@ class Scan:
         scores = np.concatenate(
             [empty.astype(np.float32)] + [block.scores for block in self._blocks if len(block.names)]
         )
-        return Arrays(names, labels, top, scores, problems)
+        unreadable = [row for row, problem in enumerate(problems) if problem is not None]
+        if not unreadable:
+            return Arrays(names, labels, top, scores, problems)
+        answered = top.copy()
+        answered[unreadable] = NOTHING
+        return Arrays(names, labels, answered, scores, problems, top)
 
     def _sound_block(self, values):
         """The block if all its rows are as they must be, else None: in half the time of `parse_row`."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from webvision.errors import DataError
 from webvision.files import atomic_write, file_sha256
+from webvision.npy import read_npy_header
 
 
 class ScoreMatrix:
@@ -53,11 +54,12 @@ def open_score_matrix(path, reference):
     try:
         if file_sha256(path) != reference["sha256"]:
             raise DataError(f"{path}: is not the file that the predictions were written with (other hash); {again}")
-        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+        with open(path, "rb") as file:
+            shape, dtype, fortran = read_npy_header(file)
+            if dtype != np.dtype("<f4") or fortran or list(shape) != reference.get("shape"):
+                raise DataError(f"{path}: {dtype}{list(shape)}, not float32{reference.get('shape')}; {again}")
+            return np.memmap(file, dtype, "r", file.tell(), shape)
     except FileNotFoundError:
         raise DataError(f"{path}: missing; the predictions beside it refer to it; {again}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: {error}; {again}") from None
-    if matrix.dtype != np.dtype("<f4") or list(matrix.shape) != reference.get("shape"):
-        raise DataError(f"{path}: {matrix.dtype}{list(matrix.shape)}, not float32{reference.get('shape')}; {again}")
-    return matrix

@@ -50,7 +50,7 @@ def _copy(shard, writer):
         writer.write(
             arrays.names[part],
             None if arrays.labels is None else arrays.labels[part],
-            arrays.top[part],
+            arrays.valid_ids()[part],
             arrays.scores[part],
             arrays.problems[part],
             all_scores=None if matrix is None else matrix[part],

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from webvision.scoring.figures import metrics
+from webvision.scoring.figures import metrics, scorecard
 
 FREQUENCY_BINS = 10
 LEAST_IMAGES = 4  # a class with fewer is hard or easy by luck
@@ -114,12 +114,10 @@ def probable_label_errors(run):
     """
     own = label_probabilities(run)
     predicted, sure = run.arrays.top[:, 0], run.arrays.scores[:, 0].astype(np.float64)
-    size = run.class_range
-    counts = metrics.class_counts(run.labels, size)
-    usual = np.bincount(run.labels, weights=own, minlength=size) / np.maximum(counts, 1)
-    suspect = np.flatnonzero(
-        (predicted != run.labels) & (sure >= usual[predicted]) & (counts[predicted] > 0) & readable(run)
-    )
+    size, seen = run.class_range, readable(run)
+    counts = metrics.class_counts(run.labels[seen], size)
+    usual = np.bincount(run.labels[seen], weights=own[seen], minlength=size) / np.maximum(counts, 1)
+    suspect = np.flatnonzero((predicted != run.labels) & (sure >= usual[predicted]) & (counts[predicted] > 0) & seen)
     margin = (sure - own)[suspect]
     order = np.argsort(-margin, kind="stable")
     return list(zip(suspect[order].tolist(), margin[order].tolist()))
@@ -139,4 +137,4 @@ def hardest_classes(run, table, limit, images_each):
 
 def readable(run):
     """bool[n]: the picture could be read, so that its prediction is of the picture."""
-    return np.array([problem is None for problem in run.arrays.problems], bool)
+    return ~scorecard.unreadable(run)

@@ -3,7 +3,10 @@
 import base64
 import os
 
-from webvision.data.pictures.images import ImageError, data_folders, read_image_file
+from webvision.data.archives.store import open_pictures
+from webvision.data.lists.text import encode_name
+from webvision.data.pictures.images import read_image
+from webvision.errors import DataError
 
 SIDE = 168  # pixels; shown at 150 on a screen
 QUALITY = 72
@@ -18,6 +21,7 @@ class Thumbnails:
     def __init__(self, data_dir):
         self._data_dir = data_dir
         self._spent = 0
+        self._opened = {}  # split -> its pictures
         self.missing = 0
 
     def address(self, name, split):
@@ -25,19 +29,26 @@ class Thumbnails:
         left."""
         if self._data_dir is None or self._spent >= BUDGET:
             return None
-        root = os.path.join(self._data_dir, split)
-        path = os.path.normpath(os.path.join(root, name))
-        if os.path.isabs(name) or not path.startswith(os.path.normpath(root) + os.sep) or "\0" in name:
+        if os.path.isabs(name) or ".." in name.split("/") or "\0" in name:
             self.missing += 1  # a name that leaves the data folder is not followed
             return None
         try:
-            image = read_image_file(path, inside=data_folders(os.fsencode(root)))
-        except (ImageError, OSError):
+            image = read_image(self._pictures(split, name).read(encode_name(name)))
+        except (DataError, OSError):
             self.missing += 1
             return None
         address = "data:image/jpeg;base64," + base64.b64encode(_encode(image)).decode("ascii")
         self._spent += len(address)
         return address
+
+    def _pictures(self, split, name):
+        if split not in self._opened:
+            self._opened[split] = open_pictures(
+                os.path.join(self._data_dir, split),
+                beside=os.path.join(self._data_dir, "meta"),
+                sample=[encode_name(name)],
+            )
+        return self._opened[split]
 
 
 def _encode(image):

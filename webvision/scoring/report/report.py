@@ -131,7 +131,7 @@ def _summary(subject):
             ("classes", f"{card['classes']:,}" + (f", {absent} without images" if absent else "")),
             ("model", _model(run) or None),
             ("checkpoint", run.header.get("checkpoint", {}).get("path")),
-            ("unreadable", f"{unreadable} of the pictures, counted with their fall-back ids" if unreadable else None),
+            ("unreadable", f"{unreadable} of the pictures, counted as wrong" if unreadable else None),
         ]
     )
 

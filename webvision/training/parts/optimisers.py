@@ -7,6 +7,7 @@ part of the loss; AdamW's, taken from the weights themselves, is for the weights
 import re
 
 from webvision.compat import tf, tfv1
+from webvision.training.parts.layer_rates import LayerRates
 
 from tensorpack.tfutils.common import get_global_step_var
 
@@ -18,6 +19,16 @@ ASGD_LAMBDA, ASGD_ALPHA, ASGD_START = 1e-4, 0.75, 1_000_000  # PyTorch's default
 
 def make(recipe, learning_rate):
     """The optimiser that `recipe` names, on the variable `learning_rate`."""
+    if recipe.head_rate != 1 or recipe.depth_decay != 1:
+        return LayerRates(
+            lambda scale: _make(recipe, learning_rate * scale),
+            head_rate=recipe.head_rate,
+            depth_decay=recipe.depth_decay,
+        )
+    return _make(recipe, learning_rate)
+
+
+def _make(recipe, learning_rate):
     if recipe.optimizer == "sgd":
         if not recipe.momentum:
             return tfv1.train.GradientDescentOptimizer(learning_rate)

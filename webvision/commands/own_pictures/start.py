@@ -1,0 +1,62 @@
+"""What training begins with: a network, how pictures are prepared for it, and weights or none."""
+
+from dataclasses import dataclass
+
+from webvision.data.views.presets import PRESETS, Preset
+from webvision.errors import UsageError, printable
+from webvision.model.backbones import Network, described_network, find_backbone, named_backbone
+from webvision.model.card import VARIABLE
+
+
+@dataclass(frozen=True)
+class Start:
+    """A network for the classes at hand, and where its weights come from."""
+
+    network: Network
+    preset: Preset
+    weights: object = None  # model.weights.Weights of the same backbone, whatever its classes; None: from scratch
+    words: str = "from scratch: no weights were given, and none are installed for this backbone"
+
+    @property
+    def weights_classes(self):
+        """How many classes the weights' own last layer has."""
+        return self.weights.shapes["linear/b"][0]
+
+    def arrays(self):
+        """{variable: array} of the weights without their last layer."""
+        names = [name for name in self.weights.shapes if name != VARIABLE and not name.startswith("linear/")]
+        return {name: self.weights[name] for name in names}
+
+
+def find_start(backbone, num_classes, *, snapshot=None):
+    """The Start for a person's `backbone` and `snapshot`: a run of ours, a checkpoint, or another maker's file.
+
+    Without a snapshot, the weights that are installed for this backbone, else none. UsageError for an unknown backbone,
+    CheckpointError for a file that cannot be read or does not fit.
+    """
+    try:
+        name = named_backbone(backbone)
+    except ValueError as error:
+        raise UsageError(f"--backbone: {printable(error)}") from None
+    if snapshot is None:
+        return _from_package(name, num_classes) or _from_scratch(name, num_classes)
+    from webvision.inference.provenance import known_card
+    from webvision.inference.snapshot import best_weights
+    from webvision.model.weights import open_weights
+
+    path = best_weights(snapshot)
+    card = known_card(path)
+    network = described_network({**card.network, "num_classes": num_classes})
+    if network.backbone != name:
+        raise UsageError(f"--backbone {printable(backbone)}: {printable(path)} is of {network.backbone}")
+    return Start(network, card.preset, open_weights(path), f"weights of {printable(path)}")
+
+
+def _from_scratch(name, num_classes):
+    row = find_backbone(name)
+    network = Network(name, num_classes)
+    return Start(network, PRESETS[row.preset].scaled(network.image_size))
+
+
+def _from_package(name, num_classes):
+    return None

@@ -1,0 +1,1 @@
+"""From a folder of pictures to shards (pack), and lists from the shards of others (lists)."""
