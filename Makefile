@@ -26,8 +26,8 @@ TYPED := webvision/data/views webvision/data/pictures
 
 .DEFAULT_GOAL := setup
 .PHONY: help setup demo test quick lint types test-torch test-browser docs clean \
-	bench-input bench-list bench-read bench-scoring bench-step bench-wait \
-	fuzz soak-check soak-disk soak-download soak-kill soak-memory soak-preprocess check-gpu-lock lock lock-gpu lock-docs
+	bench-input bench-list bench-read bench-scale bench-scoring bench-step bench-wait \
+	fuzz soak-archives soak-check soak-disk soak-download soak-kill soak-memory soak-preprocess check-gpu-lock gpu-check lock lock-gpu lock-docs
 
 help: ## this list
 	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -101,6 +101,9 @@ bench-list: setup ## lists of millions of rows
 bench-read: setup ## what read_image costs beyond a bare decode
 	$(PY) benchmarks/bench_read.py
 
+bench-scale: setup ## lists, orders and archives' indexes at 100 million rows; 7 GB of disk
+	$(PY) benchmarks/bench_scale.py
+
 bench-scoring: setup ## 50,000 x 1,000 scores beside scikit-learn; 290,000 predictions as a stream
 	$(PY) benchmarks/bench_scoring.py
 
@@ -129,8 +132,14 @@ soak-disk: setup ## disks that fill in training, of every size (needs to mount);
 soak-kill: setup ## kill -9 over trainings and evaluations; a quarter of an hour
 	$(PY) tests/soak/kill_soak.py --kills $(KILLS) --seed $(SEED)
 
+soak-archives: setup ## kill -9 over packing, indexing and reading from archives; ten minutes
+	$(PY) -P tests/soak/archive_soak.py --kills $(KILLS) --seed $(SEED)
+
 soak-memory: setup ## 20,000 steps: memory and descriptors must not grow
 	$(PY) tests/soak/memory_soak.py
+
+gpu-check: setup ## all that only a GPU can tell, 8 minutes, goes on when given again; GPU_CHECK="--wheels DIR"; also without a GPU
+	$(PY) -P benchmarks/gpu_check.py $(GPU_CHECK)
 
 check-gpu-lock: $(GPU_LOCK_ENV)/.installed ## does TensorFlow find the CUDA libraries of its lock? 6.4 GB; needs no GPU
 	$(GPU_LOCK_ENV)/bin/python -P tests/soak/gpu_lock.py

@@ -20,6 +20,7 @@ from tests.support.sotabench_fixtures import image_ids, write_labels
 from webvision.challenges.sotabench import evaluator as sotabench
 from webvision.challenges.sotabench import ilsvrc, result_cache
 from webvision.challenges.sotabench.evaluator import ImageNetEvaluator, is_server
+from webvision.data.pictures.images import ImageError
 from webvision.errors import DataError, IncompleteError
 
 with open(os.path.join(ROOT, "tests", "data", "sotabench_results.json"), encoding="utf-8") as _file:
@@ -261,31 +262,42 @@ def test_off_the_server_the_loop_is_never_broken(tmp_path):
         evaluator.save()
 
 
-@pytest.mark.parametrize(
-    "batch, noise, shuffled, found",
-    [
-        (16, 0, False, True),
-        (1, 0, False, True),
-        (50, 1e-5, False, True),
-        (7, 1e-5, True, True),
-        (16, 0.1, False, False),
-    ],
-)
-def test_cache_is_found_whatever_the_batch_size_the_order_and_the_last_bits(batch, noise, shuffled, found, tmp_path):
+def test_cache_is_found_by_identity_whatever_the_batch_and_never_by_logits_alone(tmp_path):
     labels, logits = draw(1, 50, 100)
     write_labels(tmp_path, labels)
     cache = str(tmp_path / "results")
-    stored = feed(ImageNetEvaluator(str(tmp_path), "m", cache_dir=cache), logits, 16).save()
-    again = ImageNetEvaluator(str(tmp_path), "m", cache_dir=cache)
-    order = list(range(50))
-    random.Random(3).shuffle(order) if shuffled else None
-    noisy = (logits + noise * np.random.default_rng(2).standard_normal(logits.shape)).astype(np.float32)
-    feed(again, noisy, batch, order)
-    assert again.cache_exists is found
-    if found:
-        result = again.save()
-        assert result.results == stored.results
-        assert result.speed_mem_metrics == {"Tasks / Evaluation Time": None, "Tasks": None, "Evaluation Time": None}
+
+    def fed(identity, batch=16, order=None):
+        evaluator = ImageNetEvaluator(str(tmp_path), "m", cache_dir=cache, identity=identity)
+        return feed(evaluator, logits, batch, order)
+
+    stored = fed("weights 1").save()
+    order = random.Random(3).sample(range(50), 50)
+    again = fed("weights 1", 7, order)
+    assert again.cache_exists is True
+    result = again.save()
+    assert result.results == stored.results
+    assert result.speed_mem_metrics == {"Tasks / Evaluation Time": None, "Tasks": None, "Evaluation Time": None}
+    assert fed("weights 2").cache_exists is False, "a late checkpoint whose first logits are the very same"
+    unknown = fed(None)
+    assert unknown.cache_exists is False and unknown.save() and len(os.listdir(cache)) == 1
+
+
+def test_identity_is_of_the_weights_their_preparation_and_every_picture(tmp_path):
+    def damaged():
+        raise ImageError("truncated", "")
+
+    files = [("a", lambda: b"1"), ("b", lambda: b"2"), ("c", damaged)]
+    one = result_cache.identity_of("w", "preset", files)
+    assert one == result_cache.identity_of("w", "preset", files[::-1])
+    others = {
+        result_cache.identity_of("x", "preset", files),
+        result_cache.identity_of("w", "other", files),
+        result_cache.identity_of("w", "preset", files[:2]),
+        result_cache.identity_of("w", "preset", [*files[:2], ("c", lambda: b"3")]),
+        result_cache.identity_of("w", "preset", [("a", lambda: b"2"), ("b", lambda: b"1"), files[2]]),
+    }
+    assert len(others) == 5 and one not in others
 
 
 def test_cache_breaks_the_loop_after_the_first_images_and_saves_without_the_rest(tmp_path, monkeypatch):
@@ -295,18 +307,20 @@ def test_cache_breaks_the_loop_after_the_first_images_and_saves_without_the_rest
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".data" / "vision").mkdir(parents=True)
     (tmp_path / ".data" / "vision" / "imagenet").symlink_to(tmp_path)
-    expected = feed(ImageNetEvaluator(model_name="m"), logits, 10).save().results
-    evaluator = feed(ImageNetEvaluator(model_name="m"), logits, 10, order=range(10))
+    expected = feed(ImageNetEvaluator(model_name="m", identity="i"), logits, 10).save().results
+    evaluator = feed(ImageNetEvaluator(model_name="m", identity="i"), logits, 10, order=range(10))
     assert evaluator.cache_exists is True and evaluator.save().results == expected
 
 
 def test_cache_of_another_label_set_or_damaged_is_ignored(tmp_path, capsys):
     labels, logits = draw(1, 50, 100)
     path, cache = write_labels(tmp_path, labels), str(tmp_path / "results")
-    feed(ImageNetEvaluator(str(tmp_path), "m", cache_dir=cache), logits, 16).save()
+    feed(ImageNetEvaluator(str(tmp_path), "m", cache_dir=cache, identity="i"), logits, 16).save()
     other = write_labels(tmp_path, (labels + 1) % 100, "other.txt")
-    assert feed(ImageNetEvaluator(labels=other, cache_dir=cache), logits, 16).cache_exists is False
+    assert feed(ImageNetEvaluator(labels=other, cache_dir=cache, identity="i"), logits, 16).cache_exists is False
     (entry,) = os.listdir(cache)
+    targets = sotabench._targets_hash(ilsvrc.read_targets(path))
+    whole = {"format": "webvision-result-cache", "version": 2, "targets": targets, "identity": "i"}
     for damage in (
         "",
         "{",
@@ -314,19 +328,19 @@ def test_cache_of_another_label_set_or_damaged_is_ignored(tmp_path, capsys):
         "null",
         '{"format": 1}',
         "[" * 100000,
-        '{"format": "webvision-result-cache", "version": 1, "targets": "%s", "results": {"x": 7}, "signature": 0}'
-        % sotabench._targets_hash(ilsvrc.read_targets(path)),
+        json.dumps({**whole, "results": {"x": 7}}),
+        json.dumps({**whole, "identity": "j", "results": {"x": 0.5}}),
     ):
         with open(os.path.join(cache, entry), "w") as file:
             file.write(damage)
-        assert feed(ImageNetEvaluator(labels=path, cache_dir=cache), logits, 16).cache_exists is False
+        assert feed(ImageNetEvaluator(labels=path, cache_dir=cache, identity="i"), logits, 16).cache_exists is False
         assert "ignored" in capsys.readouterr().err
 
 
 def test_cache_that_cannot_be_written_is_a_remark(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     cache = result_cache.ResultCache(str(tmp_path / "file" / "below"), "0" * 64)
-    cache.store(np.zeros((8, 10), np.float32), {"Top 1 Accuracy": 0.0}, model=None)
+    cache.store("ab" * 32, {"Top 1 Accuracy": 0.0}, model=None)
     assert "not written" in capsys.readouterr().err
 
 

@@ -98,6 +98,9 @@ def test_root_script_on_the_server_uses_its_data_and_the_cache(imagenet):
     first, second = json.loads(first.stdout), json.loads(again.stdout)
     assert "cached" in again.stderr and second["results"] == first["results"]
     assert second["speed_mem_metrics"]["Tasks"] is None
+    np.savez(imagenet / "weights.npz", w=np.load(imagenet / "weights.npz")["w"] * np.float32(1 + 1e-6))
+    changed = sotabench_command(imagenet, SOTABENCH_SERVER="true")
+    assert "cached" not in changed.stderr and json.loads(changed.stdout)["speed_mem_metrics"]["Tasks"] == 30
 
 
 def test_a_folder_of_images_gives_the_same_and_unreadable_ones_count_as_wrong(imagenet):

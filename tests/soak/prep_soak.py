@@ -42,6 +42,8 @@ FAULTS = [
     {"length": False},
     {"chunked": True, "cut": 120_000},
     {"shift": 3},
+    {"status": 302, "location": "http://[::1/x"},
+    {"chunked": True, "drip": (20_000, 0.001)},
 ]
 
 

@@ -14,6 +14,7 @@ from webvision.model.session import session_config
 from webvision.training import callbacks
 from webvision.training.callbacks import LearningRate, StepWatch, waited
 from webvision.training.input import QUEUED_BATCHES, TotalBatchInput, staged
+from webvision.training.job import Watching
 from webvision.training.objective import Classifier
 from webvision.training.recipes import Recipe
 from webvision.training.trainer import ReplicatedTrainer, SessionCreator
@@ -65,7 +66,9 @@ def test_the_times_of_a_step_are_of_the_batch_that_it_takes_from_the_queue(monke
         trainer.setup_graph(
             model.get_input_signature(), staged(batches, devices), model.build_graph, model.get_optimizer
         )
-        watch = StepWatch(BATCH, batches.arrived_at, log_every=STEPS, staged=devices.staged)
+        watch = StepWatch(
+            BATCH, batches.arrived_at, watching=Watching(log_every=STEPS + 1), events=None, staged=devices.staged
+        )
         trainer.train(
             [watch, LearningRate(Recipe(batch=BATCH))],
             [],

@@ -48,7 +48,7 @@ def main(argv=None):
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(args.gpus))) if args.gpus else "-1"
     import json
 
-    from webvision.challenges.sotabench import evaluate
+    from webvision.challenges.sotabench import evaluate, result_cache
     from webvision.challenges.sotabench.evaluator import ImageNetEvaluator
     from webvision.inference import own_model
 
@@ -57,8 +57,14 @@ def main(argv=None):
     )
     files = evaluate.open_images(evaluator.root)
     model = own_model.find_model(args.model, args.checkpoint, preset="sotabench")
+    if evaluator.has_cache:
+        evaluator.identity = result_cache.identity_of(
+            model.contents_sha256(args.checkpoint), repr(model.preset), evaluate.open_images(evaluator.root)
+        )
     with model.open(args.checkpoint, gpus=args.gpus) as predict:
         evaluator.reset_time()
         bad = evaluate.evaluate(evaluator, files, predict, preset=model.preset, batch=args.batch, workers=args.workers)
+        if bad:
+            evaluator.identity = None  # not kept: the next time they may be readable
         print(json.dumps(evaluator.save().to_dict(), ensure_ascii=False))
     evaluate.check_bad(bad, len(evaluator.targets), args.max_bad)

@@ -134,6 +134,9 @@ def _add_run_flags(parser):
 def _add_watching_flags(parser):
     group = parser.add_argument_group("watching")
     group.add_argument("--log-every", type=flags.at_least(1), default=100, metavar="STEPS")
+    group.add_argument(
+        "--log-style", choices=["plain", "di"], default="plain", help="di: DI-engine's lines and TensorBoard tags"
+    )
     group.add_argument("--histograms", action="store_true", help="of weights and gradients, each epoch")
     group.add_argument(
         "--trace", action="store_true", help="trace one step: its parts in the log, a timeline in the run folder"
@@ -251,7 +254,7 @@ def job_of(args):
         start=job.Start(args.seed, args.load, new_head=args.finetune),
         keeping=job.Keeping(60 * args.save_every, last=args.keep, every_epochs=args.keep_every),
         ending=job.Ending(args.on_nan, args.stop_at, args.hang_limit, args.requeue_code),
-        watching=job.Watching(args.log_every, args.trace, args.histograms),
+        watching=job.Watching(args.log_every, args.trace, args.histograms, args.log_style),
     )
 
 

@@ -15,6 +15,7 @@ The file runs with the rights of whoever starts the command, as any program does
 """
 
 import dataclasses
+import hashlib
 import importlib.util
 import os
 import sys
@@ -24,8 +25,10 @@ import numpy as np
 from webvision.data.views.presets import PRESETS, Preset
 from webvision.devices import Devices
 from webvision.errors import CheckpointError, UsageError, printable
+from webvision.files import file_sha256
 from webvision.inference.provenance import known_card, settle_size
 from webvision.model.backbones import Network, named_backbone
+from webvision.model.weights import files_of
 
 NORMALISATION = ("colour_order", "scale", "mean", "std")
 
@@ -51,7 +54,13 @@ class OwnModel:
     name: str
     preset: Preset
     network: object = None  # of built-in models and TensorFlow files; None for files with load()
-    module: object = None
+    module: object = None  # of files
+
+    def contents_sha256(self, checkpoint):
+        """SHA-256 of what predicts: the network's name, or the user's file, and all files of `checkpoint`."""
+        paths = files_of(checkpoint) + ([self.module.__file__] if self.module else [])
+        parts = [self.name, *map(file_sha256, paths)]
+        return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
     def open(self, checkpoint, *, gpus=0):
         """A context manager that yields predict(uint8 BGR batch) -> float32 logits, on that many GPUs or the CPU."""
@@ -124,7 +133,7 @@ def _from_file(path):
     name = os.path.basename(path)
     if callable(getattr(module, "load", None)):
         return OwnModel(name, preset, module=module)
-    return OwnModel(name, preset, OwnNetwork(name, module.logits, classes, size))
+    return OwnModel(name, preset, OwnNetwork(name, module.logits, classes, size), module)
 
 
 class _GraphModel:

@@ -62,6 +62,8 @@ def open_weights(path):
             f"{printable(path)}: no such checkpoint: neither this file nor "
             f"{printable(prefix)}.index exists. {_nearby(path)}"
         )
+    if not os.path.isfile(path):
+        raise CheckpointError(f"{printable(path)}: a device or a pipe, where a file of weights is needed")
     with open(path, "rb") as file:
         magic = file.read(64)
     if magic.startswith(b"PK\x03\x04"):
@@ -70,6 +72,24 @@ def open_weights(path):
         f"{printable(path)}: {_foreign_format(magic)}; a TensorFlow checkpoint (model-STEP) or a NumPy "
         ".npz of named arrays is needed"
     )
+
+
+def files_of(path):
+    """The files that the checkpoint at `path` consists of, whatever its format; CheckpointError if there are none."""
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        if not any(name.endswith(".index") for name in os.listdir(path)):  # a model's own format
+            found = sorted(os.path.join(base, name) for base, _, names in os.walk(path) for name in names)
+            return [file for file in found if os.path.isfile(file)]
+        path = _latest_in(path)
+    prefix = re.sub(r"\.(index|data-\d{5}-of-\d{5})$", "", path)
+    if os.path.exists(prefix + ".index"):
+        folder, name = os.path.split(prefix)
+        wanted = re.compile(re.escape(name) + r"\.(index|data-\d{5}-of-\d{5})")
+        return sorted(os.path.join(folder, other) for other in os.listdir(folder or ".") if wanted.fullmatch(other))
+    if not os.path.isfile(path):
+        raise CheckpointError(f"{printable(path)}: no such checkpoint. {_nearby(path)}")
+    return [path]
 
 
 def _latest_in(folder):

@@ -7,6 +7,7 @@ from webvision.errors import printable
 from webvision.model.sync_batch_norm import synchronised_batch_norm
 from webvision.model.weights import load_into, open_weights
 from webvision.scoring.figures.stop_rules import with_accuracies
+from webvision.training import step_log
 from webvision.training.callbacks import LearningRate, Saving, StepWatch
 from webvision.training.checkpoints import CheckpointWriter, State
 from webvision.training.early_stop import is_over, standing
@@ -94,9 +95,10 @@ class Attempt(SessionInit):
         optimizer = (lambda: WithHistograms(model.get_optimizer())) if job.watching.histograms else model.get_optimizer
         trainer.setup_graph(model.get_input_signature(), staged(queue, devices), model.build_graph, optimizer)
         self._stop.heed("before its first step")
+        events = EventFile(job.folder)
         trainer.train(
-            self._callbacks(model, queue, trainer),
-            [EventFile(job.folder), self._history, EpochLine(job.recipe.epochs)],
+            self._callbacks(model, queue, trainer, events),
+            [events, self._history, EpochLine(job.recipe.epochs)],
             SessionCreator(devices),
             self,
             job.recipe.steps_per_epoch,
@@ -113,15 +115,20 @@ class Attempt(SessionInit):
             weight_decay=job.recipe.weight_decay,
             momentum=job.recipe.momentum,
             recipe=job.recipe,
+            preset=job.card.preset,
             seed=job.start.seed,
             batch_norm_scope=_batch_norm_scope(job),
             colour_on_device=job.pictures.spec.colours_on_device,
         )
 
-    def _callbacks(self, model, queue, trainer):
+    def _callbacks(self, model, queue, trainer, events):
         job, devices = self._job, self._job.computing.devices
 
         def on_result(step, figures):
+            if job.watching.log_style == "di":
+                logger.info("%s", step_log.validation_line(figures))
+                told = {f"evaluator_iter/{name}": value for name, value in step_log.accuracies(figures).items()}
+                events.put_scalars(step // job.recipe.steps_per_epoch, told)
             self._checkpoints.note_error(step, figures["val-balanced-error-top1"])
             if job.ending.stop_at and _reached(job.ending.stop_at, figures):
                 trainer.finished_early = f"Reached {job.ending.stop_at} after step {step}: trained enough"
@@ -130,7 +137,7 @@ class Attempt(SessionInit):
                 trainer.finished_early = f"Ended early after step {step}: {_no_better(history, patience)}"
 
         callbacks = [
-            StepWatch(job.recipe.batch, queue.arrived_at, log_every=job.watching.log_every, staged=devices.staged),
+            StepWatch(job.recipe.batch, queue.arrived_at, watching=job.watching, events=events, staged=devices.staged),
             PlacementCheck(devices),
             RunUpdateOps(),
         ]

@@ -6,6 +6,8 @@ import time
 from webvision import watchdog
 from webvision.compat import tf, tfv1
 from webvision.errors import DivergedError, ResourceError
+from webvision.training import step_log
+from webvision.training.step_log import Progress, StepTimes
 
 from tensorpack.callbacks import Callback
 from tensorpack.utils import logger
@@ -39,30 +41,34 @@ class LearningRate(Callback):
 class StepWatch(Callback):
     """Fetches each step's loss with the step, stops at the first that is not finite, and tells where the time goes."""
 
-    def __init__(self, batch, arrived_at, *, log_every, staged):
+    def __init__(self, batch, arrived_at, *, watching, events, staged):
         """`arrived_at`: the tensor that tells when a run's batch came; `staged`: it is the next step's, copied while
-        this one computes."""
+        this one computes; `events`: the EventFile."""
         self._batch = batch
         self._arrived_at = arrived_at
-        self._log_every = log_every
+        self._log_every, self._style = watching.log_every, watching.log_style
+        self._events = events
         self._staged = staged
 
     def _setup_graph(self):
         losses = [tower.get_tensor("xentropy-loss") for tower in self.trainer.tower_func.towers.training()]
         self._loss = tf.add_n(losses) / len(losses) if len(losses) > 1 else losses[0]
         self._computed = _time_after(self.trainer.train_op, losses) if self._staged else ()
+        self._parts = ()
+        if self._style == "di":
+            self._parts = (step_log.time_when(losses), step_log.time_when(self.trainer.gradients()))
         self._rate = next(v for v in tfv1.global_variables() if v.op.name == "learning_rate")
 
     def _before_epoch(self):
         self._epoch_start, self._epoch_steps, self._epoch_wait = time.perf_counter(), 0, 0.0
-        self._recent_start, self._recent_steps, self._recent_wait = self._epoch_start, 0, 0.0
+        self._recent_start, self._recent_steps, self._recent = self._epoch_start, 0, StepTimes()
 
     def _before_run(self, _):
         self._started = time.time()  # the clock of tf.timestamp
-        return tfv1.train.SessionRunArgs([self._loss, self._arrived_at, self._computed])
+        return tfv1.train.SessionRunArgs([self._loss, self._arrived_at, self._computed, self._parts])
 
     def _after_run(self, _, values):  # tensorpack has counted this step already
-        loss, arrived, computed = values.results
+        loss, arrived, computed, parts = values.results
         self.loss = float(loss)
         if not math.isfinite(self.loss):
             raise DivergedError(
@@ -70,29 +76,42 @@ class StepWatch(Callback):
                 "Give the same command with a lower --lr, or with --on-nan rollback",
                 step=self.global_step,
             )
-        wait = waited(self._started, arrived, time.time(), computed=computed[0] if self._staged else None)
+        ended = time.time()
+        wait = waited(self._started, arrived, ended, computed=computed[0] if self._staged else None)
         self._epoch_wait += wait
-        self._recent_wait += wait
+        self._last = self._times(wait, arrived, [at for at, _ in parts], ended)
+        self._recent += self._last
         self._epoch_steps += 1
         self._recent_steps += 1
 
+    def _times(self, wait, arrived, parts, ended):
+        """The StepTimes of a run from the moments at which it was told that its parts were done."""
+        if not parts:
+            return StepTimes(wait)
+        began = self._started if self._staged else max(self._started, min(arrived, ended))
+        moments = [began, *parts, ended]
+        return StepTimes(wait, *(max(0.0, later - before) for before, later in zip(moments, moments[1:], strict=False)))
+
     def _trigger_step(self):
-        if self._recent_steps >= self._log_every:
+        due = {"step": self.local_step + 1, "since_last": self._recent_steps, "every": self._log_every}
+        if step_log.is_due(self._style, **due):
             self._log_step()
 
     def _log_step(self):
         now, steps = time.perf_counter(), self._recent_steps
-        logger.info(
-            "Epoch %d [%d/%d] loss %.4f, data %.3f s, step %.3f s, learning rate %.3g",
-            self.epoch_num,
-            self.local_step + 1,
-            self.trainer.steps_per_epoch,
-            self.loss,
-            self._recent_wait / steps,
-            (now - self._recent_start) / steps,
-            self._rate.eval(self.trainer.sess),
+        progress = Progress(
+            epoch=self.epoch_num,
+            step=self.local_step + 1,
+            steps=self.trainer.steps_per_epoch,
+            loss=self.loss,
+            mean=self._recent / steps,
+            last=self._last,
+            seconds=(now - self._recent_start) / steps,
+            rate=float(self._rate.eval(self.trainer.sess)),
         )
-        self._recent_start, self._recent_steps, self._recent_wait = now, 0, 0.0
+        logger.info("%s", step_log.line(self._style, progress))
+        self._events.put_scalars(self.global_step, step_log.scalars(self._style, progress))
+        self._recent_start, self._recent_steps, self._recent = now, 0, StepTimes()
 
     def _after_epoch(self):
         seconds = max(time.perf_counter() - self._epoch_start, 1e-9)

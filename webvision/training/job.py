@@ -65,9 +65,10 @@ class Ending:
 class Watching:
     """What a run tells of itself, besides a line an epoch."""
 
-    log_every: int = 100
+    log_every: int = 100  # steps
     trace: bool = False
     histograms: bool = False
+    log_style: str = "plain"  # or "di", DI-engine's; see step_log.py
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ RECIPES = {recipe.name: recipe for recipe in (CARD, WEB)}
 def recipe_named(name):
     """The recipe called `name`; ValueError with the nearest name if there is none."""
     if name not in RECIPES:
-        raise ValueError(f"no recipe is called {name!r}{_nearest(name, RECIPES)}; there are {', '.join(RECIPES)}")
+        raise ValueError(f"no recipe is called {name!r}{nearest(name, RECIPES)}; there are {', '.join(RECIPES)}")
     return RECIPES[name]
 
 
@@ -182,7 +182,7 @@ def with_settings(recipe, settings):
 def _set(owner, path, text, whole):
     fields = {field.name: field for field in dataclasses.fields(owner)}
     if path[0] not in fields or path[0] in ("name", "image_size"):
-        raise ValueError(f"a recipe has no field {whole!r}{_nearest(whole, known_fields())}")
+        raise ValueError(f"a recipe has no field {whole!r}{nearest(whole, known_fields())}")
     now = getattr(owner, path[0])
     if dataclasses.is_dataclass(now) != (len(path) > 1):
         raise ValueError(f"{whole}: set one of {', '.join(known_fields(path[0] + '.'))}")
@@ -214,6 +214,7 @@ def known_fields(prefix=""):
     return [name for name in names if name.startswith(prefix)]
 
 
-def _nearest(name, known):
+def nearest(name, known):
+    """Which name among `known` was meant by `name`, as the end of a sentence; '' if none is near."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""

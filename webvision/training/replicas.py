@@ -33,6 +33,7 @@ class Replicas(SyncMultiGPUReplicatedBuilder):
         """(the training op, the op that gives every replica the first one's variables or None)."""
         self._check_grad_list(grad_list)
         gradients, variables = split_grad_list(grad_list)
+        self.gradients = [gradient for tower in gradients for gradient in tower]  # before they are averaged
         average = average_by_buckets if self._collective else average_on_cpu
         self.grads = merge_grad_list(average(gradients, self._names), variables)
         optimizer, updates = get_opt_fn(), []

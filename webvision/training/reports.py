@@ -124,6 +124,11 @@ class EventFile(MonitorBase):
     def process_summary(self, summary):
         self._put(tfv1.Event(wall_time=time.time(), step=self.global_step, summary=summary))
 
+    def put_scalars(self, step, values):
+        """{tag: value} at `step`; of what is told more often than an epoch's figures."""
+        parts = [tfv1.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+        self._put(tfv1.Event(wall_time=time.time(), step=step, summary=tfv1.Summary(value=parts)))
+
     def process_event(self, event):
         self._put(event)
 

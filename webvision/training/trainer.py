@@ -25,6 +25,10 @@ class ReplicatedTrainer(SyncMultiGPUTrainerReplicated):
         self._epochs_recorded = epochs_recorded
         self.finished_early = None  # why, once a callback finds that the run has reached its goal
 
+    def gradients(self):
+        """The gradients of every tower, before they are averaged; once the graph stands."""
+        return self._builder.gradients
+
     def main_loop(self, steps_per_epoch, starting_epoch, max_epoch):
         """Train up to `max_epoch`, from wherever the restored global step says that training stands."""
         with self.sess.as_default():

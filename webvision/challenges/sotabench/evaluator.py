@@ -29,7 +29,7 @@ import time
 import numpy as np
 
 from webvision.challenges.sotabench import ilsvrc
-from webvision.challenges.sotabench.result_cache import SIGNATURE_IMAGES, ResultCache, default_directory
+from webvision.challenges.sotabench.result_cache import ResultCache, default_directory
 from webvision.errors import DataError, IncompleteError, printable
 from webvision.files import atomic_write
 
@@ -59,8 +59,9 @@ class ImageNetEvaluator:
     `root` holds ILSVRC2012_devkit_t12.tar.gz or a text list of labels (`ilsvrc.find_targets`); on the server it is
     ./.data/vision/imagenet. `labels`, or for scripts that are not to be changed the variable
     SOTABENCH_LABELS, names such a file elsewhere. `paper_model_name`, which the public text passes, means `model_name`.
-    Results are looked up and kept in the folder `cache_dir`; without it only on the server, in
-    `result_cache.default_directory()`.
+    Results are kept in the folder `cache_dir` (on the server also without it, in `result_cache.default_directory()`)
+    and looked up there under `identity`, a hash of the weights and of the pictures (`result_cache.identity_of`). Who
+    sets none, here or later, evaluates every image: logits alone do not tell one checkpoint from the next.
     """
 
     task = "Image Classification"
@@ -78,6 +79,7 @@ class ImageNetEvaluator:
         paper_model_name=None,
         labels=None,
         cache_dir=None,
+        identity=None,
     ):
         self.root = os.path.expanduser(SERVER_ROOT if is_server() else root)
         self.model_name = model_name if model_name is not None else paper_model_name
@@ -90,8 +92,8 @@ class ImageNetEvaluator:
         self._labels = np.fromiter(self.targets.values(), np.int64, len(self.targets))
         self._hits = np.zeros((2, len(self.targets)), bool)  # top-1, top-5
         self._seen = np.zeros(len(self.targets), bool)
-        self._signature = {}  # row -> logits, of the first rows only
-        self._looked_up = False
+        self.identity = identity
+        self._looked_up = None  # the identity that was looked for
         directory = cache_dir or (default_directory() if is_server() else None)
         self._cache = directory and ResultCache(directory, _targets_hash(self.targets))
         self.results, self.batch_hash, self.cached_results = None, None, False
@@ -119,8 +121,6 @@ class ImageNetEvaluator:
         hits = in_top_k(logits, labels)
         self._hits[:, rows] = hits
         self._seen[rows] = True
-        for place in np.flatnonzero(rows < SIGNATURE_IMAGES):
-            self._signature[int(rows[place])] = logits[place].astype(np.float32)
         if not self.first_batch_processed:
             self.batch_hash = batch_hash(output_dict, hits.sum(axis=1) / len(rows))
             self.first_batch_processed = True
@@ -143,28 +143,24 @@ class ImageNetEvaluator:
 
     @property
     def cache_exists(self):
-        """True once this model is found in the local cache (break the loop then), False if not; None without a
-        cache."""
+        """True if these weights were evaluated on these pictures before (break the loop then), else False; None without
+        a cache."""
         if not self.first_batch_processed:
             raise ValueError("No batches of data have been processed so no batch_hash exists")
         if not self._cache:
             return None
-        if not self.cached_results and not self._looked_up and self._signed():
-            self._looked_up = True
-            found = self._cache.find(self._signature_matrix())
+        if not self.cached_results and self.identity and self._looked_up != self.identity:
+            self._looked_up = self.identity
+            found = self._cache.find(self.identity)
             if found is not None:
                 self.results, self.cached_results = found, True
-                print(
-                    "No model change detected (using the first images' logits). Will use cached results.",
-                    file=sys.stderr,
-                )
+                print("The same weights on the same pictures: the cached results are used.", file=sys.stderr)
         return self.cached_results
 
-    def _signed(self):
-        return len(self._signature) == min(SIGNATURE_IMAGES, len(self.targets))
-
-    def _signature_matrix(self):
-        return np.stack([self._signature[row] for row in sorted(self._signature)])
+    @property
+    def has_cache(self):
+        """Whether an `identity` is of use."""
+        return bool(self._cache)
 
     def get_results(self):
         """{'Top 1 Accuracy': fraction, 'Top 5 Accuracy': fraction}; MissingImagesError (a ValueError) if images
@@ -192,8 +188,8 @@ class ImageNetEvaluator:
         self.speed_mem_metrics.update(
             {"Tasks / Evaluation Time": seconds and tasks / seconds, "Tasks": tasks, "Evaluation Time": seconds}
         )
-        if self._cache and not self.cached_results and self._signed():
-            self._cache.store(self._signature_matrix(), self.results, model=self.model_name)
+        if self._cache and not self.cached_results and self.identity:
+            self._cache.store(self.identity, self.results, model=self.model_name)
         return BenchmarkResult(self)
 
 

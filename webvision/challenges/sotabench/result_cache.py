@@ -1,8 +1,9 @@
-"""A local store of finished evaluations, found again by what the model says about the first few images.
+"""A local store of finished evaluations, found again by what they were of: these weights on these pictures.
 
 The public service keyed its cache by a hash of the first batch, which changes with the batch size and with the last bit
-of any logit. Here an entry keeps the logits of the data set's first SIGNATURE_IMAGES images and is found when a new
-run's logits for the same images agree within TOLERANCE, whatever the batch size or the order of the images.
+of any logit. Logits that are merely close are no key either: two late checkpoints of one run differ by less than the
+same weights on a CPU and on a GPU, and say nothing of the pictures that come after. So an entry is found by hashes of
+contents (`identity`), of the weights as they lie on the disk and of every picture's bytes, or not at all.
 """
 
 import hashlib
@@ -10,14 +11,11 @@ import json
 import os
 import sys
 
-import numpy as np
-
+from webvision.data.pictures.images import ImageError
 from webvision.errors import printable
-from webvision.files import atomic_write
+from webvision.files import atomic_write, read_json
 
-SIGNATURE_IMAGES = 8
-TOLERANCE = 1e-3  # of the largest logit; the same weights on CPU and GPU differ by 1e-5 to 1e-4 of it
-FORMAT, VERSION = "webvision-result-cache", 1
+FORMAT, VERSION = "webvision-result-cache", 2
 
 
 def default_directory():
@@ -27,61 +25,62 @@ def default_directory():
     return chosen or os.path.join(base, "webvision", "results")
 
 
+def identity_of(weights_sha256, preparation, files):
+    """SHA-256 of an evaluation's inputs: weights, how pictures are prepared for them, and the pictures of `files`.
+
+    `files`: (image id, a function that returns the file's bytes or raises ImageError), in any order.
+    """
+    pictures = {}
+    for image_id, read in files:
+        try:
+            pictures[image_id] = hashlib.sha256(read()).hexdigest()
+        except ImageError as error:
+            pictures[image_id] = error.reason
+    whole = json.dumps([weights_sha256, preparation, sorted(pictures.items())])
+    return hashlib.sha256(whole.encode("ascii")).hexdigest()
+
+
 class ResultCache:
     """Results in `directory` of models evaluated on the data set whose targets hash to `targets_hash`."""
 
     def __init__(self, directory, targets_hash):
         self.directory, self.targets_hash = directory, targets_hash
 
-    def find(self, signature):
-        """The results stored for a model with this signature (float32 [images, classes]), or None."""
+    def find(self, identity):
+        """The results stored for `identity`, or None."""
+        path = self._path(identity)
         try:
-            names = sorted(name for name in os.listdir(self.directory) if name.startswith(self.targets_hash[:16]))
-        except OSError:
+            entry = read_json(path)
+            if (entry["format"], entry["version"]) != (FORMAT, VERSION):
+                raise ValueError("another format")
+            if (entry["targets"], entry["identity"]) != (self.targets_hash, identity):
+                raise ValueError("of another evaluation")
+            if not all(0.0 <= float(value) <= 1.0 for value in entry["results"].values()):
+                raise ValueError("a result outside 0..1")
+            return entry["results"]
+        except FileNotFoundError:
             return None
-        for name in names:
-            entry = self._read(os.path.join(self.directory, name))
-            if entry and _agree(signature, entry["signature"]):
-                return entry["results"]
-        return None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            print(printable(f"{path}: ignored, not an entry of the result cache ({error})"), file=sys.stderr)
+            return None
 
-    def store(self, signature, results, *, model):
+    def store(self, identity, results, *, model):
         """Keep `results`. A cache that cannot be written is no reason to fail: it is said on stderr."""
         body = {
             "format": FORMAT,
             "version": VERSION,
             "targets": self.targets_hash,
+            "identity": identity,
             "model": model,
             "results": results,
-            "signature": [[float(f"{value:.7g}") for value in row] for row in signature],
         }
-        name = f"{self.targets_hash[:16]}-{hashlib.sha256(np.ascontiguousarray(signature)).hexdigest()[:16]}.json"
         try:
             os.makedirs(self.directory, exist_ok=True)
-            with atomic_write(os.path.join(self.directory, name)) as file:
+            with atomic_write(self._path(identity)) as file:
                 json.dump(body, file)
         except OSError as error:
             print(printable(f"result cache not written: {error}"), file=sys.stderr)
 
-    def _read(self, path):
-        """The entry in the file `path`, checked, or None with a remark."""
-        try:
-            with open(path, encoding="utf-8") as file:
-                entry = json.load(file)
-            if (entry["format"], entry["version"], entry["targets"]) != (FORMAT, VERSION, self.targets_hash):
-                return None
-            entry["signature"] = np.array(entry["signature"], np.float32)
-            if not all(0.0 <= float(value) <= 1.0 for value in entry["results"].values()):
-                raise ValueError("a result outside 0..1")
-            return entry
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            print(printable(f"{path}: ignored, not an entry of the result cache ({error})"), file=sys.stderr)
-            return None
-
-
-def _agree(ours, stored):
-    return (
-        ours.shape == stored.shape
-        and np.isfinite(ours).all()
-        and float(np.max(np.abs(ours - stored))) <= TOLERANCE * float(np.max(np.abs(ours), initial=0.0))
-    )
+    def _path(self, identity):
+        name = hashlib.sha256(f"{self.targets_hash} {identity}".encode()).hexdigest()
+        return os.path.join(self.directory, f"{name[:32]}.json")

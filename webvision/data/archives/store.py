@@ -113,16 +113,15 @@ class PictureArchives:
         found, records = self.members.find([name])
         if not found[0]:
             raise ImageError("missing", f"no member of that name in {printable(os.fsdecode(self.root))}/*.tar")
-        record = records[0]
-        if record["size"] > self.policy.max_bytes:
-            raise ImageError("file-too-large", f"{record['size']} bytes; at most {self.policy.max_bytes} are read")
-        archive = self._archive(int(record["archive"]))
-        start, size = int(record["block"]) * BLOCK - BLOCK, int(record["size"]) + BLOCK
+        _, _, size, block, number, sealed = records[0].item()
+        if size > self.policy.max_bytes:
+            raise ImageError("file-too-large", f"{size} bytes; at most {self.policy.max_bytes} are read")
+        archive = self._archive(number)
         try:
-            data = read_at(archive.fd, size, start)
+            data = read_at(archive.fd, BLOCK + size, (block - 1) * BLOCK)
         except OSError as error:
             raise unreadable(error) from None
-        if len(data) != size or seal(data[:BLOCK]) != record["seal"]:
+        if len(data) != BLOCK + size or seal(data[:BLOCK]) != sealed:
             archive.check()
             raise ImageError("io", "its header in the archive is not the one that was indexed")
         return data[BLOCK:]

@@ -222,6 +222,19 @@ class Reader:
         return found
 
 
+def payload_after(block):
+    """How many bytes follow a header block, up to the next one; TarError if it is none."""
+    reader = Reader(None)
+    reader.offset = BLOCK
+    reader._check(block)
+    kind, size = block[156:157], reader._number(block[124:136])
+    if kind in (b"1", b"2", b"3", b"4", b"5", b"6"):
+        return 0
+    if size > (MAX_EXTENSION_BYTES if kind in (b"L", b"K", b"x", b"X", b"g") else MAX_MEMBER_BYTES):
+        raise TarError(f"a member claims {size:,} bytes")
+    return size + -size % BLOCK
+
+
 def checked_name(name):
     """`name` without './' and a final '/', if it is a path below a folder; DataError for every other."""
     if _PLAIN_NAME(name):

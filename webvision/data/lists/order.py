@@ -89,6 +89,8 @@ class EpochOrder:
             or self._targets[self._counts == 0].any()
         ):
             raise ValueError("targets must hold, for each class, at least its count, and 0 for an empty class")
+        if (largest := int(self._counts.max(initial=0))) >= 1 << 32:
+            raise ValueError(f"{largest:,} pictures in one class; below {1 << 32:,} can be walked")  # see `picture`
         self._target_ends = np.cumsum(self._targets)
         self.seed = int(seed)
         self._stride = _coprime_strides(self._counts)

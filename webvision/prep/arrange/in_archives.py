@@ -93,7 +93,7 @@ def _place_archives(raw, data, split, method):
         os.path.join(folder, name)
         for folder in (raw, os.path.join(raw, "archives"))
         for name in archive_names(folder)
-        if _split_of(name) == split
+        if split_of(name) == split
     ]
     if not found:
         return
@@ -121,8 +121,8 @@ def _place_archives(raw, data, split, method):
     placing.sync_file_system(data)
 
 
-def _split_of(name):
-    """The split whose pictures an archive of that name holds, or None."""
+def split_of(name):
+    """The split whose pictures an archive of that name holds, by the names that WebVision's have; or None."""
     return next(
         (
             split

@@ -3,7 +3,7 @@
 In the state folder (TARGET/archives), by what exists:
     NAME.part (+ .state.json)   being fetched
     NAME                        fetched and proven whole, perhaps being unpacked
-    NAME.done.json              unpacked and on the disk; only now may NAME go
+    NAME.done.json              unpacked and on the disk, only now may NAME go; in archives: NAME is in TARGET/<split>/
     NAME.quarantine             what came instead of the file, kept until a good one has come
 """
 
@@ -16,7 +16,8 @@ from webvision.data.archives.tarstream import TarError
 from webvision.errors import DataError
 from webvision.files import write_json
 from webvision.prep.arrange import placing
-from webvision.prep.download import proof, unpack
+from webvision.prep.arrange.in_archives import split_of
+from webvision.prep.download import follow, proof, unpack
 from webvision.prep.download.fetch import fetch
 
 ROUNDS = 3  # fetches of one file in one run before its server is said to have a bad copy
@@ -32,6 +33,7 @@ class Job(NamedTuple):
     keep: bool = False
     skip_odd: bool = False
     unpacked: object = lambda count: None
+    in_archives: bool = False  # pictures stay inside the archives, which go to their split's folder
 
 
 def done_mark(archive, state):
@@ -46,17 +48,20 @@ def done_mark(archive, state):
 
 def acquire(archive, job):
     """Fetch, prove, unpack, mark and clear away; returns the facts for the report. Does only what is not done yet."""
-    done = done_mark(archive, job.state)
-    if done and (archive.packed or os.path.exists(_place(archive, job.target))):
+    done, place = done_mark(archive, job.state), _place(archive, job)
+    if done and (os.path.exists(place) if place else not done.get("in_archive")):
         job.manifest.check(archive.name, done)
         if archive.name not in job.manifest.entries:
             job.manifest.record(archive.name, done)
         _clear(archive, job)
         return {**done, "status": "was done"}
     path = os.path.join(job.state, archive.name)
-    given = os.path.exists(path)
-    facts, fetched = _proven(archive, path, job) if given else _fetched(archive, path, job)
-    odd = _put(archive, path, job)
+    kept = _place(archive, job._replace(in_archives=True))
+    given = next((one for one in (path, kept) if one and os.path.exists(one)), None)
+    facts, fetched = _proven(archive, given, job) if given else _fetched(archive, path, job)
+    odd = _put(archive, given or path, place, job)
+    if place and archive.packed:
+        facts["in_archive"] = True
     write_json(path + ".done.json", facts)
     if archive.name not in job.manifest.entries:
         job.manifest.record(archive.name, facts)
@@ -83,7 +88,13 @@ def _fetched(archive, path, job):
     """Fetch until the proof holds; what fails it goes into quarantine, once, then is an error."""
     part = path + ".part"
     for last in [False] * (ROUNDS - 1) + [True]:
-        fetched = fetch(archive.urls, part, job.transfer, looks_right=proof.first_bytes_check(archive))
+        fetched = fetch(
+            archive.urls,
+            part,
+            job.transfer,
+            looks_right=proof.first_bytes_check(archive),
+            follower=lambda: follow.follower(archive),
+        )
         whole = _stated_size(part) == os.path.getsize(part)
         try:
             facts = proof.prove(archive, part, skip_odd=job.skip_odd, size_stated=whole)
@@ -115,23 +126,29 @@ def _stated_size(part):
         return None
 
 
-def _put(archive, path, job):
+def _put(archive, path, place, job):
     """The archive's content at its place and on the disk; returns the names left out."""
-    if archive.packed:
+    if not place:
         return unpack.unpack(
             archive, path, job.target, state=job.state, progress=job.unpacked, stop=job.transfer.patience.check
         )
-    target = _place(archive, job.target)
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    temporary = path + ".member"
-    shutil.copyfile(path, temporary)
-    os.replace(temporary, target)
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    if archive.packed:
+        os.rename(path, place)  # also where it is there already
+    else:
+        temporary = os.path.join(job.state, archive.name + ".member")
+        shutil.copyfile(path, temporary)
+        os.replace(temporary, place)
     placing.sync_file_system(job.target)
     return []
 
 
-def _place(archive, target):
-    return os.path.join(target, archive.into, archive.name)
+def _place(archive, job):
+    """Where the file itself stays: a list, and in archives those of pictures; None: it is unpacked."""
+    if not archive.packed:
+        return os.path.join(job.target, archive.into, archive.name)
+    stays = job.in_archives and archive.packed == "tar" and not archive.nested and split_of(archive.name)
+    return os.path.join(job.target, stays, archive.name) if stays else None
 
 
 def _save_good_members(archive, path, job):

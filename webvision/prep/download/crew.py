@@ -31,6 +31,7 @@ class Settings(NamedTuple):
     skip_odd: bool = False
     check_space: bool = True
     manifests: tuple = ()
+    in_archives: bool = False
 
 
 class RateLimit:
@@ -94,6 +95,7 @@ def run(archives, settings):
             shared,
             manifest,
             keep=settings.keep,
+            in_archives=settings.in_archives,
             skip_odd=settings.skip_odd,
             unpacked=counter.add_files,
         )
@@ -187,7 +189,8 @@ def stated_sizes(archives, client):
 def check_space(sizes, here, settings):
     """ResourceError if what is to come can't fit: each archive's content, and the archives that lie here meanwhile."""
     ordered = sorted(sizes.values(), reverse=True)
-    meanwhile = sum(ordered) if settings.keep else sum(ordered[: settings.parallel])
+    at_once = 0 if settings.in_archives else len(ordered) if settings.keep else settings.parallel
+    meanwhile = sum(ordered[:at_once])
     need = sum(ordered) + meanwhile - sum(here.values())
     free = shutil.disk_usage(settings.target).free
     if need > free:

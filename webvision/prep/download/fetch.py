@@ -5,6 +5,7 @@ and how much of it is known to be on the disk. A new connection first reads agai
 here and compares them, so that two different files are never glued together.
 """
 
+import errno
 import os
 import random
 import threading
@@ -76,20 +77,22 @@ class Transfer(NamedTuple):
     first_wait: float = FIRST_WAIT
 
 
-def fetch(urls, path, transfer, *, looks_right):
+def fetch(urls, path, transfer, *, looks_right, follower=lambda: None):
     """Fetch the file at one of `urls` into `path`, resuming what is there; returns {attempts, restarts, size, url}.
 
-    `looks_right(first bytes)` returns None, or says in words why this can't be the file. Whether the whole is whole is
-    for the caller to prove. NetworkError after `max_wait` without a byte; DataError if no address has the file.
+    `looks_right(first bytes)` returns None, or says in words why this can't be the file. Where the server does not say
+    how long it is, `follower()` gives an object whose `feed(bytes)` raises DataError once it can't be. Whether the
+    whole is whole is for the caller to prove. NetworkError after `max_wait` without a byte; DataError if no address has
+    the file.
     """
-    return _Fetch(urls, Part(path), transfer, looks_right=looks_right).run()
+    return _Fetch(urls, Part(path), transfer, looks_right=looks_right, follower=follower).run()
 
 
 class _Fetch:
     """One file's way through as many connections as it takes."""
 
-    def __init__(self, urls, part, transfer, *, looks_right):
-        self.part, self.transfer, self.looks_right = part, transfer, looks_right
+    def __init__(self, urls, part, transfer, *, looks_right, follower=lambda: None):
+        self.part, self.transfer, self.looks_right, self.follower = part, transfer, looks_right, follower
         self.urls = sorted(urls, key=lambda url: url != part.state.get("url"))  # go on where it was begun
         self.strikes, self.refused = dict.fromkeys(urls, 0), []
         self.attempts = self.restarts = self.failures = 0
@@ -238,9 +241,11 @@ class _Fetch:
         part.state["url"] = url
         position = synced = offset
         head = b"" if offset == 0 else None
+        follower = self.follower() if offset == 0 and part.total() is None else None
         fd = os.open(part.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             here = os.fstat(fd).st_size
+            _check_room(fd, (part.total() or 0) - here, part.path)
             for piece in pieces(response, url, transfer.client.limits):
                 transfer.patience.check()
                 transfer.limiter(len(piece))
@@ -250,6 +255,8 @@ class _Fetch:
                 if os.pread(fd, len(old), position) != old:
                     self._restart(f"{url}: its bytes before {here:,} are not the ones that were fetched")
                     raise TransferError(f"{url}: starting this file anew")
+                if follower:
+                    self._follow(follower, piece, url)
                 fresh = piece[len(old) :]
                 _write(fd, fresh, here)
                 position += len(piece)
@@ -267,6 +274,13 @@ class _Fetch:
             part.remember(fd)
             os.close(fd)
 
+    def _follow(self, follower, piece, url):
+        try:
+            follower.feed(piece)
+        except DataError as error:
+            self.part.restart()
+            raise TransferError(f"{url}: {error}", again=False) from None
+
     def _check_head(self, head, url, *, whole=False):
         """`head` until there is enough of it to judge, then None. What is not the file leaves no trace."""
         if len(head) < 1024 and not whole:
@@ -275,6 +289,13 @@ class _Fetch:
             self.part.restart()
             raise TransferError(f"{url}: {problem}", again=False)
         return None
+
+
+def _check_room(fd, wanted, path):
+    """OSError as of a full disk if `wanted` bytes more will not fit: nothing is gained by filling it first."""
+    state = os.fstatvfs(fd)
+    if wanted > state.f_bavail * state.f_frsize:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
 
 def _strong(etag):

@@ -12,6 +12,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
+from webvision.prep.download import deadline
+
 MAX_REDIRECTS = 5
 RETRYABLE = {408, 425, 429, 500, 502, 503, 504}
 USER_AGENT = "webvision-download/1"
@@ -34,6 +36,8 @@ class Limits(NamedTuple):
     read: float = 30  # without a single byte
     min_rate: float = 1000  # below this on average over `rate_window` a fresh connection is tried
     rate_window: float = 60
+    phase: float = 60  # for connecting, and for all the headers of an answer
+    unstated: int = 32 << 30  # bytes of a body whose length the server does not say; the largest archive has 10 GB
 
 
 class Client:
@@ -49,16 +53,16 @@ class Client:
         """The response (unread) of `url` or of where it redirects to. TransferError for whatever is no 200, 206 or
         416."""
         headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
-        first_host = urlsplit(url).hostname
+        first_host = _split(url).hostname
         for _ in range(MAX_REDIRECTS + 1):
-            response = self._request(method, url, headers, authorised=urlsplit(url).hostname == first_host)
+            response = self._request(method, url, headers, authorised=_split(url).hostname == first_host)
             if response.status not in (301, 302, 303, 307, 308):
                 break
             location = response.headers.get("Location")
             response.close()
             if not location:
                 raise TransferError(f"{url}: answers {response.status} without saying where to go", again=False)
-            target = urljoin(url, location)
+            target = _joined(url, location)
             if urlsplit(target).scheme not in ("http", "https") or (urlsplit(url).scheme, urlsplit(target).scheme) == (
                 "https",
                 "http",
@@ -76,7 +80,7 @@ class Client:
         raise TransferError(reason, again=False, gone=response.status in (404, 410))
 
     def _request(self, method, url, headers, *, authorised):
-        parts = urlsplit(url)
+        parts = _split(url)
         if authorised and parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
             headers = {**headers, "Authorization": "Basic " + base64.b64encode(pair).decode()}
@@ -113,7 +117,26 @@ class Client:
                     self._pools[proxy] = urllib3.ProxyManager(bare, **settings)
                 else:
                     self._pools[proxy] = urllib3.PoolManager(**settings)
+                self._pools[proxy].pool_classes_by_scheme = deadline.pool_classes(self.limits.phase)
             return self._pools[proxy]
+
+
+def _split(url):
+    try:
+        parts = urlsplit(url)
+        _ = parts.hostname, parts.port  # what is wrong with them shows when they are asked for
+        return parts
+    except ValueError as error:
+        raise TransferError(f"{url}: no address ({error})", again=False) from None
+
+
+def _joined(url, location):
+    try:
+        target = urljoin(url, location)
+    except ValueError as error:
+        raise TransferError(f"{url}: redirects to {location}, which is no address ({error})", again=False) from None
+    _split(target)
+    return target
 
 
 def pieces(response, url, limits, *, size=1 << 18):
@@ -122,12 +145,15 @@ def pieces(response, url, limits, *, size=1 << 18):
     got, window_start, window_bytes = 0, time.monotonic(), 0
     while True:
         try:
-            piece = response.read1(size)  # what is there, not all of `size`: a dripping server must not hold us
+            with deadline.within(limits.rate_window, lambda: getattr(response, "socket", None)):  # chunks' headers drip
+                piece = response.read1(size)  # what is there, not all of `size`: a dripping server must not hold us
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise TransferError(f"{url}: {explain(error)} after {got:,} bytes") from None
         if not piece:
             break
         got += len(piece)
+        if expected is None and got > limits.unstated:
+            raise TransferError(f"{url}: over {limits.unstated:,} bytes, and no end was ever stated", again=False)
         yield piece
         window_bytes += len(piece)
         span = time.monotonic() - window_start
