@@ -25,7 +25,7 @@ QUICK := tests/lists tests/pictures tests/views tests/archives tests/scoring tes
 TYPED := webvision/data/views webvision/data/pictures
 
 .DEFAULT_GOAL := setup
-.PHONY: help setup demo test quick lint types test-torch test-browser docs clean \
+.PHONY: help setup demo demo-own tutorial test quick lint types test-torch test-browser docs clean \
 	bench-input bench-list bench-read bench-scale bench-scoring bench-step bench-wait \
 	fuzz soak-archives soak-check soak-disk soak-download soak-kill soak-memory soak-preprocess check-gpu-lock gpu-check lock lock-gpu lock-docs
 
@@ -50,6 +50,12 @@ $(DECODER): $(INSTALLED) $(wildcard webvision/data/native/*.[ch]) webvision/data
 
 demo: setup ## the whole road on a small data set that it draws: 3 minutes; continues in demo/ when given again
 	$(PY) utils/demo.py
+
+demo-own: setup ## from a folder of pictures to a checked model, by classification/'s commands: under 4 minutes, in demo-own/
+	$(PY) utils/demo_own.py
+
+tutorial: setup ## classification/tutorial/tutorial.ipynb, from README.md beside it
+	$(PY) utils/make_tutorial.py
 
 ##@ To change it
 test: setup ## every test, or those of a room: make test T=tests/lists
@@ -86,10 +92,10 @@ $(TORCH_ENV)/.installed: pyproject.toml
 test-browser: setup ## the report and the site in headless Chromium
 	@command -v chromedriver >/dev/null && { command -v chromium || command -v google-chrome; } >/dev/null || \
 		{ echo "make test-browser needs chromium and chromedriver on the PATH (Debian: apt-get install chromium chromium-driver)" >&2; exit 2; }
-	$(PY) -P -m pytest tests/soak/browser_report.py
+	$(PY) -P -m pytest tests/soak/browser_report.py tests/soak/browser_serve.py
 
-clean: ## remove .venv, build/ and demo/
-	rm -rf $(VENV) build demo
+clean: ## remove .venv, build/, demo/ and demo-own/
+	rm -rf $(VENV) build demo demo-own
 
 ##@ To measure it
 bench-input: setup ## loaders beside each other, CPU time a picture; BENCH="--quick" or "--extras-python FILE" for FFCV, DALI, torch
