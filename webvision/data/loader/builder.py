@@ -75,6 +75,8 @@ class BatchBuilder:
         batch = _Batch(job, self._spec, slot)
         banned = dict(job.banned)
         beats = np.zeros(4, np.int64) if beats is None else beats
+        if self._pictures.in_archives:
+            self._pictures.waiting = lambda: np.add(beats[:1], 1, out=beats[:1])
         if self._fast:
             rows = self._build_fast(job, slot, batch, banned, beats)
         else:

@@ -1,10 +1,25 @@
 """Flag groups that several commands share, and the checks that need no TensorFlow."""
 
 import argparse
+import difflib
+import os
+import sys
 
 from webvision.devices import Devices, choose_gpus, cpu_cores
 from webvision.errors import UsageError
 from webvision.model.backbones import DEPTHS, MODES, backbone_of
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, with the nearest flag to one that there is none of."""
+
+    def error(self, message):
+        unknown = message.removeprefix("unrecognized arguments: ").split("=")[0].split(" ")[0]
+        known = self._option_string_actions
+        near = unknown.startswith("-") and difflib.get_close_matches(unknown, known, n=1, cutoff=0.7)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        print(f"{self.prog}: error: {message}{meant} (--help tells the flags)", file=sys.stderr)
+        raise SystemExit(2)
 
 
 def add_data_flags(parser):
@@ -25,14 +40,29 @@ def add_data_flags(parser):
         default=min(40, cpu_cores()),
         help="loader processes; 0 loads in the main process (default: one a core, here %(default)s)",
     )
+    add_image_size(group, "224; with --load of a run of ours, that run's")
+    return group
+
+
+def add_image_size(group, default):
+    """--image-size; `default` in words."""
     group.add_argument(
         "--image-size",
         type=at_least(32),
         metavar="PX",
         default=None,
-        help="side of the network's input (default: 224; with --load of a run of ours, that run's)",
+        help=f"side of the network's input (default: {default})",
     )
-    return group
+
+
+def add_hang_limit(group, default):
+    """--hang-limit; `default` in words."""
+    group.add_argument(
+        "--hang-limit",
+        type=at_least(0, float),
+        metavar="SECONDS",
+        help=f"without progress after which the command ends with exit code 10; 0: never (default: {default})",
+    )
 
 
 def add_network_flags(parser):
@@ -135,6 +165,37 @@ def choose_devices(gpu, towers, *, xla=False):
             f"--towers {towers} with {len(gpus)} GPUs: on GPUs there is one tower each; choose them with --gpu"
         )
     return gpus, Devices(bool(gpus), len(gpus) if gpus else towers or 1, xla)
+
+
+def check_data(parser, args):
+    """The parser's error unless --data names a folder."""
+    if not args.data:
+        parser.error("--data DIR is needed")
+    if not os.path.isdir(args.data):
+        parser.error(f"--data {args.data}: no such folder")
+
+
+def settle_devices(args):
+    """--gpu, --towers and --xla as `args.gpus` (for CUDA_VISIBLE_DEVICES) and `args.devices`."""
+    args.gpus, args.devices = choose_devices(args.gpu, args.towers, xla=args.xla)
+
+
+def use_devices(args):
+    """Have TensorFlow see the devices that were chosen, and no other; before it is imported."""
+    if args.gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(args.gpus)
+    elif args.gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    if args.xla and not args.gpus:
+        # XLA leaves the CPU alone unless told so before TensorFlow starts.
+        os.environ["TF_XLA_FLAGS"] = f"{os.environ.get('TF_XLA_FLAGS', '')} --tf_xla_cpu_global_jit".strip()
+
+
+def arithmetic(args):
+    """The Arithmetic of --fp16, --bf16 and --data_format on the chosen devices."""
+    from webvision.model.forward import choose_arithmetic
+
+    return choose_arithmetic(on_gpu=args.devices.on_gpu, fp16=args.fp16, bf16=args.bf16, data_format=args.data_format)
 
 
 def check_batch(batch, towers):

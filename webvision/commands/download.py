@@ -9,12 +9,13 @@ import re
 import sys
 import time
 
+from webvision.commands import flags
 from webvision.prep.download.target import HOME, check_target, default_target
 from webvision.prep.download.unpack import STATE
 
 
-def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
+def make_parser():
+    parser = flags.CommandParser(
         prog="download.sh",
         description="Download a set, prove it whole, unpack it and arrange it for "
         "training. Run it again after any interruption: it goes on.",
@@ -67,6 +68,11 @@ def parse_args(argv=None):
         help="leave links and devices in an archive out instead of refusing it",
     )
     behaviour.add_argument("--skip-space-check", action="store_true", help="start even if the disk looks too small")
+    return parser
+
+
+def parse_args(argv=None):
+    parser = make_parser()
     args = parser.parse_args(argv)
     args.target = args.target or default_target(args.set)
     return args
