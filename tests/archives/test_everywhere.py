@@ -1,4 +1,4 @@
-"""What else reads pictures reads them out of archives too: check, shrink, the report's gallery, speed, imagenet5k."""
+"""What else reads pictures reads them out of archives as well: check, shrink, gallery, speed, imagenet5k."""
 
 import json
 import os
