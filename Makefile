@@ -25,9 +25,9 @@ QUICK := tests/lists tests/pictures tests/views tests/archives tests/scoring tes
 TYPED := webvision/data/views webvision/data/pictures
 
 .DEFAULT_GOAL := setup
-.PHONY: help setup demo test quick lint types test-torch test-browser docs clean \
-	bench-input bench-list bench-read bench-scoring bench-step bench-wait \
-	fuzz soak-check soak-disk soak-download soak-kill soak-memory soak-preprocess check-gpu-lock lock lock-gpu lock-docs
+.PHONY: help setup demo demo-own tutorial test quick lint types test-torch test-browser docs clean \
+	bench-input bench-list bench-read bench-scale bench-scoring bench-step bench-wait \
+	fuzz soak-archives soak-check soak-disk soak-download soak-kill soak-memory soak-preprocess check-gpu-lock gpu-check lock lock-gpu lock-docs
 
 help: ## this list
 	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ $(DECODER): $(INSTALLED) $(wildcard webvision/data/native/*.[ch]) webvision/data
 
 demo: setup ## the whole road on a small data set that it draws: 3 minutes; continues in demo/ when given again
 	$(PY) utils/demo.py
+
+demo-own: setup ## from a folder of pictures to a checked model, by classification/'s commands: under 4 minutes, in demo-own/
+	$(PY) utils/demo_own.py
+
+tutorial: setup ## classification/tutorial/tutorial.ipynb, from README.md beside it
+	$(PY) utils/make_tutorial.py
 
 ##@ To change it
 test: setup ## every test, or those of a room: make test T=tests/lists
@@ -86,10 +92,10 @@ $(TORCH_ENV)/.installed: pyproject.toml
 test-browser: setup ## the report and the site in headless Chromium
 	@command -v chromedriver >/dev/null && { command -v chromium || command -v google-chrome; } >/dev/null || \
 		{ echo "make test-browser needs chromium and chromedriver on the PATH (Debian: apt-get install chromium chromium-driver)" >&2; exit 2; }
-	$(PY) -P -m pytest tests/soak/browser_report.py
+	$(PY) -P -m pytest tests/soak/browser_report.py tests/soak/browser_serve.py
 
-clean: ## remove .venv, build/ and demo/
-	rm -rf $(VENV) build demo
+clean: ## remove .venv, build/, demo/ and demo-own/
+	rm -rf $(VENV) build demo demo-own
 
 ##@ To measure it
 bench-input: setup ## loaders beside each other, CPU time a picture; BENCH="--quick" or "--extras-python FILE" for FFCV, DALI, torch
@@ -100,6 +106,9 @@ bench-list: setup ## lists of millions of rows
 
 bench-read: setup ## what read_image costs beyond a bare decode
 	$(PY) benchmarks/bench_read.py
+
+bench-scale: setup ## lists, orders and archives' indexes at 100 million rows; 7 GB of disk
+	$(PY) benchmarks/bench_scale.py
 
 bench-scoring: setup ## 50,000 x 1,000 scores beside scikit-learn; 290,000 predictions as a stream
 	$(PY) benchmarks/bench_scoring.py
@@ -129,8 +138,14 @@ soak-disk: setup ## disks that fill in training, of every size (needs to mount);
 soak-kill: setup ## kill -9 over trainings and evaluations; a quarter of an hour
 	$(PY) tests/soak/kill_soak.py --kills $(KILLS) --seed $(SEED)
 
+soak-archives: setup ## kill -9 over packing, indexing and reading from archives; ten minutes
+	$(PY) -P tests/soak/archive_soak.py --kills $(KILLS) --seed $(SEED)
+
 soak-memory: setup ## 20,000 steps: memory and descriptors must not grow
 	$(PY) tests/soak/memory_soak.py
+
+gpu-check: setup ## all that only a GPU can tell, 8 minutes, goes on when given again; GPU_CHECK="--wheels DIR"; also without a GPU
+	$(PY) -P benchmarks/gpu_check.py $(GPU_CHECK)
 
 check-gpu-lock: $(GPU_LOCK_ENV)/.installed ## does TensorFlow find the CUDA libraries of its lock? 6.4 GB; needs no GPU
 	$(GPU_LOCK_ENV)/bin/python -P tests/soak/gpu_lock.py

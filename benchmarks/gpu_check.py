@@ -5,7 +5,7 @@ Needs the checkout and the environment. Where no GPU is, what can run on CPU dev
 and the rest is listed as not run. Exit 0 unless a check fails.
 
 On a machine that reaches no package registry: --wheels DIR, a folder with the wheels of both lock files for that
-machine's Python; docs/gpu.md says how they get there.
+machine's Python; docs/howto/gpu-machine.md says how they get there.
 """
 
 import os

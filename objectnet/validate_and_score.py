@@ -1,15 +1,10 @@
 #!/usr/bin/env python3
-"""ObjectNet's validator under its own name: see utils/validate_objectnet.py."""
+"""ObjectNet's validator under its own name."""
 
 import os
 import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, ROOT)
-from webvision.environment import import_only_code  # noqa: E402
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from webvision.__main__ import run
 
-import_only_code()
-
-import runpy  # noqa: E402
-
-runpy.run_path(os.path.join(ROOT, "utils", "validate_objectnet.py"), run_name="__main__")
+run("objectnet-validate")

@@ -1,43 +1,10 @@
 #!/usr/bin/env python3
-"""Draw the demo's data set: a small, noisy, imbalanced web set in the shape in which WebVision is distributed."""
+"""`webvision demo-data` as a script: draw the demo's data set."""
 
 import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from webvision.environment import use_project_environment
+from webvision.__main__ import run
 
-use_project_environment("numpy", "cv2")
-
-
-def parse_args(argv=None):
-    import argparse
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--out", default="demo/raw", metavar="DIR", help="folder to draw into, new or empty (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=1, help="another seed, another set; same seed, same bytes (default: %(default)s)"
-    )
-    args = parser.parse_args(argv)
-    if args.seed < 0:
-        parser.error(f"--seed {args.seed}: must be 0 or more")
-    return args
-
-
-def main(argv=None):
-    args = parse_args(argv)
-    from webvision.prep.demo import data_set
-
-    count = data_set.draw(args.out, seed=args.seed)
-    print(
-        f"{args.out}: {f'{count} files drawn' if count else 'already drawn'}; "
-        f"next: python3 utils/preprocess.py --raw {args.out} --data DATA"
-    )
-
-
-if __name__ == "__main__":
-    from webvision.errors import run_command
-
-    run_command(main)
+run("demo-data")

@@ -1,93 +1,10 @@
 #!/usr/bin/env python3
-"""Arrange an unpacked WebVision set into the ILSVRC layout that training reads: train/<wnid>/, val/, test/, meta/.
-
-Run again after any interruption: it goes on and ends in the same bytes.
-"""
+"""`webvision prepare` under the name that its text gives it: arrange an unpacked set for training."""
 
 import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from webvision.environment import use_project_environment
+from webvision.__main__ import run
 
-use_project_environment("numpy")
-
-from webvision import cli  # noqa: E402
-
-
-def parse_args(argv=None):
-    import argparse
-
-    parser = argparse.ArgumentParser(description=__doc__.replace("\n\n", " "))
-    parser.add_argument(
-        "--raw",
-        default=".",
-        metavar="DIR",
-        help="the unpacked set: info/, google/, flickr/, ... (default: this folder)",
-    )
-    parser.add_argument("--data", metavar="DIR", help="where to arrange it (default: the --raw folder)")
-    method = parser.add_mutually_exclusive_group()
-    method.add_argument(
-        "--move", dest="method", action="store_const", const="move", default="move", help="move the files (default)"
-    )
-    method.add_argument(
-        "--link", dest="method", action="store_const", const="link", help="hard links: --raw stays as it is"
-    )
-    method.add_argument(
-        "--copy", dest="method", action="store_const", const="copy", help="copies: also from a read-only or other disk"
-    )
-    parser.add_argument(
-        "--in-archives",
-        action="store_true",
-        help="the pictures stay inside their archives, which go to train/, val/ and test/; training reads them there",
-    )
-    parser.add_argument(
-        "--train-list", metavar="FILE", help="another training list (default: info/train_filelist_all.txt)"
-    )
-    parser.add_argument(
-        "--max-missing",
-        type=cli.share,
-        default=0.001,
-        metavar="SHARE",
-        help="stop if more of a split's pictures are missing or empty (default: 0.1%%)",
-    )
-    return parser.parse_args(argv)
-
-
-def main(argv=None):
-    args = parse_args(argv)
-    from webvision.errors import printable
-    from webvision.prep.arrange.arrange import REPORT, arrange
-    from webvision.prep.arrange.in_archives import arrange_archives
-
-    data = args.data or args.raw
-    report = (arrange_archives if args.in_archives else arrange)(
-        args.raw,
-        data,
-        method=args.method,
-        train_list=args.train_list,
-        max_missing=args.max_missing,
-        remark=lambda text: print(f"preprocess.py: {printable(text)}", file=sys.stderr),
-    )
-    for split in ("train", "val", "test"):
-        if split in report:
-            numbers = {
-                name: value["count"]
-                for name, value in report[split].items()
-                if isinstance(value, dict) and value["count"]
-            }
-            print(
-                f"{split}: {report[split]['kept']:,} pictures{'' if report[split]['labelled'] else ', unlabelled'}",
-                *(f"{count:,} {name.replace('_', ' ')}" for name, count in numbers.items()),
-                sep="; ",
-            )
-    bare = report["train"]["classes_without_a_picture"]
-    if bare:
-        print(f"preprocess.py: {len(bare)} classes have no training picture, the first is {bare[0]}", file=sys.stderr)
-    print(f"names: {os.path.join(data, 'meta', REPORT)}; next: python3 utils/check.py --data {data}")
-
-
-if __name__ == "__main__":
-    from webvision.errors import run_command
-
-    run_command(main)
+run("prepare")

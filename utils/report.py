@@ -1,54 +1,10 @@
 #!/usr/bin/env python3
-"""Write one self-contained HTML page about a prediction file: what the model gets wrong, and where to look."""
+"""`webvision report` as a script: one HTML page about a prediction file."""
 
 import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from webvision.environment import use_project_environment
+from webvision.__main__ import run
 
-use_project_environment("numpy", "cv2")
-
-import argparse  # noqa: E402
-
-
-def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "predictions",
-        nargs="+",
-        metavar="PREDICTIONS",
-        help="what --eval wrote; then runs over the same images to compare with, or predictions over the training "
-        "list to look for wrong labels in",
-    )
-    parser.add_argument(
-        "--data", metavar="DIR", help="the data folder: thumbnails, class names, training images of each class"
-    )
-    parser.add_argument("--run", metavar="DIR", help="the training run, for its curves [the checkpoint's folder]")
-    parser.add_argument(
-        "--names",
-        metavar="FILE",
-        help="readable names: a line for each class, a word or `n02165456 ladybug, ladybeetle`",
-    )
-    parser.add_argument("--out", metavar="HTML", help="where to write [report.html beside the predictions]")
-    return parser.parse_args(argv)
-
-
-def main(argv=None):
-    args = parse_args(argv)
-    from webvision.files import atomic_write
-    from webvision.scoring.report.report import Sources, build_report
-
-    out = args.out or os.path.join(os.path.dirname(args.predictions[0]), "report.html")
-    page, remarks = build_report(args.predictions, Sources(args.data, args.run, args.names))
-    with atomic_write(out) as file:
-        file.write(page)
-    for remark in remarks:
-        print(remark, file=sys.stderr)
-    print(f"{out}: {os.path.getsize(out) / 1e6:.1f} MB")
-
-
-if __name__ == "__main__":
-    from webvision.errors import run_command
-
-    run_command(main)
+run("report")

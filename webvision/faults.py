@@ -5,7 +5,7 @@ The process is hit when it comes past POINT for the Nth time. HOW is `kill` (-9,
 on) or `full-once`. Several, separated by commas.
 
 Points: start, step, save, save-data, save-manifest, save-pointer, prune, validate, epoch-end, predict, predictions,
-own-folder.
+own-folder, own-stage.
 """
 
 import errno

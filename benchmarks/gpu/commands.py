@@ -19,16 +19,7 @@ BOUND = 0.05  # of two runs on a GPU without deterministic kernels, norm of the 
 def run_training(place, *flags, environment=None, limit=200):
     """The finished process of `imagenet-resnet.py` on real photographs, small enough for where it runs."""
     network = ["-d", "50", "--image-size", "224"] if place.gpus else ["-d", "18", "--image-size", "64"]
-    command = [
-        sys.executable,
-        "-P",
-        os.path.join(ROOT, "imagenet-resnet.py"),
-        *network,
-        "--workers",
-        "2",
-        "--log-every",
-        "4",
-    ]
+    command = [sys.executable, os.path.join(ROOT, "imagenet-resnet.py"), *network, "--workers", "2", "--log-every", "4"]
     return subprocess.run(
         [*command, *map(str, flags)],
         env={**os.environ, **(environment or {})},

@@ -1,11 +1,21 @@
-"""The same step in PyTorch: ResNet-50, channels_last, bfloat16, compiled. TensorFlow is not needed."""
+"""The same step in PyTorch: ResNet-50, channels_last, bfloat16, compiled; and our loader onto the GPU by it.
 
+TensorFlow is not needed.
+"""
+
+import contextlib
 import time
 
 import torch
 from torch import nn
 
 from benchmarks.gpu.peak import told
+from benchmarks.pictures import make_set
+from webvision.data.data_set import DataSet
+from webvision.data.loader.batches import TrainBatches
+from webvision.data.loader.spec import BatchSpec
+from webvision.data.views.augment import Augmentation
+from webvision.devices import cpu_cores
 
 STEPS, WARM = 50, 10
 
@@ -75,3 +85,20 @@ def rate(place, batch):
     torch.cuda.synchronize()
     answer = told(place.card, "bfloat16", batch * STEPS / (time.perf_counter() - began))
     return answer | {"words": f"{answer['words']} (PyTorch {torch.__version__}, bfloat16, channels_last, compiled)"}
+
+
+def loader(place, *, device="cuda", batch=256, pictures=2048, batches=40):
+    """Pictures a second that our loader brings onto the GPU as JPEGs decoded and augmented, by all cores."""
+    split = DataSet.open(make_set(place.folder, "resized", pictures)).split("train")
+    spec = BatchSpec(Augmentation(image_size=224), batch)
+    order = split.order("upsample", seed=0)
+    with contextlib.closing(TrainBatches(split, order, spec, workers=cpu_cores(), start=0)) as source:
+        arrived = iter(source)
+        for number in range(4 + batches):
+            if number == 4:  # what was built ahead is taken
+                began = time.perf_counter()
+            there = torch.from_numpy(next(arrived).images).to(device, non_blocking=False)
+            assert there.shape == (batch, 224, 224, 3)
+        rate = batch * batches / (time.perf_counter() - began)
+    words = f"{rate:.0f} pictures/s by {cpu_cores()} workers"
+    return {"held": None, "words": words, "pictures_per_second": rate}

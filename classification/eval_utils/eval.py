@@ -14,7 +14,7 @@ from webvision.environment import use_project_environment
 
 use_project_environment("numpy", "cv2")
 
-from webvision import cli  # noqa: E402
+from webvision.commands import flags as cli  # noqa: E402
 from webvision.errors import run_command  # noqa: E402
 
 

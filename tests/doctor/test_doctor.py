@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.driver import nvml_library
 from webvision import devices
-from webvision.doctor import command, gpus, host, software, storage
+from webvision.commands import doctor as command
+from webvision.doctor import gpus, host, software, storage
 from webvision.doctor.findings import BAD, GOOD, NOTE, Finding, as_json, table
 from webvision.errors import IncompleteError
 from webvision.machine import cuda_libraries, gpu_facts, limits, nvml

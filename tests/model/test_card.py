@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.support.training_fixtures import COMMAND
+from tests.support import tiny_run
 from webvision.compat import tf, tfv1
 from webvision.data.lists.class_names import read_class_words
 from webvision.data.views.presets import PRESETS
@@ -142,7 +142,7 @@ def test_a_trained_checkpoint_takes_its_card_along_and_is_evaluated_as_trained(t
 
     def evaluate(folder, *flags):
         flags = ["--load", folder / "model-4", "--out", tmp_path / f"{folder.name}.json", *flags]
-        COMMAND.main([*map(str, ["--eval", "--workers", 0, "--batch", 4, "--data", train.data, *flags])])
+        tiny_run.main([*map(str, ["--eval", "--workers", 0, "--batch", 4, "--data", train.data, *flags])])
 
     evaluate(train.folder)
     evaluate(tmp_path / "copy")

@@ -15,10 +15,10 @@ import pytest
 
 from tests.support.prep_fixtures import ROOT, make_raw, picture_of
 from tests.support.prep_server import Site, make_tar
+from webvision.commands.download import parse_args, seconds, size
 from webvision.errors import DataError, UsageError
 from webvision.prep.download import catalogue as archives
 from webvision.prep.download import crew
-from webvision.prep.download.command import parse_args, seconds, size
 
 SCRIPT = os.path.join(ROOT, "utils", "download.sh")
 CATALOGUE = {
@@ -330,6 +330,6 @@ def test_unknown_set():
 
 
 def test_program_needs_no_tensorflow():
-    modules = "webvision.prep.download.command, webvision.prep.download.crew, webvision.prep.arrange.arrange"
+    modules = "webvision.commands.download, webvision.prep.download.crew, webvision.prep.arrange.arrange"
     code = f"import sys, {modules}; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

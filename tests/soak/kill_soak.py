@@ -50,7 +50,7 @@ class Soak:
     def __init__(self, folder, seed):
         self.folder = folder
         self.random = random.Random(seed)
-        self.command = tiny_run.load_command()
+        self.command = tiny_run
         self.data = write_data_set(folder / "data")
         self.kills, self.attempts, self.violations = collections.Counter(), 0, collections.Counter()
         self.seconds = {}

@@ -26,9 +26,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, ROOT)
 from tests.support.prep_fixtures import ROWS, count_lines, make_raw, picture_of, run_and_die  # noqa: E402
 from tests.support.prep_server import Site, make_tar  # noqa: E402
+from webvision.commands import download  # noqa: E402
 from webvision.prep.arrange import arrange as arranging  # noqa: E402
 from webvision.prep.arrange.arrange import arrange  # noqa: E402
-from webvision.prep.download import command as download  # noqa: E402
 from webvision.prep.download import fetch  # noqa: E402
 
 FAULTS = [

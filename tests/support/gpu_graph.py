@@ -1,7 +1,7 @@
 """The graph of a training step as GPUs get it, built where there are none: devices stand in it by name only.
 
-Which device has a kernel for an operation is known to every TensorFlow that is built with CUDA; so where TensorFlow would
-place each operation, given the GPUs, can be told without them.
+Which device has a kernel for an operation is known to every TensorFlow that is built with CUDA; so where TensorFlow
+would place each operation, given the GPUs, can be told without them.
 """
 
 import functools

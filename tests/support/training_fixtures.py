@@ -10,7 +10,6 @@ from tests.support import tiny_run
 from webvision import faults
 
 STEPS = 8  # 2 epochs of 4, as tiny_run.ARGS says
-COMMAND = tiny_run.load_command()
 
 
 class Trainings:
@@ -29,7 +28,7 @@ class Trainings:
                 patch.setattr(faults, "point", fault)
             else:
                 patch.setenv(faults.VARIABLE, fault)
-            COMMAND.main([*tiny_run.ARGS, "--data", str(self.data), "--out", str(self.out), *map(str, flags)])
+            tiny_run.main([*tiny_run.ARGS, "--data", str(self.data), "--out", str(self.out), *map(str, flags)])
 
     def weights(self, folder=None):
         return ((folder or self.folder) / f"model-{STEPS}.data-00000-of-00001").read_bytes()

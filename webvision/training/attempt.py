@@ -116,6 +116,7 @@ class Attempt(SessionInit):
             weight_decay=job.recipe.weight_decay,
             momentum=job.recipe.momentum,
             recipe=job.recipe,
+            preset=job.card.preset,
             seed=job.start.seed,
             batch_norm_scope=_batch_norm_scope(job),
             colour_on_device=job.pictures.spec.colours_on_device,

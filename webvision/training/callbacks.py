@@ -7,6 +7,7 @@ from webvision import watchdog
 from webvision.compat import tf, tfv1
 from webvision.errors import DivergedError, ResourceError
 from webvision.training import step_log
+from webvision.training.clock import now
 from webvision.training.step_log import Progress, StepTimes
 
 from tensorpack.callbacks import Callback
@@ -64,7 +65,7 @@ class StepWatch(Callback):
         self._recent_start, self._recent_steps, self._recent = self._epoch_start, 0, StepTimes()
 
     def _before_run(self, _):
-        self._started = time.time()  # the clock of tf.timestamp
+        self._started = time.time()  # the clock of clock.now
         return tfv1.train.SessionRunArgs([self._loss, self._arrived_at, self._computed, self._parts])
 
     def _after_run(self, _, values):  # tensorpack has counted this step already
@@ -146,7 +147,7 @@ def _time_after(train_op, losses):
     with tf.device("/cpu:0"):
         fence = tf.reduce_sum(tf.stack(last))
         with tf.control_dependencies([fence]):
-            return tf.timestamp(name="computed_at"), fence
+            return now("computed_at"), fence
 
 
 class Saving(Callback):

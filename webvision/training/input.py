@@ -1,6 +1,7 @@
 """The way of training batches into the graph: from NumPy to a queue, cut for the towers, and ahead onto GPUs."""
 
 from webvision.compat import tf, tfv1
+from webvision.training.clock import now
 
 from tensorflow.python.ops.data_flow_ops import StagingArea
 from tensorpack.callbacks import CallbackFactory
@@ -57,7 +58,7 @@ class TotalBatchInput(QueueInput):
             with tf.device("/cpu:0"):
                 batch = super()._get_input_tensors()
                 with tf.control_dependencies(batch):
-                    self.arrived_at = tf.timestamp(name="batch_arrived_at")
+                    self.arrived_at = now("batch_arrived_at")
                 cut = [tf.split(tensor, self._towers) for tensor in batch] if self._towers > 1 else [[t] for t in batch]
                 self._pieces = [list(piece) for piece in zip(*cut)]
                 for piece in self._pieces:

@@ -8,6 +8,7 @@ which is the last step's.
 from dataclasses import dataclass
 
 from webvision.compat import tf
+from webvision.training.clock import now
 
 
 @dataclass(frozen=True)
@@ -109,4 +110,4 @@ def time_when(tensors):
     with tf.device("/cpu:0"):
         fence = tf.add_n(firsts)
         with tf.control_dependencies([fence]):
-            return tf.timestamp(), fence
+            return now("part_computed_at"), fence

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from webvision import faults
 from webvision.data.loader.batches import EvalBatches
 from webvision.data.loader.spec import BatchSpec
 from webvision.data.views.augment import Augmentation
@@ -52,6 +53,7 @@ def probe(start, sets, folder, *, card, computing, batch, workers, log):
     path = os.path.join(folder, WEIGHTS)
     arrays = {**start.arrays(), "linear/W": found.head.weights, "linear/b": found.head.biases}
     write_npz(path, {**arrays, VARIABLE: np.frombuffer(card.to_bytes(), np.uint8)})
+    faults.point("own-stage")
     write_json(
         os.path.join(folder, FIGURES),
         {
@@ -92,6 +94,7 @@ def _features(start, sets, folder, identity, **how):
             temporary = f"{names[name]}.{os.getpid()}.npy"
             np.save(temporary, features)
             os.replace(temporary, names[name])
+            faults.point("own-stage")
     return {name: np.load(path) for name, path in names.items()}
 
 

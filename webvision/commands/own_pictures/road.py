@@ -10,13 +10,15 @@ RUN/predictions.json, eval_results.txt, report.html
 import os
 from dataclasses import dataclass
 
+from webvision import faults
 from webvision.challenges.kneron.answers import write_class_map
 from webvision.commands.own_pictures.judging import REPORT, RESULTS, judge
 from webvision.commands.own_pictures.probing import probe
-from webvision.commands.own_pictures.start import find_start
+from webvision.commands.own_pictures.start import find_start, known_backbone
 from webvision.data.data_set import DataSet
 from webvision.data.lists.class_names import read_class_words
 from webvision.devices import Devices
+from webvision.errors import UsageError
 from webvision.files import write_json
 from webvision.inference.snapshot import CHOSEN, best_weights
 from webvision.model.card import card_of
@@ -30,7 +32,7 @@ class Wanted:
 
     pictures: str  # the folder
     run: str  # the run's folder
-    backbone: str
+    backbone: str | None  # None: the snapshot's, else the default
     snapshot: str | None = None  # weights to begin with
     shares: Shares = Shares()
     probe: bool = True
@@ -47,6 +49,7 @@ def walk(wanted, *, say=print):
     from webvision.model.forward import choose_arithmetic
     from webvision.training.job import Computing
 
+    known_backbone(wanted.backbone)  # before minutes of looking
     os.makedirs(wanted.run, exist_ok=True)
     prepared = prepare(wanted.pictures, os.path.join(wanted.run, "data"), shares=wanted.shares, jobs=wanted.jobs)
     for line in prepared.report:
@@ -62,6 +65,8 @@ def walk(wanted, *, say=print):
     probed = None
     if start.weights is not None and wanted.probe:
         probed = probe(start, sets, wanted.run, card=card, log=say, **how)
+    if probed is None and wanted.fine_tune is None:
+        raise UsageError("--freeze-backbone 1 needs weights to freeze: give some with --snapshot, or train all with 0")
     tuned = wanted.fine_tune(wanted, start, sets, card, probed, computing, say) if wanted.fine_tune else None
     weights = choose(wanted.run, probed, tuned, say)
     figures = judge(weights, start.network, sets["val"], wanted.run, data=data.root, card=card, **how)
@@ -91,5 +96,6 @@ def choose(run, probed, tuned, say):
         path, accuracy = tuned.weights, tuned.accuracy
     elif tuned:
         say(f"fine-tuning came to {100 * tuned.accuracy:.1f} %, no better than the probe: the probe is kept")
+    faults.point("own-stage")
     write_json(os.path.join(run, CHOSEN), {"weights": os.path.basename(path), "val_accuracy": accuracy})
     return best_weights(run)

@@ -7,6 +7,8 @@ from webvision.errors import UsageError, printable
 from webvision.model.backbones import Network, described_network, find_backbone, named_backbone
 from webvision.model.card import VARIABLE
 
+DEFAULT = "efficientnet-lite0"
+
 
 @dataclass(frozen=True)
 class Start:
@@ -28,16 +30,21 @@ class Start:
         return {name: self.weights[name] for name in names}
 
 
+def known_backbone(backbone):
+    """The row of the table that a person's `backbone` means, the default's for None; UsageError if there is none."""
+    try:
+        return named_backbone(backbone or DEFAULT)
+    except ValueError as error:
+        raise UsageError(f"--backbone: {printable(error)}") from None
+
+
 def find_start(backbone, num_classes, *, snapshot=None):
     """The Start for a person's `backbone` and `snapshot`: a run of ours, a checkpoint, or another maker's file.
 
     Without a snapshot, the weights that are installed for this backbone, else none. UsageError for an unknown backbone,
     CheckpointError for a file that cannot be read or does not fit.
     """
-    try:
-        name = named_backbone(backbone)
-    except ValueError as error:
-        raise UsageError(f"--backbone: {printable(error)}") from None
+    name = known_backbone(backbone)
     if snapshot is None:
         return _from_package(name, num_classes) or _from_scratch(name, num_classes)
     from webvision.inference.provenance import known_card
@@ -47,7 +54,7 @@ def find_start(backbone, num_classes, *, snapshot=None):
     path = best_weights(snapshot)
     card = known_card(path)
     network = described_network({**card.network, "num_classes": num_classes})
-    if network.backbone != name:
+    if backbone and network.backbone != name:
         raise UsageError(f"--backbone {printable(backbone)}: {printable(path)} is of {network.backbone}")
     return Start(network, card.preset, open_weights(path), f"weights of {printable(path)}")
 

@@ -19,6 +19,7 @@ import time
 
 import numpy as np
 
+from webvision.data.archives.folder import ArchiveFolder
 from webvision.data.archives.members import (
     Archive,
     Facts,
@@ -48,11 +49,7 @@ _CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from webvision.data.ar
 
 def archive_names(folder):
     """The names of the archives in a split's folder, sorted; none: its pictures are loose, or not there."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.name.endswith(".tar") and entry.name[:1] != ".")
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    return ArchiveFolder(folder).names
 
 
 def open_members(folder, *, beside=None, jobs=None):
@@ -61,9 +58,8 @@ def open_members(folder, *, beside=None, jobs=None):
     It lies in the folder `beside` (the data set's meta/), or in a cache folder of the user if that cannot be written.
     DataError: an archive that must not be read from; of one that is cut off, `archives[i].damage` tells.
     """
-    names = archive_names(folder)
     places = _places(folder, beside)
-    facts = [look_at(folder, name) for name in names]
+    facts = ArchiveFolder(folder).facts()
     if found := _up_to_date(places, facts):
         return found
     with _build_lock(folder):
@@ -164,10 +160,10 @@ def _walk_lots(folder, lots, work, jobs):
 def walk_lot(folder, lot, path):
     """Walk the archives of `lot` (tuples of Facts' fields) and leave their records, sorted, at `path`, then what is to
     say about each at `path`.json."""
-    parts, about = [np.empty(0, RECORD)], []
+    parts, about, archives = [np.empty(0, RECORD)], [], ArchiveFolder(folder)
     for number, one in enumerate(Facts(*fields) for fields in lot):
-        records, damage = walk(os.path.join(folder, one.name), number)
-        if look_at(folder, one.name) != one:
+        records, damage = walk(archives.path(one), number)
+        if not one.is_remote and look_at(folder, one.name) != one:
             raise DataError(
                 f"{printable(os.path.join(folder, one.name))}: changed while it was indexed; is another program "
                 "writing it? Start again once it is whole"
@@ -245,7 +241,7 @@ def _settle(folder, facts, records):
 def _bytes_of(folder, facts, record):
     """The SHA-256 of a member's bytes."""
     found, left = hashlib.sha256(), int(record["size"])
-    with open(os.path.join(folder, facts[record["archive"]].name), "rb") as file:
+    with open(ArchiveFolder(folder).path(facts[record["archive"]]), "rb") as file:
         file.seek(int(record["block"]) * BLOCK)
         while left and (data := file.read(min(left, _COMPARED))):
             found.update(data)

@@ -38,8 +38,16 @@ class Facts(NamedTuple):
     inode: int
     ctime_ns: int
 
+    @property
+    def is_remote(self):
+        """Whether it lies at an address; then `mtime_ns` stands for what its server calls it, and files have no
+        inode 0."""
+        return self.inode == 0
+
     def is_of(self, state):
-        """Whether `state` (os.stat) is that of the archive that was indexed."""
+        """Whether `state` (os.stat) is that of the archive that was indexed, or of its copy here."""
+        if self.is_remote:
+            return state.st_size == self.size
         return self[1:] == (state.st_size, state.st_mtime_ns, state.st_ino, state.st_ctime_ns)
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from webvision.data.archives.building import archive_names, open_members
+from webvision.data.archives.folder import ArchiveFolder
 from webvision.data.archives.members import Members, StaleMembers, read_at
 from webvision.data.archives.tarstream import BLOCK
 from webvision.data.archives.walk import names_in, seal
@@ -22,6 +23,7 @@ from webvision.data.pictures.images import DEFAULT_POLICY, ImageError, ImagePoli
 from webvision.errors import DataError, printable
 
 OPEN_ARCHIVES = 256  # held open by a process; `ulimit -n` is 1024 as a rule
+OPEN_COPIES = 4  # of what lies at addresses: an open one keeps its place on the disk, whatever the cache's limit
 CHECK_S = 1.0  # an archive in use is looked at anew so often
 
 
@@ -50,7 +52,8 @@ class _Open:
     def check(self):
         """DataError unless this is still the archive that was indexed, here and under its name."""
         try:
-            states = os.fstat(self.fd), os.stat(self.path)
+            # A copy of what lies at an address may go from under its name while it is used.
+            states = os.fstat(self.fd), os.fstat(self.fd) if self._facts.is_remote else os.stat(self.path)
         except FileNotFoundError:
             states = (None,)
         if not all(state and self._facts.is_of(state) for state in states):
@@ -70,6 +73,8 @@ class PictureArchives:
     def __init__(self, root, members, policy=DEFAULT_POLICY):
         self.root, self.policy = root, policy
         self.members = members
+        self.waiting = lambda: None  # called now and then while an archive is fetched: a worker's sign of life
+        self._archives = ArchiveFolder(root)
         self._open = collections.OrderedDict()  # number -> _Open, the one used last at the end
         self._lock = threading.Lock()
 
@@ -142,7 +147,7 @@ class PictureArchives:
     def walk(self):
         """Yield the names (bytes) of all members, many at a time, as the archives have them."""
         for archive in self.members.archives:
-            yield from names_in(os.path.join(os.fsdecode(self.root), archive.facts.name))
+            yield from names_in(self._archives.path(archive.facts, self.waiting))
 
     def places(self, names, *, largest=1 << 62, room=1 << 62):
         """The Places of those of `names` (bytes) that are members of at most `largest` bytes: of the first of them,
@@ -168,20 +173,27 @@ class PictureArchives:
             tuple(held.values()),
         )
 
+    def _opened(self, facts):
+        for last in (False, False, True):
+            path = self._archives.path(facts, self.waiting)
+            try:
+                return _Open(path, facts)
+            except FileNotFoundError:
+                if last or not facts.is_remote:  # a copy may be gone again, for others
+                    raise _changed(path) from None
+            except OSError as error:
+                raise unreadable(error) from None
+        raise AssertionError("the last turn returns or raises")
+
     def _archive(self, number):
         """The _Open archive `number`, looked at within the last second."""
         with self._lock:
             archive = self._open.get(number)
             if archive is None:
                 facts = self.members.archives[number].facts
-                try:
-                    archive = _Open(os.path.join(os.fsdecode(self.root), facts.name), facts)
-                except FileNotFoundError:
-                    raise _changed(os.path.join(os.fsdecode(self.root), facts.name)) from None
-                except OSError as error:
-                    raise unreadable(error) from None
+                archive = self._opened(facts)
                 self._open[number] = archive
-                if len(self._open) > OPEN_ARCHIVES:
+                if len(self._open) > (OPEN_COPIES if facts.is_remote else OPEN_ARCHIVES):
                     self._open.popitem(last=False)
             else:
                 self._open.move_to_end(number)

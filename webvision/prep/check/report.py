@@ -101,6 +101,8 @@ def build(data, classes, splits, same, options):
             "count": len(split.unlisted),
             "examples": [decode_name(path) for path in split.unlisted[:EXAMPLES]],
         }
+        if split.pictures.in_archives:
+            part["broken_archives"] = [archive.damage for archive in split.pictures.members.archives if archive.damage]
         part["unusable_share"] = round(float((split.records["reason"] != 0).mean()), 6)
         report["splits"][split.name] = part
     return report
@@ -246,6 +248,7 @@ def summary(report):
         }
         shown = ", ".join(f"{kind} {count:,}" for kind, count in counts.items() if count)
         lines.append(f"  {shown or 'nothing wrong'}")
+        lines.extend(f"    {damage}" for damage in part.get("broken_archives", []))
         for wrong in part["wrong_lines"]["examples"][:3]:
             lines.append(f"    {name}.txt:{wrong['line']}: {wrong['reason']}")
     return lines

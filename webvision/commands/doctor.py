@@ -1,13 +1,12 @@
 """The doctor as a command: flags in, table or JSON out."""
 
-import argparse
-
+from webvision.commands import flags
 from webvision.doctor import findings
 from webvision.errors import IncompleteError
 
 
-def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
+def make_parser():
+    parser = flags.CommandParser(
         description="Is this machine ready? Versions, GPUs, libraries, decoder, cores, memory, limits, disk and clock: "
         "each line is good, wrong with what to do, or a remark. Needs no GPU. Exit code 4 if anything is wrong."
     )
@@ -18,7 +17,11 @@ def parse_args(argv=None):
         action="store_true",
         help="do not start TensorFlow and ask it for the GPUs (it takes seconds)",
     )
-    return parser.parse_args(argv)
+    return parser
+
+
+def parse_args(argv=None):
+    return make_parser().parse_args(argv)
 
 
 def main(argv=None):

@@ -9,15 +9,15 @@ import re
 import sys
 import time
 
+from webvision.commands import flags
 from webvision.prep.download.target import HOME, check_target, default_target
 from webvision.prep.download.unpack import STATE
 
 
-def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
-        prog="download.sh",
+def make_parser():
+    parser = flags.CommandParser(
         description="Download a set, prove it whole, unpack it and arrange it for "
-        "training. Run it again after any interruption: it goes on.",
+        "training. Run it again after any interruption: it goes on."
     )
     parser.add_argument(
         "target", nargs="?", metavar="FOLDER", help=f"where the set goes (default: {os.path.join(HOME, '<set>')})"
@@ -67,6 +67,11 @@ def parse_args(argv=None):
         help="leave links and devices in an archive out instead of refusing it",
     )
     behaviour.add_argument("--skip-space-check", action="store_true", help="start even if the disk looks too small")
+    return parser
+
+
+def parse_args(argv=None):
+    parser = make_parser()
     args = parser.parse_args(argv)
     args.target = args.target or default_target(args.set)
     return args

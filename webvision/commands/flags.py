@@ -1,10 +1,27 @@
 """Flag groups that several commands share, and the checks that need no TensorFlow."""
 
 import argparse
+import difflib
+import os
+import sys
 
+from webvision.commands import choosing
 from webvision.devices import Devices, choose_gpus, cpu_cores
 from webvision.errors import UsageError
+from webvision.machine.choices import PRECISIONS
 from webvision.model.backbones import DEPTHS, MODES, backbone_of
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, with the nearest flag to one that there is none of."""
+
+    def error(self, message):
+        unknown = message.removeprefix("unrecognized arguments: ").split("=")[0].split(" ")[0]
+        known = self._option_string_actions
+        near = unknown.startswith("-") and difflib.get_close_matches(unknown, known, n=1, cutoff=0.7)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        print(f"{self.prog}: error: {message}{meant} (--help tells the flags)", file=sys.stderr)
+        raise SystemExit(2)
 
 
 def add_data_flags(parser):
@@ -25,14 +42,29 @@ def add_data_flags(parser):
         default=min(40, cpu_cores()),
         help="loader processes; 0 loads in the main process (default: one a core, here %(default)s)",
     )
+    add_image_size(group, "224; with --load of a run of ours, that run's")
+    return group
+
+
+def add_image_size(group, default):
+    """--image-size; `default` in words."""
     group.add_argument(
         "--image-size",
         type=at_least(32),
         metavar="PX",
         default=None,
-        help="side of the network's input (default: 224; with --load of a run of ours, that run's)",
+        help=f"side of the network's input (default: {default})",
     )
-    return group
+
+
+def add_hang_limit(group, default):
+    """--hang-limit; `default` in words."""
+    group.add_argument(
+        "--hang-limit",
+        type=at_least(0, float),
+        metavar="SECONDS",
+        help=f"without progress after which the command ends with exit code 10; 0: never (default: {default})",
+    )
 
 
 def add_network_flags(parser):
@@ -55,7 +87,7 @@ def add_network_flags(parser):
 
 
 def add_device_flags(parser):
-    """--gpu, --towers, --fp16, --bf16, --xla."""
+    """--gpu, --towers, --precision, --fp16, --bf16, --xla."""
     group = parser.add_argument_group("devices")
     group.add_argument(
         "--gpu", metavar="LIST", help="GPUs to use, as 0,1,2,3; -1 for the CPU (default: all that are visible)"
@@ -68,6 +100,12 @@ def add_device_flags(parser):
         help="replicas a batch is divided over (default: one a GPU; 1 on the CPU)",
     )
     half = group.add_mutually_exclusive_group()
+    half.add_argument(
+        "--precision",
+        choices=["auto", *PRECISIONS],
+        help="what products are computed in; auto: bfloat16 on GPUs of compute capability 8.0 and up, float16 on 7.x, "
+        "both compiled by XLA; float32 elsewhere (default: float32, by TF32 on GPUs that have it)",
+    )
     half.add_argument("--fp16", action="store_true", help="compute in float16, with loss scaling (for GPUs)")
     half.add_argument(
         "--bf16", action="store_true", help="compute in bfloat16 (CPUs with AVX512-BF16 or AMX, newer GPUs)"
@@ -104,6 +142,14 @@ def at_least(low, kind=int):
     return number
 
 
+def at_least_or(low, word):
+    """An argparse type: a whole number not below `low`, or `word` as it is."""
+    number = at_least(low)
+    kind = lambda text: text if text == word else number(text)  # noqa: E731
+    kind.__name__ = number.__name__
+    return kind
+
+
 def above(low):
     """An argparse type: a number above `low`."""
 
@@ -135,6 +181,47 @@ def choose_devices(gpu, towers, *, xla=False):
             f"--towers {towers} with {len(gpus)} GPUs: on GPUs there is one tower each; choose them with --gpu"
         )
     return gpus, Devices(bool(gpus), len(gpus) if gpus else towers or 1, xla)
+
+
+def check_data(parser, args):
+    """The parser's error unless --data names a folder."""
+    if not args.data:
+        parser.error("--data DIR is needed")
+    if not os.path.isdir(args.data):
+        parser.error(f"--data {args.data}: no such folder")
+
+
+def settle_devices(args):
+    """--gpu, --towers, --xla and --precision as `args.gpus` (for CUDA_VISIBLE_DEVICES), `args.devices`, and what is
+    settled for `arithmetic`."""
+    args.gpus, _ = choose_devices(args.gpu, args.towers)
+    if args.precision == "auto":
+        choosing.choose_precision(args)
+    elif args.precision is None and (args.fp16 or args.bf16):
+        args.precision = "float16" if args.fp16 else "bfloat16"
+    args.gpus, args.devices = choose_devices(args.gpu, args.towers, xla=args.xla)
+
+
+def use_devices(args):
+    """Have TensorFlow see the devices that were chosen, and no other; before it is imported."""
+    if args.gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(args.gpus)
+    elif args.gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    if args.xla and not args.gpus:
+        # XLA leaves the CPU alone unless told so before TensorFlow starts.
+        os.environ["TF_XLA_FLAGS"] = f"{os.environ.get('TF_XLA_FLAGS', '')} --tf_xla_cpu_global_jit".strip()
+
+
+def arithmetic(args):
+    """The Arithmetic of --precision and --data_format on the chosen devices; tells TensorFlow whether TF32 will do."""
+    from webvision.compat import tf
+    from webvision.model.forward import choose_arithmetic
+
+    if args.precision in ("float32", "tf32"):
+        tf.config.experimental.enable_tensor_float_32_execution(args.precision == "tf32")
+    half = {"fp16": args.precision == "float16", "bf16": args.precision == "bfloat16"}
+    return choose_arithmetic(on_gpu=args.devices.on_gpu, data_format=args.data_format, **half)
 
 
 def check_batch(batch, towers):

@@ -1,0 +1,324 @@
+"""Train a network on a data set in the ILSVRC layout. The same command again continues the run where it stopped.
+
+webvision train --data DIR --gpu 0,1,2,3 -d 50 --mode resnet
+"""
+
+import argparse
+import dataclasses
+import os
+import shlex
+import sys
+
+from webvision.commands import choosing, flags
+from webvision.errors import UsageError
+
+CARD_EPOCHS = 110  # training.recipes' own, which is not loaded for --help
+
+
+def make_parser():
+    parser = flags.CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    data = flags.add_data_flags(parser)
+    data.add_argument(
+        "--balance",
+        type=_balance,
+        default=None,
+        metavar="HOW",
+        help="repeat pictures of rare classes: upsample (every class as frequent as the largest), sqrt, "
+        "cap:N (upsample, but no picture more than N times an epoch), none (default: the recipe's)",
+    )
+    data.add_argument(
+        "--colour-on",
+        choices=["worker", "device"],
+        default="worker",
+        help="where the colour augmentation is computed: by the loader, or in the graph (default: worker)",
+    )
+    data.add_argument(
+        "--max-bad",
+        type=flags.share,
+        default=0.01,
+        metavar="SHARE",
+        help="of pictures that may be unreadable, each replaced by another, before training stops (default: 1%%)",
+    )
+    flags.add_network_flags(parser)
+    _add_recipe_flags(parser)
+    _add_run_flags(parser)
+    _add_watching_flags(parser)
+    flags.add_device_flags(parser)
+    return parser
+
+
+def _add_recipe_flags(parser):
+    group = parser.add_argument_group("recipe")
+    group.add_argument("--recipe", default="card", metavar="NAME", help="card (default) or web, for noisy labels")
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a field of the recipe, any number of times",
+    )
+    group.add_argument(
+        "--batch",
+        type=flags.at_least_or(1, "auto"),
+        metavar="N|auto",
+        help="pictures a step, over all towers; auto: the largest that fits the GPUs, by trying (default: 256)",
+    )
+    group.add_argument(
+        "--epochs",
+        type=flags.at_least(1),
+        metavar="N",
+        help=f"the learning rate falls at 30/60/90 of {CARD_EPOCHS} of them (default: {CARD_EPOCHS})",
+    )
+    group.add_argument(
+        "--epoch-size",
+        type=flags.at_least_or(1, "list"),
+        metavar="N|list",
+        help="pictures in an epoch; 'list': one pass over the balanced list (default: 1280000, ImageNet's)",
+    )
+    group.add_argument("--lr", type=flags.above(0), help="learning rate (default: 0.1 for each 256 of --batch)")
+    group.add_argument(
+        "--seed", type=flags.at_least(0), default=0, metavar="N", help="of order, augmentation and first weights"
+    )
+    group.add_argument("--sync-bn", action="store_true", help="batch norm over all towers, not each for itself")
+
+
+def _add_run_flags(parser):
+    group = parser.add_argument_group("run")
+    group.add_argument("--load", metavar="CKPT", help="weights to start from: model-STEP, run folder, or .npz")
+    group.add_argument(
+        "--finetune",
+        action="store_true",
+        help="with --load: start the last layer anew if the number of classes differs",
+    )
+    group.add_argument("--name", help="of the run (default: imagenet-MODE-dDEPTH)")
+    group.add_argument("--runs", default="train_log", metavar="DIR", help="where runs go (default: %(default)s)")
+    group.add_argument("--fresh", action="store_true", help="a new run beside an existing one instead of continuing it")
+    group.add_argument(
+        "--save-every",
+        type=flags.above(0),
+        default=10.0,
+        metavar="MINUTES",
+        help="between checkpoints, besides each epoch's (default: 10)",
+    )
+    group.add_argument(
+        "--keep",
+        type=flags.at_least(1),
+        default=10,
+        metavar="N",
+        help="last checkpoints to keep, besides the best (default: %(default)s)",
+    )
+    group.add_argument(
+        "--keep-every",
+        type=flags.at_least(1),
+        metavar="K",
+        help="keep the checkpoint of every K-th epoch for ever (default: none)",
+    )
+    group.add_argument(
+        "--on-nan",
+        choices=["stop", "rollback"],
+        default="stop",
+        help="when the loss diverges: stop with exit code 6, or go back to the last checkpoint with a tenth of the "
+        "learning rate, three times at most (default: stop)",
+    )
+    group.add_argument(
+        "--stop-at",
+        type=_stop_at,
+        metavar="NAME=VALUE,...",
+        help="end the run once validation reaches all of these, as top1=75,top5=95,loss=0.5 (accuracies in percent)",
+    )
+    group.add_argument(
+        "--requeue-code",
+        type=flags.at_least(0),
+        metavar="N",
+        help="exit code after a signal (default: 128 + the signal's number)",
+    )
+
+
+def _add_watching_flags(parser):
+    group = parser.add_argument_group("watching")
+    group.add_argument("--log-every", type=flags.at_least(1), default=100, metavar="STEPS")
+    group.add_argument(
+        "--log-style", choices=["plain", "di"], default="plain", help="di: DI-engine's lines and TensorBoard tags"
+    )
+    group.add_argument("--histograms", action="store_true", help="of weights and gradients, each epoch")
+    group.add_argument(
+        "--trace", action="store_true", help="trace one step: its parts in the log, a timeline in the run folder"
+    )
+    flags.add_hang_limit(group, "600 to start, 180 a step, 420 a batch of validation, 300 a save")
+
+
+def parse_args(argv=None):
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    flags.check_data(parser, args)
+    if args.finetune and not args.load:
+        parser.error("--finetune needs the weights to start from: --load")
+    try:
+        flags.check_network(args.mode, args.depth)
+        flags.settle_devices(args)
+        args.recipe = _recipe(args)
+        if args.batch != "auto":
+            flags.check_batch(args.recipe.batch, args.devices.count)
+        elif not args.gpus:
+            raise UsageError("--batch auto goes by the memory of GPUs, and this run has none; give a number")
+    except UsageError as error:
+        parser.error(str(error))
+    return args
+
+
+def _recipe(args):
+    """The Recipe that the flags name, before the list says how long 'list' is."""
+    from webvision.training.recipes import recipe_named, with_settings
+
+    epoch_size = args.epoch_size if args.epoch_size != "list" else None
+    chosen = {
+        "epochs": args.epochs,
+        "epoch_size": epoch_size,
+        "batch": None if args.batch == "auto" else args.batch,
+        "lr": args.lr,
+        "balance": None if args.balance is None else str(args.balance),
+    }
+    try:
+        recipe = with_settings(recipe_named(args.recipe), args.set)
+        return dataclasses.replace(recipe, **{name: value for name, value in chosen.items() if value is not None})
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _balance(text):
+    from webvision.data.lists.balance import parse_balance
+
+    try:
+        return parse_balance(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _stop_at(text):
+    from webvision.scoring.figures.stop_rules import parse_stop_at, with_accuracies
+
+    measured = with_accuracies(
+        {"val-loss": 0.0, **{f"val-{kind}error-top{k}": 0.0 for kind in ("", "balanced-") for k in (1, 5)}}
+    )
+    try:
+        rule = parse_stop_at(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if others := [name for name in rule.targets if name not in measured]:
+        raise argparse.ArgumentTypeError(f"{', '.join(others)} is no figure of the validation: {', '.join(measured)}")
+    return rule
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    flags.use_devices(args)
+    if args.batch == "auto":
+        choosing.choose_batch(args)
+    from webvision.training.fit import fit
+
+    fit(job_of(args))
+
+
+def job_of(args):
+    """The Job that the flags ask for."""
+    from webvision.data.data_set import DataSet
+    from webvision.data.lists.balance import describe_empty
+    from webvision.data.lists.class_names import read_class_words
+    from webvision.data.views.presets import PRESETS
+    from webvision.model.backbones import Network, backbone_of
+    from webvision.model.card import card_of
+    from webvision.training import job
+    from webvision.training.run_folder import choose_folder
+
+    data = DataSet.open(args.data, allow_outside=args.allow_outside)
+    split = data.split("train")
+    if remark := describe_empty(split.index.counts, data.classes):
+        print(remark, file=sys.stderr)
+    order = split.order(args.recipe.balance, seed=args.seed)
+    if args.epoch_size == "list":
+        args.recipe = dataclasses.replace(args.recipe, epoch_size=len(order))
+    network = Network(backbone_of(args.mode, args.depth), len(data.classes), args.image_size or 224)
+    computing = job.Computing(flags.arithmetic(args), args.devices, sync_bn=args.sync_bn)
+    card = card_of(
+        network,
+        PRESETS["webvision"],
+        classes=data.classes,
+        words=read_class_words(args.data, data.classes),
+        train_counts=tuple(split.index.counts.tolist()),
+        data_format=computing.arithmetic.data_format,
+    )
+    return job.Job(
+        folder=choose_folder(args.runs, args.name or f"imagenet-{network.name}", fresh=args.fresh),
+        description=_description(args, data, split, order, network),
+        network=network,
+        card=card,
+        recipe=args.recipe,
+        pictures=_pictures(args, data, split, order, network),
+        computing=computing,
+        start=job.Start(args.seed, args.load, new_head=args.finetune),
+        keeping=job.Keeping(60 * args.save_every, last=args.keep, every_epochs=args.keep_every),
+        ending=job.Ending(args.on_nan, args.stop_at, args.hang_limit, args.requeue_code),
+        watching=job.Watching(args.log_every, args.trace, args.histograms, args.log_style),
+    )
+
+
+def _pictures(args, data, split, order, network):
+    from webvision.data.loader.batches import TrainBatches
+    from webvision.data.loader.spec import BatchSpec
+    from webvision.training import job
+
+    colours = ("matrices",) if args.colour_on == "device" else ()
+    view = dataclasses.replace(args.recipe.view, image_size=network.image_size)
+    spec = BatchSpec(view, args.recipe.batch, ("images", "labels", *colours))
+
+    def train_batches(samples_seen):
+        return TrainBatches(split, order, spec, workers=args.workers, start=samples_seen, max_bad=args.max_bad)
+
+    validation = _validation_batches(args, data, network)
+    return job.Pictures(split.index.hash, len(order), spec, train_batches, validation)
+
+
+def _validation_batches(args, data, network):
+    """The batches of the val list, or None where there is no labelled one."""
+    from webvision.data.loader.batches import EvalBatches
+    from webvision.data.loader.spec import BatchSpec
+    from webvision.data.views.presets import PRESETS
+
+    if not data.has("val"):
+        print("no meta/val.txt: training without validation", file=sys.stderr)
+        return None
+    split = data.split("val")
+    if not split.index.labelled:
+        print(f"{split.index.path} has no labels: training without validation", file=sys.stderr)
+        return None
+    spec = BatchSpec(PRESETS["webvision"].scaled(network.image_size), args.recipe.batch)
+    return EvalBatches(split, spec, workers=args.workers)
+
+
+def _description(args, data, split, order, network):
+    from webvision.data.pictures import decode
+    from webvision.training.run_folder import describe_run
+
+    return describe_run(
+        command=shlex.join([*_called_as(), *sys.argv[1:]]),
+        index=split.index,
+        classes=data.classes,
+        network=network,
+        recipe=args.recipe,
+        arithmetic=flags.arithmetic(args),
+        balance=args.recipe.balance,
+        seed=args.seed,
+        class_counts=split.index.counts.tolist(),
+        colour_on=args.colour_on,
+        entries=len(order),
+        towers=args.devices.count,
+        device=args.devices.kind,
+        workers=args.workers,
+        decoder=decode.describe(),
+    )
+
+
+def _called_as():
+    """The words of this command before its flags, as they were typed."""
+    name = sys.argv[0]
+    return ["webvision"] if os.path.basename(name).startswith("webvision") else ["python3", name]
