@@ -7,6 +7,7 @@ import os
 import sys
 
 from webvision.commands import flags
+from webvision.environment import DOOR
 
 
 def make_parser():
@@ -81,4 +82,4 @@ def main(argv=None):
     bare = report["train"]["classes_without_a_picture"]
     if bare:
         print(f"preprocess.py: {len(bare)} classes have no training picture, the first is {bare[0]}", file=sys.stderr)
-    print(f"names: {os.path.join(data, 'meta', REPORT)}; next: python3 utils/check.py --data {data}")
+    print(f"names: {os.path.join(data, 'meta', REPORT)}; next: {DOOR} check --data {data}")
