@@ -36,6 +36,12 @@ def make_parser():
         help="the pictures stay inside their archives, which go to train/, val/ and test/; training reads them there",
     )
     parser.add_argument(
+        "--folders",
+        metavar="DIR",
+        help="another set: DIR/train/<class>/*, DIR/val/<class>/*; writes the lists that go with them, classes in the "
+        "order of their names, into DIR/meta, and touches nothing else",
+    )
+    parser.add_argument(
         "--train-list", metavar="FILE", help="another training list (default: info/train_filelist_all.txt)"
     )
     parser.add_argument(
@@ -54,6 +60,11 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    if args.folders:
+        from webvision.prep.own_folder.folders import list_folders
+
+        print(*list_folders(args.folders), f"next: python3 utils/check.py --data {args.folders}", sep="\n")
+        return
     from webvision.errors import printable
     from webvision.prep.arrange.arrange import REPORT, arrange
     from webvision.prep.arrange.in_archives import arrange_archives
