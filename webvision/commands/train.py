@@ -123,7 +123,7 @@ def _add_run_flags(parser):
     )
     group.add_argument(
         "--stop-at",
-        type=_stop_at,
+        type=flags.stop_at,
         metavar="NAME=VALUE,...",
         help="end the run once validation reaches all of these, as top1=75,top5=95,loss=0.5 (accuracies in percent)",
     )
@@ -195,21 +195,6 @@ def _balance(text):
         return parse_balance(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _stop_at(text):
-    from webvision.scoring.figures.stop_rules import parse_stop_at, with_accuracies
-
-    measured = with_accuracies(
-        {"val-loss": 0.0, **{f"val-{kind}error-top{k}": 0.0 for kind in ("", "balanced-") for k in (1, 5)}}
-    )
-    try:
-        rule = parse_stop_at(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if others := [name for name in rule.targets if name not in measured]:
-        raise argparse.ArgumentTypeError(f"{', '.join(others)} is no figure of the validation: {', '.join(measured)}")
-    return rule
 
 
 def main(argv=None):
