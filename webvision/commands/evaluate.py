@@ -13,7 +13,7 @@ from functools import partial
 from webvision import watchdog
 from webvision.commands import flags
 from webvision.environment import DOOR
-from webvision.errors import IncompleteError, UsageError
+from webvision.errors import IncompleteError, UsageError, printable
 
 BATCH = 64
 
@@ -109,6 +109,11 @@ def evaluate_split(args):
     data = DataSet.open(args.data, allow_outside=args.allow_outside)
     card = known_card(args.load, classes=data.classes)
     split = data.split(args.split)
+    if args.class_errors and not split.index.labelled:
+        raise UsageError(
+            f"{printable(split.index.path)} has no labels, so no class has an error: leave the errors of classes out "
+            "(--eval in place of --eval5k)"
+        )
     refuse_duplicates(split.index)
     size = settle_size(
         args.load, card, asked=args.image_size, remark=partial(print, file=sys.stderr), otherwise="--image-size"
