@@ -222,7 +222,7 @@ def test_an_empty_set_has_figures_of_null(tmp_path):
 
 def test_an_unlabelled_list_has_no_error_rates(tmp_path):
     write(tmp_path / "p.json", None, np.eye(6, dtype=np.float32))
-    assert "json2sub.py makes a submission of it" in run(tmp_path, "p.json", code=3)
+    assert "webvision submit makes a submission of it" in run(tmp_path, "p.json", code=3)
 
 
 def test_names_do_not_reach_the_terminal_raw(tmp_path):

@@ -12,6 +12,7 @@ from functools import partial
 
 from webvision import watchdog
 from webvision.commands import flags
+from webvision.environment import DOOR
 from webvision.errors import IncompleteError, UsageError
 
 BATCH = 64
@@ -132,5 +133,5 @@ def evaluate_split(args):
     if bad > args.max_bad * len(split.index):
         raise IncompleteError(
             f"{bad} of {len(split.index)} pictures could not be read, over --max-bad {args.max_bad:.1%}; their rows "
-            "hold the fallback. utils/check.py --decode names them"
+            f"hold the fallback. {DOOR} check --decode names them"
         )

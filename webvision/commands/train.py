@@ -1,6 +1,7 @@
 """Train a network on a data set in the ILSVRC layout. The same command again continues the run where it stopped.
 
 webvision train --data DIR --gpu 0,1,2,3 -d 50 --mode resnet
+webvision train PICTURES                a plain folder of class folders; webvision train-pictures --help tells its flags
 """
 
 import argparse
@@ -213,6 +214,11 @@ def _stop_at(text):
 
 
 def main(argv=None):
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and not argv[0].startswith("-"):  # a folder of one's own pictures, without lists
+        from webvision.commands import train_pictures
+
+        return train_pictures.main(argv)
     args = parse_args(argv)
     flags.use_devices(args)
     if args.batch == "auto":

@@ -1,4 +1,4 @@
-"""What utils/eval_score.py does with its files: (a result for JSON, the same as lines of text)."""
+"""What webvision score does with its files: (a result for JSON, the same as lines of text)."""
 
 import os
 

@@ -14,6 +14,7 @@ import numpy as np
 from webvision.data.loader.builder import SPARES, Job
 from webvision.data.loader.source import open_source
 from webvision.data.pictures.images import REASONS
+from webvision.environment import DOOR
 from webvision.errors import IncompleteError, ResourceError, UsageError, printable
 
 _CHUNK = 4096  # positions of the order at a time: 0.2 us each then, 7 us each in batches of 64
@@ -82,7 +83,7 @@ class Bad:
             first = ", ".join(f"{printable(name)} ({reason})" for name, reason in list(self.names.items())[:3])
             raise IncompleteError(
                 f"{self.count} of {self.seen} pictures could not be read ({self}), {self._in_a_row} of them "
-                f"in a row; the first: {first}. Is the data folder whole? utils/check.py --decode names "
+                f"in a row; the first: {first}. Is the data folder whole? {DOOR} check --decode names "
                 "all of them"
             )
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from webvision.environment import DOOR
 from webvision.errors import DataError, UsageError, printable
 from webvision.scoring.figures import intervals, metrics
 from webvision.scoring.figures.calibration import reliability
@@ -35,8 +36,7 @@ def score(run, *, ks=(1, 5), tie_rule="lowest", per_class=False):
     """The figures of `run` as plain numbers, lists and dictionaries."""
     if run.labels is None:
         raise DataError(
-            f"{run.path}: the list has no labels, so there is nothing to score; utils/json2sub.py makes a "
-            "submission of it"
+            f"{run.path}: the list has no labels, so there is nothing to score; {DOOR} submit makes a submission of it"
         )
     labels, size = run.labels, run.class_range
     wrong = {k: outcomes(run, k, tie_rule) for k in ks}
