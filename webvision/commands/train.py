@@ -53,11 +53,7 @@ def _add_recipe_flags(parser):
     group.add_argument("--recipe", default="card", metavar="NAME", help="card (default) or web, for noisy labels")
     group.add_argument("--config", metavar="FILE", help="a recipe as JSON, or another run's run.json, over --recipe's")
     group.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="change a field of the recipe, any number of times",
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="of the recipe; may be repeated"
     )
     group.add_argument(
         "--batch",
