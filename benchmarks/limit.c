@@ -51,7 +51,7 @@ int main(int argc, char **argv) {
                 size_t size = fread(file, 1, capacity, in);
                 fclose(in);
                 int32_t whole[4] = {0, 0, crops[i].picture[0], crops[i].picture[1]};
-                if (wv_decode_window(file, size, crops[i].picture, 1, argv[3][0] == 'w' ? crops[i].box : whole, 0, &nowhere, message))
+                if (wv_decode_window(file, size, crops[i].picture, 1, argv[3][0] == 'w' ? crops[i].box : whole, 0, 0, &nowhere, message))
                     return 4;
             }
         }

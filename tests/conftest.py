@@ -11,6 +11,9 @@ from tests.support.data_set import ROOT, write_data_set
 
 pytest_plugins = ["tests.support.index_fixtures", "tests.support.training_fixtures", "tests.support.browser"]
 
+# The tests are about the CPU, on every machine: what needs a GPU is `make gpu-check`.
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
 # A shell that starts the tests in the background has them ignore Ctrl-C, nohup a hang-up, and every command that they
 # start would ignore them too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -6,9 +6,10 @@ Nothing but `os` and `sys` is imported before the command's environment is settl
 import os
 import sys
 
+VERSION = "0.2.0"  # pyproject.toml's; a test compares them
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
-from webvision.environment import use_project_environment  # noqa: E402
+from webvision.environment import import_only_code, use_project_environment  # noqa: E402
 
 
 class Command:
@@ -75,14 +76,20 @@ def overview():
 
 def main():
     """The console script."""
-    name, *arguments = sys.argv[1:] or ["--help"]
+    import_only_code()
+    from webvision.errors import run_command
+
+    run_command(lambda: choose(sys.argv[1:] or ["--help"]))
+
+
+def choose(words):
+    """Do what `webvision WORDS` asks for; returns the exit code of what is no command."""
+    name, *arguments = words
     if name in ("-h", "--help"):
         print(overview())
         return 0
     if name in ("-V", "--version"):
-        from webvision.environment import version
-
-        print(version())
+        print("webvision", VERSION)
         return 0
     if name not in COMMANDS:
         import difflib
@@ -95,4 +102,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

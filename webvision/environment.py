@@ -63,7 +63,9 @@ def use_project_environment(*needed):
     if os.path.exists(python) and os.path.join(ROOT, ".venv") != sys.prefix:
         sys.stdout.flush()
         os.execv(python, [python, *sys.argv])
-    sys.exit(
-        f"{os.path.basename(sys.argv[0])}: error: {', '.join(missing)} not installed for {sys.executable}; "
-        f"run `make setup` in {ROOT}"
+    remedy = f"run `make setup` in {ROOT}" if os.path.exists(os.path.join(ROOT, "Makefile")) else "install it with pip"
+    print(
+        f"{os.path.basename(sys.argv[0])}: error: {', '.join(missing)} not installed for {sys.executable}; {remedy}",
+        file=sys.stderr,
     )
+    sys.exit(2)

@@ -16,7 +16,7 @@ from webvision.data.data_set import Split
 from webvision.data.lists.index import open_index
 from webvision.data.loader.batches import EvalBatches, TrainBatches
 from webvision.data.loader.spec import BatchSpec
-from webvision.data.pictures import images
+from webvision.data.pictures import decode, images
 from webvision.data.pictures.folder import PictureFolder
 from webvision.data.pictures.images import DEFAULT_POLICY, REASONS, ImageError, ImagePolicy
 from webvision.data.views.augment import Augmentation
@@ -72,10 +72,20 @@ def animated_png(frames):
     return png([*chunks, (b"IEND", b"")])
 
 
-def flipped():
-    data = bytearray(WHOLE)
-    data[len(data) // 2 : len(data) // 2 + 8] = b"\xff\xd0\xff\xd5\xff\xd9\x12\x34"
+def flipped(share=0.5, whole=WHOLE):
+    data, at = bytearray(whole), int(len(whole) * share)
+    data[at : at + 8] = b"\xff\xd0\xff\xd5\xff\xd9\x12\x34"
     return bytes(data)
+
+
+def odd_jfif():
+    at = WHOLE.find(b"JFIF\0") + 5
+    return WHOLE[:at] + b"\x09\x09" + WHOLE[at + 2 :]
+
+
+def scan_bomb():
+    data = saved(pil(), "JPEG", progressive=True)
+    return data[:-2] + data[data.rfind(b"\xff\xda") : -2] * 600 + data[-2:]
 
 
 def rotated():
@@ -104,6 +114,12 @@ FILES = {
     ("I2", "half.jpg"): (WHOLE[: len(WHOLE) // 2], "truncated"),
     ("I2", "two bytes short.jpg"): (WHOLE[:-2], "truncated"),
     ("I2", "flipped.jpg"): (flipped(), "corrupt"),
+    # Below most crops of training, which decode no more than they show.
+    **{("I2", f"flipped at {share}%.jpg"): (flipped(share / 100), "corrupt") for share in (80, 85, 90, 94, 97)},
+    ("I2", "flipped in restarts.jpg"): (flipped(0.9, jpeg(SHOWN, restart=1)), "corrupt"),
+    ("I2", "flipped scans.jpg"): (flipped(0.9, jpeg(SHOWN, progressive=True)), "corrupt"),
+    ("I2", "odd revision.jpg"): (odd_jfif(), "ok"),
+    ("I5", "scans.jpg"): (scan_bomb(), "corrupt"),
     ("I2", "header only.jpg"): (WHOLE[:120], "header"),
     ("I2", "cut.png.jpg"): (saved(pil(), "PNG")[:-300], "truncated"),
     ("I3", "cmyk.jpg"): (saved(pil().convert("CMYK"), "JPEG"), "ok"),
@@ -193,6 +209,28 @@ def judged(data):
 def test_one_verdict_in_check_train_and_eval(judged, row):
     expected = list(FILES.values())[row][1]
     assert {road: found[row] for road, found in judged.items()} == dict.fromkeys(judged, expected)
+
+
+def test_the_verdict_is_the_same_in_every_epoch_and_looked_for_once(data):
+    """A picture is gone through whole when a run first meets it; the sound ones not again."""
+    batches = train_batches(data, workers=2, max_bad=1)
+    stream = iter(batches)
+    first = [verdicts(stream), verdicts(stream), verdicts(stream)]
+    batches.close()
+    sound = [row for row, reason in first[0].items() if reason == "ok"]
+    assert first[0] == first[1] == first[2] and sorted(sound) == np.flatnonzero(batches._proven).tolist()
+    rows, job = next(batches._jobs())
+    assert set(rows[list(job.proven)].tolist()) == set(sound) & set(rows.tolist())
+
+
+@pytest.mark.skipif(not decode.fast_path(), reason="no compiled decoder here: whole pictures are decoded in any case")
+def test_of_a_picture_that_is_proven_only_the_window_is_decoded(data):
+    """What the second epoch saves; damage that the window does not show tells."""
+    damaged = flipped(0.97)
+    header = images.inspect(damaged)
+    images.read_window(damaged, header, (0, 0, 60, 20), whole=False)
+    with pytest.raises(ImageError):
+        images.read_window(damaged, header, (0, 0, 60, 20))
 
 
 def test_sound_pictures_beside_them_are_sound(judged):

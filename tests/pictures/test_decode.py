@@ -13,7 +13,7 @@ import pytest
 from tests.support.data_set import ROOT
 from tests.support.loader_fixtures import jpeg, picture
 from tests.support.sampled_jpeg import sampled_jpeg
-from webvision.data.native import build, library
+from webvision.data.native import build, compiler, library
 from webvision.data.pictures import decode
 from webvision.data.pictures.headers import read_header
 
@@ -159,7 +159,7 @@ def test_hostile_bytes_under_the_address_sanitizer(tmp_path):
     sanitized = tmp_path / "asan.so"
     flags = ["-O1", "-g", "-shared", "-fPIC", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
     built = subprocess.run(
-        ["cc", *flags, *build._SOURCES, "-o", sanitized, "-ljpeg", "-lm"], capture_output=True, check=False
+        ["cc", *flags, *compiler.SOURCES, "-o", sanitized, "-ljpeg", "-lm"], capture_output=True, check=False
     )
     runtime = subprocess.run(
         ["cc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True

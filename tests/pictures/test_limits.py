@@ -18,6 +18,7 @@ from tests.support.loader_fixtures import jpeg, picture
 from webvision.data.loader import batch_files
 from webvision.data.native import library
 from webvision.data.pictures import decode, images
+from webvision.data.pictures.folder import PictureFolder
 from webvision.data.pictures.headers import read_header
 
 PATHS = [path for path in decode.PATHS if path != "window" or library.loaded()]
@@ -205,7 +206,8 @@ def read_by_arena(data):
         file.write(data)
         file.flush()
         beats = np.zeros(4, np.int64)
-        return batch_files.Arena().read([0], [os.fsencode(file.name)], images.DEFAULT_POLICY, beats=beats)
+        folder, name = os.path.split(os.fsencode(file.name))
+        return batch_files.Arena().read([0], [name], PictureFolder(folder), beats=beats)
 
 
 @pytest.mark.parametrize("decoder", PATHS)

@@ -8,6 +8,7 @@ make fuzz                      # a minute each; SECONDS=600 SEED=7 for more
 import argparse
 import collections
 import gzip
+import json
 import multiprocessing
 import os
 import random
@@ -71,7 +72,11 @@ class Pictures:
         images, policy = self.images, rng.choice(self.policies)
         try:
             header = images.inspect(data, policy)
-            image = images.read_image(data, policy)
+            try:
+                image = images.read_image(data, policy)
+            except images.ImageError as error:
+                self.expect(error, data, header, policy)
+                raise
             assert image.shape[1::-1] == header.shown_size and image.shape[2] == 3 and image.dtype == "uint8"
             width, height = rng.randint(1, image.shape[1]), rng.randint(1, image.shape[0])
             window = (rng.randint(0, image.shape[1] - width), rng.randint(0, image.shape[0] - height), width, height)
@@ -80,6 +85,15 @@ class Pictures:
         except images.ImageError as error:
             assert error.reason in images.REASONS
             return error.reason
+
+    def expect(self, error, data, header, policy):
+        """A part of the picture has the verdict of the whole: training decodes no more than it shows."""
+        try:
+            self.images.read_window(data, header, (0, 0, 1, 1), policy=policy)
+        except self.images.ImageError as other:
+            assert other.reason == error.reason, (other.reason, error.reason)
+        else:
+            assert policy.accept_truncated or not header.plain, f"a window of it is sound: {error}"
 
 
 class Tars:
@@ -253,6 +267,69 @@ class Devkits:
             return "refused"
 
 
+class Runs:
+    """The JSON files of a run folder and the card of a checkpoint: read, or one error; values exchanged, bytes too."""
+
+    VALUES = (None, True, -1, 1.5, 10**400, "x", "\udcff", [], {}, [[]], {"a": 1}, float("inf"))
+
+    def __init__(self, folder):
+        from tests.training import test_state_files
+        from webvision.data.views.presets import PRESETS
+        from webvision.inference import provenance
+        from webvision.model import card
+        from webvision.model.backbones import Network
+
+        self.tests, self.provenance, self.folder, self.parse_card = (
+            test_state_files,
+            provenance,
+            folder,
+            card.parse_card,
+        )
+        whole = card.card_of(
+            Network("resnet18", 3, 32), PRESETS["webvision"], classes=("a", "b", "c"), words=("", "x", "y")
+        )
+        state = {"step": 4, "seed": 0, "epoch": 0, "position": 4, "list_hash": "ab"}
+        files = {name: {"bytes": 1, "sha256": "ab"} for name in ("model-4.index", "model-4.data-00000-of-00001")}
+        network = {"mode": "resnet", "depth": 18, "num_classes": 2, "image_size": 32}
+        self.whole = {
+            "run.json": {"network": network, "classes": ["a", "b"], "class_counts": [3, 4], "seed": 0},
+            "stats.json": [{"epoch_num": 1, "global_step": 4, "val-error-top1": 0.5}],
+            "best.json": {"step": 4, "error": 0.25},
+            "rollbacks.json": [[3, 1], [7, 4]],
+            "model-4.json": {"state": state, "files": files},
+            "card": json.loads(whole.to_bytes()),
+        }
+
+    def one(self, rng):
+        name = rng.choice(list(self.whole))
+        place = document = [json.loads(json.dumps(self.whole[name]))]
+        key = 0
+        while isinstance(place[key], (dict, list)) and place[key] and rng.random() < 0.8:
+            place, key = (
+                place[key],
+                rng.choice(list(place[key] if isinstance(place[key], dict) else range(len(place[key])))),
+            )
+        place[key] = rng.choice(self.VALUES)
+        data = json.dumps(document[0]).encode()
+        data = mutated(data, rng) if rng.random() < 0.3 else data
+        return data, lambda: self.run(name, data)
+
+    def run(self, name, data):
+        if name == "card":
+            try:
+                return "read" if self.parse_card(data) else "refused"
+            except (ValueError, RecursionError):
+                return "refused"
+        try:
+            (self.folder / name).write_bytes(data)
+            self.tests.READERS[name](self.folder)
+            if name == "run.json":
+                self.provenance._from_run_folder(str(self.folder / "model-4"))
+            return "read"
+        except self.tests.WebvisionError:
+            return "refused"
+
+
 def fuzz(kind, seconds, seed, kept, results):
     """Runs in a process of its own. The input at work is always in the file `kept`."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the decoders complain there
@@ -285,7 +362,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     failed = False
-    for kind in (Pictures, Tars, Lists, Indexes, Archives, Devkits):
+    for kind in (Pictures, Tars, Lists, Indexes, Archives, Devkits, Runs):
         kept = os.path.join(tempfile.gettempdir(), f"fuzz-{kind.__name__.lower()}-{os.getpid()}")
         results = multiprocessing.SimpleQueue()
         child = multiprocessing.Process(target=fuzz, args=(kind, args.seconds, args.seed, kept, results))

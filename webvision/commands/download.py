@@ -16,9 +16,8 @@ from webvision.prep.download.unpack import STATE
 
 def make_parser():
     parser = flags.CommandParser(
-        prog="download.sh",
         description="Download a set, prove it whole, unpack it and arrange it for "
-        "training. Run it again after any interruption: it goes on.",
+        "training. Run it again after any interruption: it goes on."
     )
     parser.add_argument(
         "target", nargs="?", metavar="FOLDER", help=f"where the set goes (default: {os.path.join(HOME, '<set>')})"

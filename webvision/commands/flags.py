@@ -5,8 +5,10 @@ import difflib
 import os
 import sys
 
+from webvision.commands import choosing
 from webvision.devices import Devices, choose_gpus, cpu_cores
 from webvision.errors import UsageError
+from webvision.machine.choices import PRECISIONS
 from webvision.model.backbones import DEPTHS, MODES, backbone_of
 
 
@@ -85,7 +87,7 @@ def add_network_flags(parser):
 
 
 def add_device_flags(parser):
-    """--gpu, --towers, --fp16, --bf16, --xla."""
+    """--gpu, --towers, --precision, --fp16, --bf16, --xla."""
     group = parser.add_argument_group("devices")
     group.add_argument(
         "--gpu", metavar="LIST", help="GPUs to use, as 0,1,2,3; -1 for the CPU (default: all that are visible)"
@@ -98,6 +100,12 @@ def add_device_flags(parser):
         help="replicas a batch is divided over (default: one a GPU; 1 on the CPU)",
     )
     half = group.add_mutually_exclusive_group()
+    half.add_argument(
+        "--precision",
+        choices=["auto", *PRECISIONS],
+        help="what products are computed in; auto: bfloat16 on GPUs of compute capability 8.0 and up, float16 on 7.x, "
+        "both compiled by XLA; float32 elsewhere (default: float32, by TF32 on GPUs that have it)",
+    )
     half.add_argument("--fp16", action="store_true", help="compute in float16, with loss scaling (for GPUs)")
     half.add_argument(
         "--bf16", action="store_true", help="compute in bfloat16 (CPUs with AVX512-BF16 or AMX, newer GPUs)"
@@ -132,6 +140,14 @@ def at_least(low, kind=int):
 
     number.__name__ = "number"  # argparse names the type in "invalid number value"
     return number
+
+
+def at_least_or(low, word):
+    """An argparse type: a whole number not below `low`, or `word` as it is."""
+    number = at_least(low)
+    kind = lambda text: text if text == word else number(text)  # noqa: E731
+    kind.__name__ = number.__name__
+    return kind
 
 
 def above(low):
@@ -176,7 +192,13 @@ def check_data(parser, args):
 
 
 def settle_devices(args):
-    """--gpu, --towers and --xla as `args.gpus` (for CUDA_VISIBLE_DEVICES) and `args.devices`."""
+    """--gpu, --towers, --xla and --precision as `args.gpus` (for CUDA_VISIBLE_DEVICES), `args.devices`, and what is
+    settled for `arithmetic`."""
+    args.gpus, _ = choose_devices(args.gpu, args.towers)
+    if args.precision == "auto":
+        choosing.choose_precision(args)
+    elif args.precision is None and (args.fp16 or args.bf16):
+        args.precision = "float16" if args.fp16 else "bfloat16"
     args.gpus, args.devices = choose_devices(args.gpu, args.towers, xla=args.xla)
 
 
@@ -192,10 +214,14 @@ def use_devices(args):
 
 
 def arithmetic(args):
-    """The Arithmetic of --fp16, --bf16 and --data_format on the chosen devices."""
+    """The Arithmetic of --precision and --data_format on the chosen devices; tells TensorFlow whether TF32 will do."""
+    from webvision.compat import tf
     from webvision.model.forward import choose_arithmetic
 
-    return choose_arithmetic(on_gpu=args.devices.on_gpu, fp16=args.fp16, bf16=args.bf16, data_format=args.data_format)
+    if args.precision in ("float32", "tf32"):
+        tf.config.experimental.enable_tensor_float_32_execution(args.precision == "tf32")
+    half = {"fp16": args.precision == "float16", "bf16": args.precision == "bfloat16"}
+    return choose_arithmetic(on_gpu=args.devices.on_gpu, data_format=args.data_format, **half)
 
 
 def check_batch(batch, towers):

@@ -14,6 +14,15 @@ def make_parser():
     parser.add_argument(
         "--batch", type=flags.at_least(1), metavar="N", help=f"pictures a step, over all towers (default: {BATCH} each)"
     )
+    parser.add_argument(
+        "--steps",
+        type=flags.at_least(7),
+        metavar="N",
+        help=f"to take, the first 5 untimed (default: {STEPS}; {STEPS_ON_CPU} on the CPU)",
+    )
+    parser.add_argument(
+        "--classes", type=flags.at_least(1), default=CLASSES, metavar="N", help="(default: %(default)s)"
+    )
     flags.add_image_size(parser, "224")
     flags.add_network_flags(parser)
     flags.add_device_flags(parser)
@@ -39,6 +48,6 @@ def main(argv=None):
     from webvision.model.backbones import Network, backbone_of
     from webvision.training.fake import measure_step
 
-    network = Network(backbone_of(args.mode, args.depth), CLASSES, args.image_size or 224)
-    steps = STEPS if args.devices.on_gpu else STEPS_ON_CPU
+    network = Network(backbone_of(args.mode, args.depth), args.classes, args.image_size or 224)
+    steps = args.steps or (STEPS if args.devices.on_gpu else STEPS_ON_CPU)
     measure_step(network, flags.arithmetic(args), batch=args.batch, devices=args.devices, steps=steps)

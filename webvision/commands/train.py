@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 
-from webvision.commands import flags
+from webvision.commands import choosing, flags
 from webvision.errors import UsageError
 
 CARD_EPOCHS = 110  # training.recipes' own, which is not loaded for --help
@@ -58,7 +58,10 @@ def _add_recipe_flags(parser):
         help="change a field of the recipe, any number of times",
     )
     group.add_argument(
-        "--batch", type=flags.at_least(1), metavar="N", help="pictures a step, over all towers (default: 256)"
+        "--batch",
+        type=flags.at_least_or(1, "auto"),
+        metavar="N|auto",
+        help="pictures a step, over all towers; auto: the largest that fits the GPUs, by trying (default: 256)",
     )
     group.add_argument(
         "--epochs",
@@ -68,7 +71,7 @@ def _add_recipe_flags(parser):
     )
     group.add_argument(
         "--epoch-size",
-        type=_epoch_size,
+        type=flags.at_least_or(1, "list"),
         metavar="N|list",
         help="pictures in an epoch; 'list': one pass over the balanced list (default: 1280000, ImageNet's)",
     )
@@ -154,7 +157,10 @@ def parse_args(argv=None):
         flags.check_network(args.mode, args.depth)
         flags.settle_devices(args)
         args.recipe = _recipe(args)
-        flags.check_batch(args.recipe.batch, args.devices.count)
+        if args.batch != "auto":
+            flags.check_batch(args.recipe.batch, args.devices.count)
+        elif not args.gpus:
+            raise UsageError("--batch auto goes by the memory of GPUs, and this run has none; give a number")
     except UsageError as error:
         parser.error(str(error))
     return args
@@ -168,7 +174,7 @@ def _recipe(args):
     chosen = {
         "epochs": args.epochs,
         "epoch_size": epoch_size,
-        "batch": args.batch,
+        "batch": None if args.batch == "auto" else args.batch,
         "lr": args.lr,
         "balance": None if args.balance is None else str(args.balance),
     }
@@ -203,13 +209,11 @@ def _stop_at(text):
     return rule
 
 
-def _epoch_size(text):
-    return text if text == "list" else flags.at_least(1)(text)
-
-
 def main(argv=None):
     args = parse_args(argv)
     flags.use_devices(args)
+    if args.batch == "auto":
+        choosing.choose_batch(args)
     from webvision.training.fit import fit
 
     fit(job_of(args))

@@ -45,7 +45,7 @@ def _from_run_folder(checkpoint):
         return parse_card(card.to_bytes())
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise CheckpointError(f"{printable(folder)}/run.json is damaged ({error}); repair or remove it") from None
 
 

@@ -22,7 +22,7 @@ def xla_pays(precision, *, on_gpu):
     return on_gpu and precision in ("float16", "bfloat16")
 
 
-def largest_batch(fits, *, towers):
+def search_batch(fits, *, towers):
     """The largest total batch that `fits`, of 32, 48, 64, 96, 128, ... a tower; None if not even 32 does."""
     tower = FIRST_BATCH
     if not fits(tower * towers):

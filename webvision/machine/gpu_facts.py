@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, replace
 
 from webvision import devices
+from webvision.errors import UsageError
 from webvision.machine import cuda_driver, cuda_libraries, nvml
 
 
@@ -29,6 +30,16 @@ def visible_gpus(machine, visible):
         return list(machine.gpus)
     by_name = {str(gpu.index): gpu for gpu in machine.gpus} | {gpu.uuid: gpu for gpu in machine.gpus}
     return [by_name[entry.strip()] for entry in visible.split(",") if entry.strip() in by_name]
+
+
+def chosen_gpus(entries):
+    """The nvml.Gpu of each CUDA_VISIBLE_DEVICES entry; UsageError where the driver does not answer."""
+    if not entries:
+        return []
+    try:
+        return visible_gpus(nvml.ask(), ",".join(entries))
+    except nvml.NvmlError as error:
+        raise UsageError(f"what fits these GPUs cannot be told: {error}; name a precision and a number") from None
 
 
 def gather(asked, offered, *, libraries=(), built_for=(6, 0), session_error=""):

@@ -94,7 +94,7 @@ def files_of(path):
 
 def _latest_in(folder):
     pointer = os.path.join(folder, "checkpoint")
-    if os.path.exists(pointer):
+    if os.path.isfile(pointer):
         with open(pointer, encoding="utf-8", errors="replace") as file:
             match = re.search(r'^model_checkpoint_path: "(.+)"$', file.read(), re.MULTILINE)
         if match:
@@ -133,6 +133,8 @@ def _foreign_format(magic):
 def _open_tensorflow(prefix):
     from webvision.compat import tf, tfv1
 
+    if odd := [path for path in files_of(prefix) if not os.path.isfile(path)]:
+        raise CheckpointError(f"{printable(odd[0])}: a folder, pipe or device, where a file of weights is needed")
     try:
         reader = tfv1.train.NewCheckpointReader(prefix)
         shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}

@@ -36,6 +36,7 @@ class Attempt(SessionInit):
         self._job, self._checkpoints, self._stop = job, checkpoints, stop
         checkpoints.sweep()
         checkpoints.refuse_unknown()
+        checkpoints.best()  # a damaged best.json is told now, not after an epoch
         self._state = checkpoints.newest_whole()
         self.step = self._state.step if self._state else 0
         self._history = History(job.folder, restored_step=self.step)

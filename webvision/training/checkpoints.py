@@ -7,18 +7,18 @@ all that somebody has, and are never deleted.
 """
 
 import contextlib
-import json
 import os
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
 from webvision import faults
 from webvision.compat import tf, tfv1
 from webvision.errors import CheckpointError, DivergedError, ResourceError, printable, short_reason
-from webvision.files import atomic_write, file_sha256, remove_leftovers, sync_directory, write_json
+from webvision.files import atomic_write, file_sha256, read_json, remove_leftovers, sync_directory, write_json
 from webvision.model.card import VARIABLE
+from webvision.training.state_files import parse_best, parse_manifest, read_state
 
 from tensorflow.python.training import saver
 from tensorpack.utils import logger
@@ -46,6 +46,7 @@ class CheckpointFolder:
         self.path = path
         self._keep = keep
         self._keep_every = keep_every
+        self._best = None  # as of the last look: nobody else writes it while this run has the folder
 
     def prefix(self, step):
         return os.path.join(self.path, f"model-{step}")
@@ -108,7 +109,8 @@ class CheckpointFolder:
         for step in reversed(steps):
             problem = self._damage(step)
             if problem is None:
-                return State(**self._manifest(step)["state"])
+                state = self._manifest(step)[0]
+                return State(**{field.name: state[field.name] for field in fields(State) if field.name in state})
             logger.error("Checkpoint model-%d is damaged (%s); going back to the one before it", step, problem)
         if steps:
             raise CheckpointError(
@@ -118,21 +120,17 @@ class CheckpointFolder:
         return None
 
     def _manifest(self, step):
-        with open(self.prefix(step) + ".json", encoding="utf-8") as file:
-            return json.load(file)
+        return parse_manifest(read_json(self.prefix(step) + ".json"), step)
 
     def _damage(self, step):
         try:
-            manifest = self._manifest(step)
-            if State(**manifest["state"]).step != step or len(manifest["files"]) < 2:
-                return "its manifest is of another one"
-            for name, expected in manifest["files"].items():
-                path = os.path.join(self.path, os.path.basename(name))
-                if os.path.getsize(path) != expected["bytes"]:
-                    return f"{name} has {os.path.getsize(path)} bytes, {expected['bytes']} were written"
-                if file_sha256(path) != expected["sha256"]:
+            for name, (size, sha256) in self._manifest(step)[1].items():
+                path = os.path.join(self.path, name)
+                if os.path.getsize(path) != size:
+                    return f"{name} has {os.path.getsize(path)} bytes, {size} were written"
+                if file_sha256(path) != sha256:
                     return f"{name} has other content than was written"
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             return f"{type(error).__name__}: {error}"
         return None
 
@@ -184,19 +182,24 @@ class CheckpointFolder:
                 os.unlink(os.path.join(self.path, name))
 
     def best(self):
-        """{'step', 'error'} of the best checkpoint so far, or None."""
-        try:
-            with open(os.path.join(self.path, "best.json"), encoding="utf-8") as file:
-                return json.load(file)
-        except (FileNotFoundError, ValueError):
-            return None
+        """{'step', 'error'} of the best checkpoint so far, or None; CheckpointError if best.json is damaged, since the
+        best would be dropped as any other."""
+        if self._best is None:
+            self._best = read_state(
+                os.path.join(self.path, "best.json"),
+                parse_best,
+                'it holds {"step": ..., "error": ...} of the best checkpoint; repair it, or remove it, and the best is '
+                "looked for anew",
+            )
+        return self._best
 
     def note_error(self, step, error):
         """Remember the checkpoint of `step` as the best if its validation `error` is the lowest so far."""
         best = self.best()
         if (best is None or error < best["error"]) and os.path.exists(self.prefix(step) + ".json"):
+            self._best = {"step": step, "error": error}
             try:
-                write_json(os.path.join(self.path, "best.json"), {"step": step, "error": error})
+                write_json(os.path.join(self.path, "best.json"), self._best)
             except OSError as reason:
                 logger.error(
                     "best.json cannot be written (%s): step %d may be dropped though it is the best so far",

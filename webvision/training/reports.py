@@ -4,14 +4,15 @@ events.
 Figures may be lost, with a warning; a training never ends because its figures cannot be written.
 """
 
-import json
+import contextlib
 import os
 import socket
 import time
 
 from webvision.compat import tf, tfv1
-from webvision.errors import printable, short_reason
+from webvision.errors import CheckpointError, printable, short_reason
 from webvision.files import write_json
+from webvision.training.state_files import parse_epochs, read_state
 
 from tensorpack.callbacks import MonitorBase
 from tensorpack.utils import logger
@@ -59,7 +60,7 @@ class History(MonitorBase):
 
     def __init__(self, folder, *, restored_step):
         self._path = os.path.join(folder, "stats.json")
-        self._epochs = [entry for entry in _read_list(self._path) if entry.get("global_step", 0) <= restored_step]
+        self._epochs = [entry for entry in _read_epochs(self._path) if entry["global_step"] <= restored_step]
         self._values = {}
 
     def latest(self):
@@ -87,12 +88,15 @@ class History(MonitorBase):
             )
 
 
-def _read_list(path):
+def _read_epochs(path):
+    """The epochs in stats.json; a damaged one is set aside, since the next epoch would write over it."""
     try:
-        with open(path, encoding="utf-8") as file:
-            entries = json.load(file)
-        return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-    except (FileNotFoundError, ValueError):
+        return read_state(path, parse_epochs, "") or []
+    except CheckpointError as error:
+        aside = f"{path}.damaged"
+        with contextlib.suppress(OSError):
+            os.replace(path, aside)
+        logger.error("%sset aside as %s; the figures begin anew", error, printable(aside))
         return []
 
 

@@ -1,10 +1,10 @@
 """Going back after a divergence: how often a run did, and by how much its learning rate is cut since."""
 
-import json
 import os
 
-from webvision.errors import CheckpointError, DivergedError, printable
+from webvision.errors import DivergedError
 from webvision.files import write_json
+from webvision.training.state_files import parse_rollbacks, read_state
 
 MOST = 3  # three cuts to a tenth: a rate that is still too high then is not the reason
 CUT = 0.1
@@ -16,16 +16,8 @@ class Rollbacks:
 
     def __init__(self, folder):
         self._path = os.path.join(folder, "rollbacks.json")
-        try:
-            with open(self._path, encoding="utf-8") as file:
-                self._steps = [[int(diverged), int(back_to)] for diverged, back_to in json.load(file)]
-        except FileNotFoundError:
-            self._steps = []
-        except (ValueError, TypeError) as error:
-            raise CheckpointError(
-                f"{printable(self._path)}: damaged ({error}); it holds [step of divergence, step gone back to] "
-                "for each cut of the learning rate"
-            ) from None
+        what = "it holds [step of divergence, step gone back to] for each cut of the learning rate"
+        self._steps = read_state(self._path, parse_rollbacks, what) or []
 
     @property
     def rate_scale(self):

@@ -15,6 +15,7 @@ from webvision.errors import CheckpointError, UsageError, printable
 from webvision.files import read_json, write_json
 from webvision.machine.versions import git_revision, installed_version
 from webvision.model.backbones import described_network
+from webvision.training.state_files import refuse_what_is_no_file
 
 FIXED = ("network", "classes_sha256", "list_sha256", "balance", "seed", "batch", "epoch_size")
 
@@ -90,8 +91,11 @@ def open_run(path, description):
     Writes run.json for a new run. CheckpointError where something differs that makes it another run.
     """
     file = os.path.join(path, "run.json")
+    refuse_what_is_no_file(path)
     try:
         before = read_json(file)
+        if type(before) is not dict:
+            raise ValueError("no description of a run")
     except FileNotFoundError:
         if any(name.startswith("model-") for name in os.listdir(path)):
             raise CheckpointError(

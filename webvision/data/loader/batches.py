@@ -114,6 +114,7 @@ class TrainBatches:
         self.bad = Bad()
         self.wait_seconds = 0.0  # the time that next() has taken, all together
         self._chunk = (None, None)
+        self._proven = np.zeros(len(split.index), bool)
         self._source = open_source(split.pictures, spec, workers=workers, timeout=timeout)
 
     @property
@@ -148,7 +149,8 @@ class TrainBatches:
         number = 0
         while True:
             rows = self.rows(first, self.batch + SPARES)
-            yield rows, Job(number, self._order.seed, first, _paths(self._index, rows), self.batch)
+            proven = tuple(np.flatnonzero(self._proven[rows]).tolist())
+            yield rows, Job(number, self._order.seed, first, _paths(self._index, rows), self.batch, proven=proven)
             first += self.batch * self.ranks
             number += 1
 
@@ -158,6 +160,7 @@ class TrainBatches:
             self.bad.add(lambda row, rows=rows: self._index.name(int(rows[row])), status)
             self.bad.check(self._max_bad)
             shown = rows[np.where(result.source < 0, np.arange(self.batch), result.source)]
+            self._proven[shown[result.source >= 0]] = True
             yield Batch(
                 result.images, self._index.labels[shown].astype(np.int32), rows[: self.batch], status, result.matrices
             )

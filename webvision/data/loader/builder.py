@@ -29,6 +29,7 @@ class Job(NamedTuple):
     names: tuple  # of the samples, bytes, below the root; then the spares
     count: int  # of samples
     banned: tuple = ()  # (position in names, reason): crashed the decoder before; not opened again
+    proven: tuple = ()  # positions in names: gone through whole before, so that now the window will do
 
 
 class Slot(NamedTuple):
@@ -106,7 +107,9 @@ class BatchBuilder:
         if not len(files.rows):
             return files.tried, (), []
         slot.status[files.rows], slot.source[files.rows] = 0, files.rows
-        failed = kernel.show(files, batch.plan, slot, tolerant=self._policy.accept_truncated, beats=beats)
+        failed = kernel.show(
+            files, batch.plan, slot, proven=job.proven, tolerant=self._policy.accept_truncated, beats=beats
+        )
         return files.tried, set(files.rows.tolist()), failed
 
     def _build_row(self, row, job, slot, *, batch, banned, beats):
@@ -121,7 +124,7 @@ class BatchBuilder:
                 if position in banned:
                     raise ImageError(REASONS[banned[position]], "it ended a worker before")
                 data = self._pictures.read(job.names[position])
-                batch.show(row, data, self._policy)
+                batch.show(row, data, self._policy, whole=position not in job.proven)
                 slot.source[row] = position
                 return
             except ImageError as error:
@@ -146,7 +149,7 @@ class _Batch:
         self._device = spec.colours_on_device
         self._decoded = (None, None)  # (what was decoded last, its pixels): the views of a picture share them
 
-    def show(self, row, data, policy):
+    def show(self, row, data, policy, *, whole):
         """Row `row` of the slot becomes the picture in `data`; ImageError if that is none."""
         header = images.inspect(data, policy)
         width, height = header.shown_size
@@ -155,7 +158,7 @@ class _Batch:
         window = shrink_region((x, y, wide, high), factor, (width, height))
         wanted = (data, window, factor)
         if self._decoded[0] != wanted:
-            self._decoded = wanted, images.read_window(data, header, window, scale=factor, policy=policy)
+            self._decoded = wanted, images.read_window(data, header, window, scale=factor, policy=policy, whole=whole)
         pixels = self._decoded[1]
         pixels = resample.resize_part(pixels, tuple(resized), (left, top), self._view.image_size, self._view.resampling)
         self._colour(row, pixels)

@@ -12,7 +12,7 @@ from webvision.data.pictures.images import OutOfMemoryError
 from webvision.data.views.placement import shrink_factor, shrink_region
 
 _NO_MEMORY = 2  # WV_NO_MEMORY of decode_window.h
-_FIELDS = 13  # of view_batch.c: row, picture's size, shrinking, region, resized size, corner, mirrored
+_FIELDS = 14  # of view_batch.c: row, picture's size, shrinking, region, resized size, corner, mirrored, all of it
 
 
 def usable(view):
@@ -20,10 +20,11 @@ def usable(view):
     return view.resampling == "cubic" and view.shrink and decode.fast_path() and bool(library.loaded().wv_kernel())
 
 
-def show(files, plan, slot, *, tolerant, beats=None):
+def show(files, plan, slot, *, tolerant, proven=(), beats=None):
     """Write the pictures `files` (batch_files.Files) of a batch into `slot`; returns the rows of those that could not
-    be, to be looked at one by one. `beats`: int64 progress counters, or None."""
-    tasks = _tasks(files.rows, files.sides, plan)
+    be, to be looked at one by one. Of `proven` rows only the window is decoded, the others are gone through whole.
+    `beats`: int64 progress counters, or None."""
+    tasks = _tasks(files.rows, files.sides, plan, proven)
     failed = np.ones(len(slot.status), np.uint8)
     device = slot.matrices is not None and plan.colours is not None
     colours = (
@@ -53,12 +54,13 @@ def show(files, plan, slot, *, tolerant, beats=None):
     return files.rows[failed[files.rows] != 0].tolist()
 
 
-def _tasks(rows, sides, plan):
+def _tasks(rows, sides, plan, proven):
     placed = plan.place(sides[:, 0], sides[:, 1], rows)
     tasks = np.empty((len(rows), _FIELDS), np.int32)
     tasks[:, 0], tasks[:, 1:3], tasks[:, 3] = rows, sides, 1
     tasks[:, 4:12] = placed
     tasks[:, 12] = plan.flips[rows]
+    tasks[:, 13] = ~np.isin(rows, proven)
     for index in np.flatnonzero((placed[:, 2:4] >= 2 * placed[:, 4:6]).all(axis=1)):
         region, picture = placed[index, :4].tolist(), sides[index].tolist()
         tasks[index, 3] = shrink_factor(*region[2:], *placed[index, 4:6].tolist())

@@ -8,34 +8,20 @@ decodes another picture than the wheel does is not used.
 """
 
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 
 from webvision.data.native import library
+from webvision.data.native.compiler import compile_library, find_compiler, run
 from webvision.environment import ROOT
 
-_SOURCES = [
-    os.path.join(os.path.dirname(os.path.abspath(__file__)), name)
-    for name in (
-        "decode_window.c",
-        "guard.c",
-        "read_batch.c",
-        "read_members.c",
-        "view_batch.c",
-        "view_avx2.c",
-        "view_avx512.c",
-    )
-]
 _TRIAL = """import sys; sys.path.insert(0, sys.argv.pop(1))
 from webvision.data.native.build import main; sys.exit(main(sys.argv[1:]))"""
-_FLAGS = ["-O3", "-fno-math-errno", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall"]
 
 
 def build(compiler=None):
     """Build and try the library; None if it is in place now, else why not, in a few words."""
-    compiler = compiler or os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
+    compiler = compiler or find_compiler()
     if compiler is None:
         return "no C compiler"
     try:
@@ -44,12 +30,8 @@ def build(compiler=None):
         return f"{os.path.dirname(library.LIBRARY)}: {error.strerror}"
     os.close(fd)
     try:
-        problem = _run(
-            [compiler, *_FLAGS, *_SOURCES, "-o", new, "-ljpeg", "-lm"],
-            "the compiler failed; are the headers of "
-            "libjpeg-turbo (Debian: libjpeg-dev, Fedora: libjpeg-turbo-devel) installed?",
-        )
-        problem = problem or _run([sys.executable, "-P", "-c", _TRIAL, ROOT, new], "the new library failed its trial")
+        problem = compile_library(new, compiler)
+        problem = problem or run([sys.executable, "-P", "-c", _TRIAL, ROOT, new], "the new library failed its trial")
         if problem is None:
             os.chmod(new, 0o755)
             os.replace(new, library.LIBRARY)
@@ -57,18 +39,6 @@ def build(compiler=None):
     finally:
         if os.path.exists(new):
             os.unlink(new)
-
-
-def _run(command, otherwise):
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=120, check=False, cwd=os.path.dirname(_SOURCES[0]))
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{otherwise} ({error})"
-    if done.returncode == 0:
-        return None
-    lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"status {done.returncode}"]
-    errors = [line for line in lines if "error" in line.lower()] or lines
-    return f"{otherwise} ({errors[0].strip()})"
 
 
 def try_library(path):

@@ -76,8 +76,21 @@ static int cuts_exactly(j_decompress_ptr info) {
     return info->max_h_samp_factor < 4 && info->max_v_samp_factor < 4;
 }
 
+/* Go through what lies below the window, for damage there. The last row is read, since libjpeg takes a skip to the very
+ * end as leave to look at nothing more. Where there are several scans, all of them were read at the start. */
+static void read_rest(j_decompress_ptr info, JSAMPARRAY rows) {
+    if (!jpeg_has_multiple_scans(info)) {
+        if (info->output_scanline + 1 < info->output_height && cuts_exactly(info))
+            jpeg_skip_scanlines(info, info->output_height - info->output_scanline - 1);
+        while (info->output_scanline < info->output_height)
+            if (jpeg_read_scanlines(info, rows, 1) < 1)
+                reject(info, "the decoder stopped");
+        jpeg_finish_decompress(info);
+    }
+}
+
 /* Hand the rows of `box` to `sink`, decoding a margin at its sides. */
-static void read_window(j_decompress_ptr info, const int32_t *box, const sink_t *sink) {
+static void read_window(j_decompress_ptr info, const int32_t *box, int whole, const sink_t *sink) {
     const int32_t x = box[0], y = box[1], w = box[2], h = box[3];
     if (x < 0 || y < 0 || w < 1 || h < 1 || (int64_t)x + w > info->output_width || (int64_t)y + h > info->output_height)
         reject(info, "a window outside the picture");
@@ -110,10 +123,12 @@ static void read_window(j_decompress_ptr info, const int32_t *box, const sink_t 
         sink->take(sink->whose, shown, row, wanted);
         row += wanted;
     }
+    if (whole)
+        read_rest(info, rows);
 }
 
 int wv_decode_window(const uint8_t *data, size_t size, const int32_t *picture, int scale, const int32_t *box, int tolerant,
-                     const sink_t *sink, char *message) {
+                     int whole, const sink_t *sink, char *message) {
     struct jpeg_decompress_struct info;
     watch_t watch;
 
@@ -131,7 +146,7 @@ int wv_decode_window(const uint8_t *data, size_t size, const int32_t *picture, i
     watch.progress.progress_monitor = on_progress;
     info.progress = &watch.progress;
     start(&info, data, size, picture, scale);
-    read_window(&info, box, sink);
+    read_window(&info, box, whole && !tolerant, sink);
     jpeg_destroy_decompress(&info);
     return 0;
 }
@@ -145,9 +160,9 @@ static void copy_rows(void *whose, uint8_t *const *rows, int first, int count) {
 }
 
 EXPORT int wv_decode(const uint8_t *data, size_t size, const int32_t *picture, int scale, const int32_t *box, int tolerant,
-                     uint8_t *out, char *message) {
+                     int whole, uint8_t *out, char *message) {
     copy_t copy = {out, (size_t)box[2] * 3};
     const sink_t sink = {copy_rows, &copy};
     message[0] = 0;
-    return wv_decode_window(data, size, picture, scale, box, tolerant, &sink, message);
+    return wv_decode_window(data, size, picture, scale, box, tolerant, whole, &sink, message);
 }

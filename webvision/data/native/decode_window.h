@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WV_VERSION 6            /* decode.py refuses a library of another version */
+#define WV_VERSION 7            /* decode.py refuses a library of another version */
 #define WV_MESSAGE 200          /* bytes for a message; >= libjpeg's JMSG_LENGTH_MAX */
 #define WV_SLACK 32             /* vector loads reach this far past the last pixel of a row */
 #define WV_STRIP 8              /* rows that are handed over together: they stay in the first-level cache */
@@ -20,9 +20,9 @@ typedef struct {
 } sink_t;
 
 /* Decode `box` = x, y, width, height of a picture of the size picture[0] x picture[1] that is shrunk by `scale` (1, 2, 4,
- * 8; sides rounded up). 0: done. WV_REFUSED, WV_NO_MEMORY: `message` (WV_MESSAGE bytes) says what is wrong. */
+ * 8; sides rounded up). With `whole` the rest is gone through too: damage anywhere is a refusal. 0: done. WV_REFUSED, WV_NO_MEMORY: `message` (WV_MESSAGE bytes) says what is wrong. */
 int wv_decode_window(const uint8_t *data, size_t size, const int32_t *picture, int scale, const int32_t *box, int tolerant,
-                     const sink_t *sink, char *message);
+                     int whole, const sink_t *sink, char *message);
 
 /* read_batch.c, for read_members.c: whether `data` is surely a plain, upright JPEG, and its sides. */
 int wv_read_sides(const uint8_t *data, int64_t size, int32_t *sides);

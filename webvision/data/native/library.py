@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 LIBRARY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_decode_window.so")
-_VERSION = 6  # WV_VERSION of decode_window.h
+_VERSION = 7  # WV_VERSION of decode_window.h
 NO_MEMORY = 2  # WV_NO_MEMORY of decode_window.h
 
 _library = None  # None: not looked for yet; False: not there
@@ -40,13 +40,13 @@ def _load(path):
         ctypes.c_int,
         ctypes.c_void_p,
         ctypes.c_int,
+        ctypes.c_int,
         ctypes.c_void_p,
         ctypes.c_char_p,
     ]
-    if hasattr(found, "wv_guard"):
-        found.wv_guard.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-        found.wv_guard.restype = ctypes.POINTER(ctypes.c_int)
-        found.wv_unguard.argtypes = [ctypes.c_void_p]
+    found.wv_guard.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    found.wv_guard.restype = ctypes.POINTER(ctypes.c_int)
+    found.wv_unguard.argtypes = [ctypes.c_void_p]
     found.wv_read.restype = ctypes.c_int64
     found.wv_read.argtypes = [
         ctypes.c_int,
@@ -83,8 +83,7 @@ def _load(path):
 def guard(address, size):
     """Guard a mapped file against being cut short (guard.c): a pointer to the flag that says that it was; None if it is
     not guarded."""
-    found = loaded()
-    return found.wv_guard(address, size) or None if hasattr(found, "wv_guard") else None
+    return (loaded() and loaded().wv_guard(address, size)) or None
 
 
 def unguard(address):
@@ -92,10 +91,11 @@ def unguard(address):
     loaded().wv_unguard(address)
 
 
-def decode_window(data, size, box, *, scale=1, tolerant=False):
+def decode_window(data, size, box, *, scale=1, tolerant=False, whole=True):
     """(status, message, pixels) of the window `box` (x, y, width, height) of the JPEG `data`, `size` (width, height).
 
-    Status 0 is success, NO_MEMORY says nothing about the picture; needs `loaded()`.
+    With `whole` the rest of the picture is gone through, too, and damage there is a refusal. Status 0 is success,
+    NO_MEMORY says nothing about the picture; needs `loaded()`.
     """
     x, y, width, height = box
     out = np.empty((height, width, 3), np.uint8)
@@ -108,6 +108,7 @@ def decode_window(data, size, box, *, scale=1, tolerant=False):
         scale,
         ctypes.addressof(numbers) + 8,
         tolerant,
+        whole,
         out.ctypes.data,
         message,
     )

@@ -11,7 +11,7 @@
 #include <string.h>
 #include "decode_window.h"
 
-enum { ROW, PICTURE_WIDTH, PICTURE_HEIGHT, SCALE, X, Y, WIDTH, HEIGHT, RESIZED_WIDTH, RESIZED_HEIGHT, LEFT, TOP, FLIP, FIELDS };
+enum { ROW, PICTURE_WIDTH, PICTURE_HEIGHT, SCALE, X, Y, WIDTH, HEIGHT, RESIZED_WIDTH, RESIZED_HEIGHT, LEFT, TOP, FLIP, ALL, FIELDS };
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include "view_batch.h"
@@ -140,7 +140,7 @@ static int resize_picture(work_t *work, tap_t *taps, const uint8_t *data, size_t
     const sink_t sink = {take_rows, work};
     work->done = 0;
     memset(work->sums, 0, sizeof work->sums);
-    int status = wv_decode_window(data, bytes, task + PICTURE_WIDTH, task[SCALE], box, tolerant, &sink, message);
+    int status = wv_decode_window(data, bytes, task + PICTURE_WIDTH, task[SCALE], box, tolerant, task[ALL], &sink, message);
     return status || work->done == size ? status : WV_REFUSED;
 }
 

@@ -46,12 +46,14 @@ def decode(
     window: tuple[int, ...] | None = None,
     scale: int = 1,
     tolerant: bool = False,
+    whole: bool = True,
     path: str | None = None,
 ) -> np.ndarray:
     """The window (x, y, width, height) of the picture `data`, as stored, uint8 BGR, contiguous.
 
     `header` is what read_header said. With `scale` 2, 4 or 8 a plain JPEG is shrunk while it is decoded, and the window
-    counts pixels of the shrunk picture. `tolerant` takes what can be had of damaged data. `path` is for tests.
+    counts pixels of the shrunk picture. `tolerant` takes what can be had of damaged data. Without `whole` damage beyond
+    the window may go unnoticed: for pictures that were gone through before. `path` is for tests.
     """
     size = (-(-header.width // scale), -(-header.height // scale))
     box = window or (0, 0, *size)
@@ -66,7 +68,7 @@ def decode(
         except _UnknownKind:
             path = _path_but_simplejpeg()
     if path == "window":
-        return _window(data, header, scale, box, tolerant)
+        return _window(data, header, scale, box, tolerant, whole)
     return _cut(_opencv(data, header, scale), box)
 
 
@@ -117,9 +119,9 @@ def describe() -> str:
     }[_path()]
 
 
-def _window(data, header, scale, box, tolerant):
+def _window(data, header, scale, box, tolerant, whole):
     status, message, pixels = library.decode_window(
-        data, (header.width, header.height), box, scale=scale, tolerant=tolerant
+        data, (header.width, header.height), box, scale=scale, tolerant=tolerant, whole=whole
     )
     if status:
         raise (MemoryError if status == library.NO_MEMORY else DecodeError)(message)

@@ -135,19 +135,25 @@ def read_image(data: bytes, policy: ImagePolicy = DEFAULT_POLICY) -> np.ndarray:
 
 
 def read_window(
-    data: bytes, header: Header, window: tuple[int, ...], *, scale: int = 1, policy: ImagePolicy = DEFAULT_POLICY
+    data: bytes,
+    header: Header,
+    window: tuple[int, ...],
+    *,
+    scale: int = 1,
+    policy: ImagePolicy = DEFAULT_POLICY,
+    whole: bool = True,
 ) -> np.ndarray:
     """The pixels `window` = (x, y, width, height) of the picture as shown, decoding little more than those.
 
     `header` is inspect's. With `scale` 2, 4 or 8 the window is in pixels of the picture shrunk by that factor, each
     side rounded up; only plain JPEGs shrink while they are decoded (`header.plain`). Equal to the same part of
-    `read_image`, except that damage outside the window goes unnoticed.
+    `read_image`, and of the same verdict; without `whole` damage outside the window may go unnoticed.
     """
     width, height = header.shown_size
     shown = (-(-width // scale), -(-height // scale))
     stored = stored_window(window, shown, header.orientation)
     if header.plain:
-        pixels = _decode(data, header, policy, window=stored, scale=scale)
+        pixels = _decode(data, header, policy, window=stored, scale=scale, whole=whole)
     else:
         x, y, width, height = stored
         pixels = _decode(data, header, policy)[y : y + height, x : x + width]
@@ -258,9 +264,9 @@ def _read(path, policy, flags):
         os.close(fd)
 
 
-def _decode(data, header, policy, *, window=None, scale=1):
+def _decode(data, header, policy, *, window=None, scale=1, whole=True):
     try:
-        return decode.decode(data, header, window=window, scale=scale, tolerant=policy.accept_truncated)
+        return decode.decode(data, header, window=window, scale=scale, tolerant=policy.accept_truncated, whole=whole)
     except decode.DecodeError as error:
         raise ImageError("corrupt", str(error)) from None
     except MemoryError:
