@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := -I -m pip install --disable-pip-version-check --quiet --only-binary :all: --require-hashes
 # cpu or gpu, by the driver that is here; GPU=0 and GPU=1 override. A machine that gets a GPU changes over with the next make.
-KIND := $(shell $(PYTHON) -I -c 'import sys; sys.path.insert(0, "."); from webvision.machine import choose_lock; choose_lock.main(sys.argv[1:])' $(GPU))
+KIND := $(shell $(PYTHON) -I -c 'import sys; sys.version_info < (3, 11) and sys.exit(); sys.path.insert(0, "."); from webvision.machine import choose_lock; choose_lock.main(sys.argv[1:])' $(GPU))
 INSTALLED := $(VENV)/.installed-$(KIND)
 LOCKS := requirements.lock $(if $(filter gpu,$(KIND)),requirements-gpu.lock)
 DECODER := $(VENV)/.decoder

@@ -83,6 +83,55 @@ def test_z8_links_planted_in_a_shared_folder_lead_nowhere(tmp_path, monkeypatch)
     assert victim.read_text() == "precious"
 
 
+def put_there(kind, path, victim):
+    if kind == "symbolic":
+        os.symlink(victim, path)
+    elif kind == "hard":
+        os.link(victim, path)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        os.mkdir(path)
+
+
+@pytest.mark.parametrize("kind", ["symbolic", "hard", "pipe", "folder"])
+def test_logs_locks_and_partial_files_are_never_another_file(tmp_path, kind):
+    """A folder that somebody else has prepared: whatever has the name, nothing is written to, and nobody waits."""
+    from webvision.challenges.objectnet.predictions_csv import PredictionsCsv
+    from webvision.training import run_log
+
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    for name in ("log.log", "hang.log", ".lock", "out.csv.partial"):
+        put_there(kind, tmp_path / name, victim)
+    for attempt in (
+        lambda: run_log.log_to(str(tmp_path)).__enter__(),
+        lambda: files.directory_lock(str(tmp_path)).__enter__(),
+        lambda: PredictionsCsv(str(tmp_path / "out.csv")).__enter__(),
+        lambda: files.append_own(str(tmp_path / "hang.log")),
+    ):
+        with pytest.raises((files.NotOwnError, errors.LockedError), match="is a link|is no file"):
+            attempt()
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("folder_mode, lock_mode", [(0o755, 0o600), (0o775, 0o660), (0o1777, 0o666), (0o700, 0o600)])
+def test_only_who_may_write_into_a_folder_can_hold_its_lock(tmp_path, folder_mode, lock_mode):
+    """To read a file is enough to lock it, and so to stop every run of its owner."""
+    folder, old = tmp_path / "f", os.umask(0o022)
+    try:
+        folder.mkdir()
+        os.chmod(folder, folder_mode)
+        (folder / ".lock").write_text("")
+        os.chmod(folder / ".lock", 0o644)  # as earlier versions left it
+        for _ in range(2):
+            with files.directory_lock(folder):
+                assert stat.S_IMODE(os.stat(folder / ".lock").st_mode) == lock_mode
+            os.unlink(folder / ".lock")
+    finally:
+        os.umask(old)
+
+
 def test_a_folder_is_held_by_one_process_and_freed_by_its_death(tmp_path):
     hold = (
         f"import sys; sys.path.insert(0, {ROOT!r})\nfrom webvision.files import directory_lock\n"

@@ -35,8 +35,12 @@ ROAD = {  # in the order in which one needs them
     "speed": Command("speed", PIXELS, "why is my GPU idle? times reading, decoding and hand-over"),
     "plan": Command("plan", ("numpy",), "what a training needs at a size: cores, disk, network, hours"),
     "step": Command("step", TRAINING, "time the training step alone, on made-up pictures"),
-    "train": Command("train", TRAINING, "train a network; the same command again continues"),
+    "train": Command(
+        "train", TRAINING, "train a network, also from a plain folder: train PICTURES; continues when repeated"
+    ),
     "eval": Command("evaluate", TRAINING, "predict a list with a checkpoint and write the prediction file"),
+    "predict": Command("predict", PIXELS, "what is on these pictures? a picture, a folder, a list; JSON and tables"),
+    "judge": Command("judge", PIXELS, "how good is a model? its figures over a folder of class folders"),
     "serve": Command("serve", PIXELS, "a page on this machine that says what is on a picture"),
     "score": Command("score", ("numpy",), "errors of prediction files, compared, averaged, merged"),
     "report": Command("report", PIXELS, "one HTML page: what the network gets wrong, and where to look"),
@@ -47,6 +51,7 @@ OTHERS = {  # under names that others gave them, or parts of one above
     "objectnet-eval": Command("objectnet_eval", PIXELS, "ObjectNet's evaluation of a folder of images"),
     "objectnet-validate": Command("objectnet_validate", (), "ObjectNet's verdict on a predictions.csv"),
     "sotabench": Command("sotabench", PIXELS, "sotabench's evaluation of ILSVRC's validation images"),
+    "train-pictures": Command("train_pictures", TRAINING, "what train PICTURES does, with Kneron's flags"),
     "card": Command("card", TRAINING, "imagenet-resnet.py: train, eval and step behind one set of flags"),
     "completion": Command("completion", (), "print the completion of this command for a shell"),
 }

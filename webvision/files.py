@@ -11,7 +11,7 @@ import socket
 import stat
 import tempfile
 
-from webvision.errors import LockedError
+from webvision.errors import LockedError, ResourceError
 
 MAX_JSON = 1 << 23  # bytes that read_json reads, each of which may cost 22 of memory; 5,000 classes need 0.4 MB
 
@@ -140,22 +140,52 @@ def file_sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class NotOwnError(ResourceError):
+    """A file of ours is a link to another, or no file."""
+
+
+def open_own(path, flags, *, permissions=None):
+    """A descriptor of the regular file `path`, made if need be; NotOwnError if something else has its name.
+
+    Never through a link, symbolic or hard: in a folder that somebody else has prepared, we would write into, or empty,
+    a file of their choice. `permissions`: what the file should allow, whatever the umask, where it is ours to say.
+    """
+    mode = 0o666 if permissions is None else permissions
+    try:
+        fd = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise NotOwnError(f"{path}: is {'a link' if error.errno == errno.ELOOP else 'no file'}") from None
+        raise
+    state = os.fstat(fd)
+    if not stat.S_ISREG(state.st_mode) or state.st_nlink > 1:
+        os.close(fd)
+        raise NotOwnError(f"{path}: is {'a link' if stat.S_ISREG(state.st_mode) else 'no file'}")
+    if permissions is not None and state.st_uid == os.geteuid() and stat.S_IMODE(state.st_mode) != permissions:
+        with contextlib.suppress(OSError):  # a file system without permissions
+            os.fchmod(fd, permissions)
+    return fd
+
+
+def append_own(path, **text):
+    """`path` opened for appending text as `open_own` does it."""
+    return open(open_own(path, os.O_WRONLY | os.O_APPEND), "a", **text)
+
+
 @contextlib.contextmanager
 def directory_lock(directory, what="run"):
     """Hold `directory` for this process; LockedError at once if another process holds it.
 
     The kernel drops the lock when its holder dies, however it dies, so a stale lock cannot exist on one machine;
-    the text inside names the holder for the message.
+    the text inside names the holder for the message. Whoever can open the file can hold it: they are those who may
+    write into the folder.
     """
     path = os.path.join(directory, ".lock")
+    writers = stat.S_IMODE(os.stat(directory).st_mode) & 0o222
     try:
-        # Never through a link: in a folder that others may write to, it would have us empty a file of its maker's
-        # choice.
-        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise LockedError(f"{path}: is a link, and a lock never is; remove it if you trust this folder") from None
-        raise
+        fd = open_own(path, os.O_RDWR | os.O_APPEND, permissions=writers | writers << 1)
+    except NotOwnError as error:
+        raise LockedError(f"{error}, and a lock never is; remove it if you trust this folder") from None
     with open(fd, "r+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,6 +13,7 @@ import threading
 import time
 
 from webvision.errors import HangError
+from webvision.files import NotOwnError, append_own
 
 # seconds without progress: until the first step is done; a step; a batch of validation or evaluation; a save
 LIMITS = {"start-up": 600.0, "step": 180.0, "validation": 420.0, "evaluation": 420.0, "saving": 300.0}
@@ -111,7 +112,8 @@ class _Watch:
                 resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
             _kill(pid, signal.SIGABRT)
         if self._folder:
-            with open(os.path.join(self._folder, "hang.log"), "a", encoding="utf-8") as file:
+            path = os.path.join(self._folder, "hang.log")
+            with contextlib.suppress(NotOwnError), append_own(path, encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 faulthandler.dump_traceback(file, all_threads=True)

@@ -1,95 +1,10 @@
 #!/usr/bin/env python3
-"""How good is a model? Top-K, precision, recall, F1 and the confusion matrix: of a snapshot over a folder of class
-folders, or of predictions that are there already.
-
-    python3 eval_utils/eval.py --snapshot snapshots/2026-11-25 --data-dir PICTURES
-    python3 eval_utils/eval.py --preds PREDICTIONS --gts truth.json
-"""
+"""`webvision judge` under the name that Kneron's text gives it: how good is a model?"""
 
 import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-from webvision.environment import use_project_environment
+from webvision.__main__ import run
 
-use_project_environment("numpy", "cv2")
-
-from webvision.commands import flags as cli  # noqa: E402
-from webvision.errors import run_command  # noqa: E402
-
-
-def parse_args(argv=None):
-    import argparse
-
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = cli.adder_of_twins(parser)
-    add("--snapshot", metavar="PATH", help="a run's folder, a checkpoint or an ONNX file")
-    add("--data-dir", metavar="DIR", help="DIR/<class>/*, or DIR/val/<class>/*")
-    add("--preds", metavar="DIR", help="a JSON for each picture, as inference.py --per-file writes them")
-    add("--gts", metavar="FILE", help='{"a.jpg": label, ...}')
-    add(
-        "--class_id_path",
-        metavar="FILE",
-        help="class names, where labels are numbers in one place and names in another",
-    )
-    add("--results", default="eval_results.txt", metavar="FILE", help="(default: %(default)s)")
-    add("--json", action="store_true", help="print JSON")
-    add("--backbone", metavar="NAME", help="compared with the snapshot's")
-    add(
-        "--model-def-path",
-        default="./models/",
-        metavar="DIR",
-        help="taken and left alone: code is never loaded from it",
-    )
-    add("--gpu", metavar="LIST", help="GPUs, as 0 or 0,1; -1 for the CPU (default: what is there)")
-    add("--batch-size", type=cli.at_least(1), default=64, metavar="N")
-    add("--workers", type=cli.at_least(0), metavar="N", help="loader processes (default: one a core)")
-    args = parser.parse_args(argv)
-    if bool(args.preds) != bool(args.gts):
-        parser.error("--preds and --gts belong together")
-    if bool(args.preds) == bool(args.data_dir):
-        parser.error("either --data-dir with --snapshot, or --preds with --gts")
-    if args.data_dir and not args.snapshot:
-        parser.error("--data-dir needs the model to judge: --snapshot snapshots/<date>")
-    return args
-
-
-def main(argv=None):
-    args = parse_args(argv)
-    if args.preds:
-        from webvision.challenges.kneron.folder import score_folder
-
-        result, lines = score_folder(args.preds, args.gts, args.class_id_path, None, args.results)
-    else:
-        result, lines = _judge(args)
-    if args.json:
-        import json
-
-        print(json.dumps(result, indent=2))
-    else:
-        print(*lines, sep="\n")
-
-
-def _judge(args):
-    from webvision.commands.own_pictures.judging import judge_folder
-    from webvision.devices import Devices, choose_gpus, cpu_cores
-    from webvision.inference.snapshot import open_snapshot
-
-    snapshot = open_snapshot(args.snapshot, backbone=args.backbone)
-    gpus = choose_gpus(args.gpu)
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus) or "-1"
-    cores = cpu_cores()
-    with snapshot.open(Devices(bool(gpus), max(1, len(gpus)))) as model:
-        return judge_folder(
-            snapshot,
-            model,
-            args.data_dir,
-            args.results,
-            batch=args.batch_size,
-            workers=cores if args.workers is None else args.workers,
-            jobs=cores,
-        )
-
-
-if __name__ == "__main__":
-    run_command(main)
+run("judge")

@@ -1,6 +1,6 @@
 """The road of somebody's own pictures, by the documented command, with a network of three layers."""
 
-import importlib.util
+import importlib
 import json
 import os
 
@@ -18,11 +18,7 @@ CLASSES = {"ants": 14, "bees": 12, "fire truck": 10}
 
 
 def load(name):
-    path = os.path.join(tiny_run.ROOT, "classification", name)
-    spec = importlib.util.spec_from_file_location(f"kneron_{os.path.basename(name)[:-3]}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module(f"webvision.commands.{name}")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +44,7 @@ def train(tiny, undisturbed, pictures, tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setenv(faults.VARIABLE, fault)
             flags = ["--gpu", "-1", "--snapshot", str(undisturbed.folder), "--snapshot-path", run, "--workers", "0"]
-            load("train.py").main([str(pictures), *flags, "--epochs", "2", "--batch-size", "12", *more])
+            load("train_pictures").main([str(pictures), *flags, "--epochs", "2", "--batch-size", "12", *more])
         return tmp_path / run
 
     return train
@@ -77,7 +73,7 @@ def test_the_whole_road_leaves_a_judged_model_and_its_names(train, capsys):
 
     # the model answers by name, for one picture of a class it knows
     (run.parent / "new.jpg").write_bytes(encoded(photograph(2, 77)))
-    load("inference.py").main(["--img-path", "new.jpg", "--snapshot", str(run), "--gpu", "-1"])
+    load("predict").main(["--img-path", "new.jpg", "--snapshot", str(run), "--gpu", "-1"])
     answer = json.loads((run.parent / "inference_result.json").read_text())
     assert {label for _, label in answer["0_0"]} == set(CLASSES)
 
@@ -128,17 +124,17 @@ def test_without_weights_all_is_trained_and_said(tiny, pictures, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     flags = [str(pictures), "--gpu", "-1", "--snapshot-path", "run", "--workers", "0", "--batch-size", "12"]
     monkeypatch.setattr(start, "_from_package", lambda name, num_classes: None)
-    load("train.py").main([*flags, "--epochs", "1", "--backbone", "resnet18"])
+    load("train_pictures").main([*flags, "--epochs", "1", "--backbone", "resnet18"])
     said = capsys.readouterr().out
     assert "from scratch" in said and "learning rate 0.0046875" in said
     assert json.loads((tmp_path / "run" / "chosen.json").read_text())["weights"].startswith("model-")
     with pytest.raises(UsageError, match="needs weights to freeze"):
-        load("train.py").main([*flags, "--snapshot-path", "other", "--freeze-backbone", "1"])
+        load("train_pictures").main([*flags, "--snapshot-path", "other", "--freeze-backbone", "1"])
 
 
 def test_wrong_flags_are_said_before_anything_is_done(tiny, pictures, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    command = load("train.py")
+    command = load("train_pictures")
     with pytest.raises(UsageError, match="--backbone: mode resnet has no depth 19"):
         command.main([str(pictures), "--gpu", "-1", "--backbone", "resnet19", "--snapshot-path", "run"])
     assert not os.listdir(tmp_path)
@@ -159,7 +155,7 @@ def test_wrong_flags_are_said_before_anything_is_done(tiny, pictures, tmp_path, 
 def test_a_judged_folder_needs_known_classes_and_not_all_of_them(train, pictures, tmp_path, capsys):
     run = train("--freeze-backbone", "1")
     write_classes(tmp_path / "new" / "val", {"bees": 3})
-    judge = load(os.path.join("eval_utils", "eval.py"))
+    judge = load("judge")
     flags = ["--snapshot", str(run), "--gpu", "-1", "--workers", "0", "--data-dir"]
     judge.main([*flags, str(tmp_path / "new")])
     assert "3 images of 3 classes" in capsys.readouterr().out

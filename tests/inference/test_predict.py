@@ -1,7 +1,7 @@
 """Prediction of pictures in no list: a picture, a folder, a list, standard input; and what is written of it."""
 
 import csv
-import importlib.util
+import importlib
 import io
 import json
 import os
@@ -30,11 +30,7 @@ def by_colour(images):
 
 @pytest.fixture(scope="module")
 def command():
-    path = os.path.join(tiny_run.ROOT, "classification", "inference.py")
-    spec = importlib.util.spec_from_file_location("kneron_inference", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("webvision.commands.predict")
 
 
 # --- which pictures
@@ -163,9 +159,8 @@ def test_one_picture_is_answered_as_the_evaluation_reads_it(command, snapshot, t
 def test_answers_are_those_of_the_evaluation(command, snapshot, tiny_data, tmp_path, monkeypatch):
     """The same pictures by --eval: the same classes, the same scores."""
     monkeypatch.chdir(tmp_path)
-    tiny_run_command = __import__("tests.support.training_fixtures", fromlist=["COMMAND"]).COMMAND
     best = best_weights(str(snapshot))
-    tiny_run_command.main(
+    tiny_run.main(
         ["--data", str(tiny_data), "--eval", "--load", best, "--out", str(tmp_path / "p.json"), "--workers", "0"]
         + ["--gpu", "-1", "--image-size", "32"]
     )

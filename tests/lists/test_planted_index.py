@@ -141,7 +141,7 @@ def test_a_wide_umask_does_not_make_every_start_a_first_one(tmp_path, builds):
 def test_a_side_file_cut_short_in_use_ends_in_an_error_not_in_a_signal(tmp_path, compiled, monkeypatch):
     path = a_list(tmp_path, rows=200_000)
     if not compiled:
-        monkeypatch.setattr(library, "guard", lambda address, size: None)
+        monkeypatch.setattr(library, "guard", lambda mapped, address: None)
     opened = open_index(path, 7)
     os.truncate(side_file(path), 4096)
     sums = opened.labels.sum(), opened.rows_by_class.max(), opened.counts.sum()

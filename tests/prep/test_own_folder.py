@@ -353,5 +353,12 @@ def test_folders_become_lists_with_a_stated_and_fixed_order(tmp_path):  # N2
         list_folders(str(tmp_path))
 
 
+def test_preprocess_lists_folders_and_training_opens_them(tmp_path, run):
+    write_classes(tmp_path / "train", {"b": 3, "a": 2})
+    done = run("utils/preprocess.py", "--folders", tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith("2 classes, ordered by name: a, b\ntrain: 5 pictures\n")
+    assert rows(tmp_path, "train")["b/002.jpg"] == 1
+
+
 def test_see_through_needs_a_hole():
     assert examine._picture(see_through(photograph(0, 1)), examine.DEFAULT_POLICY)[1] == "transparent"

@@ -139,6 +139,14 @@ def test_one_operation_in_the_wrong_place_is_found(four_gpus, kind, wrong):
     assert f"the first: {kind} {node.name} on " in str(refusal.value) and "\n" not in str(refusal.value)
 
 
+def test_what_lives_on_the_host_in_a_healthy_run_is_no_fault(four_gpus):
+    definition = placed(four_gpus[0])
+    for node in definition.node:
+        if node.op in ("Shape", "Const", "Reshape", "NoOp", "Fill", "BroadcastGradientArgs", "Prod", "DynamicStitch"):
+            node.device = "/job:localhost/replica:0/task:0/device:CPU:0"
+    assert misplaced([definition]) == []
+
+
 def test_an_operation_without_a_kernel_for_gpus_is_seen_to_move():
     """The control of the test above: a product of int64, which only CPUs have."""
     with tf.Graph().as_default() as graph, tf.device("/gpu:0"):

@@ -1,6 +1,5 @@
 """What small sets need of a training: rates by layer, frozen statistics, an end and a fall that validation decides."""
 
-import dataclasses
 import json
 import os
 import signal
@@ -8,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 
-from tests.support.training_fixtures import COMMAND, at
+from tests.support.training_fixtures import at
 from webvision.errors import Interrupted
 from webvision.model.weights import open_weights
 from webvision.training.parts.layer_rates import layer_scales
@@ -34,14 +33,12 @@ def test_the_rate_of_a_plateau_follows_the_history_alone():
 
 
 @pytest.fixture
-def with_recipe(train, monkeypatch):
+def with_recipe(train):
     """Trainings whose recipe has other fields, as a command for small sets gives them."""
 
     def with_recipe(*args, fault="", **fields):
-        make = COMMAND.Recipe
-        with monkeypatch.context() as patch:
-            patch.setattr(COMMAND, "Recipe", lambda **known: dataclasses.replace(make(**known), **fields))
-            train(*args, fault=fault)
+        settings = [part for name, value in fields.items() for part in ("--set", f"{name}={value}")]
+        train(*args, *settings, fault=fault)
 
     return with_recipe
 
@@ -73,11 +70,12 @@ def test_layers_move_by_their_rates(train, with_recipe):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "asgd", "adam", "adamw"])
 def test_every_optimiser_trains_by_layer_and_resumes_to_the_bit(optimizer, train, with_recipe):
-    fields = {"optimizer": optimizer, "head_rate": 3.0, "depth_decay": 2.6, "lr": 0.01}
-    with_recipe("--name", "whole", **fields)
+    fields = {"optimizer": optimizer, "head_rate": 3.0, "depth_decay": 2.6}
+    with_recipe("--name", "whole", "--lr", "0.01", **fields)
+    cut = ("--name", "cut", "--lr", "0.01")
     with pytest.raises(Interrupted):
-        with_recipe("--name", "cut", fault=at("step", 3, lambda: os.kill(os.getpid(), signal.SIGTERM)), **fields)
-    with_recipe("--name", "cut", **fields)
+        with_recipe(*cut, fault=at("step", 3, lambda: os.kill(os.getpid(), signal.SIGTERM)), **fields)
+    with_recipe(*cut, **fields)
     data = "model-8.data-00000-of-00001"
     assert (train.out / "whole" / data).read_bytes() == (train.out / "cut" / data).read_bytes()
 

@@ -10,6 +10,7 @@ import sys
 import time
 
 from webvision.commands import flags
+from webvision.environment import DOOR
 from webvision.prep.download.target import HOME, check_target, default_target
 from webvision.prep.download.unpack import STATE
 
@@ -208,7 +209,7 @@ def arrange_if_whole(all_archives, target, *, in_archives=False):
     if lacking:
         print(
             f"download.sh: {len(lacking)} archives of the set are not here ({lacking[0]}, ...), so it is not arranged; "
-            f"to arrange what is here: python3 utils/preprocess.py --raw {target}",
+            f"to arrange what is here: {DOOR} prepare --raw {target}",
             file=sys.stderr,
         )
         return 0
@@ -218,6 +219,6 @@ def arrange_if_whole(all_archives, target, *, in_archives=False):
     print(
         "arranged:",
         ", ".join(f"{report[split]['kept']:,} {split}" for split in ("train", "val", "test") if split in report),
-        f"pictures in {target}; next: python3 utils/check.py --data {target}",
+        f"pictures in {target}; next: {DOOR} check --data {target}",
     )
     return 0

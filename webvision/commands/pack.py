@@ -6,6 +6,7 @@ The same set and seed give the same bytes. Run again after any interruption: it 
 import os
 
 from webvision.commands import flags
+from webvision.environment import DOOR
 
 
 def make_parser():
@@ -53,4 +54,4 @@ def main(argv=None):
         left_out = "".join(f", {count:,} left out: {reason}" for reason, count in done.left_out.items())
         repeated = f", {done.repeated:,} rows name a picture again" if done.repeated else ""
         print(f"{name}: {done.pictures:,} pictures in {done.shards:,} shards{left_out}{repeated}")
-    print(f"next: webvision check --quick --data {printable(args.out)}; every command takes it as --data")
+    print(f"next: {DOOR} check --quick --data {printable(args.out)}; every command takes it as --data")

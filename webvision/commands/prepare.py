@@ -7,6 +7,7 @@ import os
 import sys
 
 from webvision.commands import flags
+from webvision.environment import DOOR
 
 
 def make_parser():
@@ -40,6 +41,12 @@ def make_parser():
         help="DATA/{train,val,test}/ hold shards of others: make the lists from the labels in them (KEY.cls, KEY.json)",
     )
     parser.add_argument(
+        "--folders",
+        metavar="DIR",
+        help="another set: DIR/train/<class>/*, DIR/val/<class>/*; writes the lists that go with them, classes in the "
+        "order of their names, into DIR/meta, and touches nothing else",
+    )
+    parser.add_argument(
         "--train-list", metavar="FILE", help="another training list (default: info/train_filelist_all.txt)"
     )
     parser.add_argument(
@@ -58,6 +65,11 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    if args.folders:
+        from webvision.prep.own_folder.folders import list_folders
+
+        print(*list_folders(args.folders), f"next: python3 utils/check.py --data {args.folders}", sep="\n")
+        return
     from webvision.errors import printable
     from webvision.prep.arrange.arrange import REPORT, arrange
     from webvision.prep.arrange.in_archives import arrange_archives
@@ -88,7 +100,7 @@ def main(argv=None):
     bare = report["train"]["classes_without_a_picture"]
     if bare:
         print(f"preprocess.py: {len(bare)} classes have no training picture, the first is {bare[0]}", file=sys.stderr)
-    print(f"names: {os.path.join(data, 'meta', REPORT)}; next: python3 utils/check.py --data {data}")
+    print(f"names: {os.path.join(data, 'meta', REPORT)}; next: {DOOR} check --data {data}")
 
 
 def list_shards(data):
@@ -103,4 +115,4 @@ def list_shards(data):
         raise DataError(f"{printable(data)}: no *.tar in train/, val/ or test/; the shards of each split belong there")
     for split, rows in write_lists(data, splits).items():
         print(f"{split}: {rows:,} pictures listed")
-    print(f"next: webvision check --quick --data {printable(data)}")
+    print(f"next: {DOOR} check --quick --data {printable(data)}")

@@ -3,6 +3,7 @@
 import os
 
 from webvision.commands import flags
+from webvision.environment import DOOR
 
 
 def make_parser():
@@ -67,6 +68,6 @@ def main(argv=None):
     if report.incomplete:
         raise IncompleteError(
             f"more than {100 * args.max_bad:g} % of the pictures of {', '.join(report.incomplete)} are missing or were "
-            "left out, so no lists were written; utils/check.py names them. --allow-outside follows links, "
+            f"left out, so no lists were written; {DOOR} check names them. --allow-outside follows links, "
             "--max-bad puts up with more; what was done is not done again"
         )

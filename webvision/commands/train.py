@@ -1,6 +1,7 @@
 """Train a network on a data set in the ILSVRC layout. The same command again continues the run where it stopped.
 
 webvision train --data DIR --gpu 0,1,2,3 -d 50 --mode resnet
+webvision train PICTURES                a plain folder of class folders; webvision train-pictures --help tells its flags
 """
 
 import argparse
@@ -122,7 +123,7 @@ def _add_run_flags(parser):
     )
     group.add_argument(
         "--stop-at",
-        type=_stop_at,
+        type=flags.stop_at,
         metavar="NAME=VALUE,...",
         help="end the run once validation reaches all of these, as top1=75,top5=95,loss=0.5 (accuracies in percent)",
     )
@@ -168,6 +169,7 @@ def parse_args(argv=None):
 
 def _recipe(args):
     """The Recipe that the flags name, before the list says how long 'list' is."""
+    from webvision.data.lists.balance import parse_balance
     from webvision.training.recipes import recipe_named, with_settings
 
     epoch_size = args.epoch_size if args.epoch_size != "list" else None
@@ -180,6 +182,7 @@ def _recipe(args):
     }
     try:
         recipe = with_settings(recipe_named(args.recipe), args.set)
+        parse_balance(recipe.balance)
         return dataclasses.replace(recipe, **{name: value for name, value in chosen.items() if value is not None})
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -194,22 +197,12 @@ def _balance(text):
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _stop_at(text):
-    from webvision.scoring.figures.stop_rules import parse_stop_at, with_accuracies
-
-    measured = with_accuracies(
-        {"val-loss": 0.0, **{f"val-{kind}error-top{k}": 0.0 for kind in ("", "balanced-") for k in (1, 5)}}
-    )
-    try:
-        rule = parse_stop_at(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if others := [name for name in rule.targets if name not in measured]:
-        raise argparse.ArgumentTypeError(f"{', '.join(others)} is no figure of the validation: {', '.join(measured)}")
-    return rule
-
-
 def main(argv=None):
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and not argv[0].startswith("-"):  # a folder of one's own pictures, without lists
+        from webvision.commands import train_pictures
+
+        return train_pictures.main(argv)
     args = parse_args(argv)
     flags.use_devices(args)
     if args.batch == "auto":
@@ -222,12 +215,14 @@ def main(argv=None):
 def job_of(args):
     """The Job that the flags ask for."""
     from webvision.data.data_set import DataSet
-    from webvision.data.lists.balance import describe_empty
+    from webvision.data.lists.balance import describe_empty, parse_balance, targets
     from webvision.data.lists.class_names import read_class_words
     from webvision.data.views.presets import PRESETS
     from webvision.model.backbones import Network, backbone_of
     from webvision.model.card import card_of
     from webvision.training import job
+    from webvision.training.learning import check_towers
+    from webvision.training.recipes import Task, planned
     from webvision.training.run_folder import choose_folder
 
     data = DataSet.open(args.data, allow_outside=args.allow_outside)
@@ -238,6 +233,10 @@ def job_of(args):
     if args.epoch_size == "list":
         args.recipe = dataclasses.replace(args.recipe, epoch_size=len(order))
     network = Network(backbone_of(args.mode, args.depth), len(data.classes), args.image_size or 224)
+    shown = targets(split.index.counts, parse_balance(args.recipe.balance)).tolist()
+    args.recipe, args.plan = planned(args.recipe, split.index.counts.tolist(), shown)
+    args.task = Task(counts=tuple(shown), rows=len(split.index))
+    check_towers(args.recipe, args.devices.count)
     computing = job.Computing(flags.arithmetic(args), args.devices, sync_bn=args.sync_bn)
     card = card_of(
         network,
@@ -275,7 +274,7 @@ def _pictures(args, data, split, order, network):
         return TrainBatches(split, order, spec, workers=args.workers, start=samples_seen, max_bad=args.max_bad)
 
     validation = _validation_batches(args, data, network)
-    return job.Pictures(split.index.hash, len(order), spec, train_batches, validation)
+    return job.Pictures(split.index.hash, len(order), spec, train_batches, validation, args.task)
 
 
 def _validation_batches(args, data, network):
@@ -308,6 +307,7 @@ def _description(args, data, split, order, network):
         arithmetic=flags.arithmetic(args),
         balance=args.recipe.balance,
         seed=args.seed,
+        plan=args.plan,
         class_counts=split.index.counts.tolist(),
         colour_on=args.colour_on,
         entries=len(order),

@@ -6,6 +6,7 @@ The same command goes on where it was stopped.
 import os
 
 from webvision.commands import flags
+from webvision.environment import DOOR
 
 
 def make_parser():
@@ -40,5 +41,5 @@ def main(argv=None):
     if report.incomplete:
         raise IncompleteError(
             f"more than {100 * args.max_bad:g} % of the pictures of {', '.join(report.incomplete)} are missing, so no "
-            "lists were written; `webvision check --quick` names them, --max-bad puts up with more"
+            f"lists were written; `{DOOR} check --quick` names them, --max-bad puts up with more"
         )

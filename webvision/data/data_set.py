@@ -13,6 +13,7 @@ from webvision.data.lists.order import EpochOrder
 from webvision.data.lists.text import encode_name
 from webvision.data.pictures.folder import PictureFolder
 from webvision.data.pictures.images import ImagePolicy
+from webvision.environment import DOOR
 from webvision.errors import DataError, printable
 
 _LOOKED_UP = 1 << 13  # rows at a time
@@ -65,7 +66,7 @@ class DataSet:
         if not os.path.isdir(folder):
             raise DataError(
                 f"{printable(folder)}: no such folder; the pictures of '{name}' belong there "
-                "(utils/preprocess.py arranges them)"
+                f"({DOOR} prepare arranges them)"
             )
         sample = folders.sample_paths(index, self.classes)
         pictures = open_pictures(folder, self.policy, beside=self.meta, sample=sample)
@@ -88,7 +89,7 @@ def _refuse_lost_rows(index, pictures):
         raise DataError(
             f"{damaged[0]}; with it {len(lost):,} of the {len(index):,} pictures of {printable(index.path)} are gone "
             f"(lines {shown}{', ...' if len(lost) > 5 else ''}). Fetch the archive again, or go on with a list without "
-            "them: utils/check.py --quick --fix writes one"
+            f"them: {DOOR} check --quick --fix writes one"
         )
 
 

@@ -6,7 +6,6 @@ file is read into memory, which takes longer and is not shared between processes
 
 import mmap
 import os
-import weakref
 
 import numpy as np
 
@@ -21,7 +20,7 @@ class MappedFile:
             self.buffer = mmap.mmap(fd, size, prot=mmap.PROT_READ)
         except ValueError:  # longer than the file
             raise EOFError from None
-        self._torn = _guard(self.buffer)
+        self._torn = library.guard(self.buffer, np.frombuffer(self.buffer, np.uint8).ctypes.data)
         if self._torn is None:
             self.buffer = _read(fd, size)
         elif os.fstat(fd).st_size < size:  # cut between the caller's look and the mapping
@@ -35,15 +34,6 @@ class MappedFile:
         """Let what was read so far not count as this process's memory; it stays in the system's cache."""
         if self._torn is not None:
             self.buffer.madvise(mmap.MADV_DONTNEED)
-
-
-def _guard(mapped):
-    """The flag that a guarded mapping was cut; None where nothing can guard it."""
-    address = np.frombuffer(mapped, np.uint8).ctypes.data
-    flag = library.guard(address, len(mapped))
-    if flag is not None:
-        weakref.finalize(mapped, library.unguard, address)
-    return flag
 
 
 def _read(fd, size):

@@ -6,6 +6,7 @@ Read from the graphs as TensorFlow cut them for its devices, once, with the firs
 import re
 
 from webvision.compat import tf, tfv1
+from webvision.environment import DOOR
 from webvision.errors import UsageError
 
 # The work of a step, which is what a GPU is there for, as part of an operation's name: TensorFlow's own, those that its
@@ -14,7 +15,9 @@ _WORK = re.compile(
     r"Conv2[dD]|BatchNorm|MatMul|Pool|Relu|BiasAdd|SoftmaxCrossEntropy|L2Loss|Backprop|CollectiveReduce|"
     r"(^|Resource|Sparse)Apply|_?XlaRun|XlaLaunch"
 )
+# Arithmetic on gradients. Shapes, constants and the like live on the host in a healthy run, too.
 _GRADIENT = re.compile(r"(^|/)gradients(_\d+)?/")
+_ARITHMETIC = re.compile(r"^(AddN|AddV2|Mul|Sub|RealDiv|Sum|Select|SelectV2|Tile|Transpose)$")
 _FLOATS = {tf.float32.as_datatype_enum, tf.float16.as_datatype_enum, tf.bfloat16.as_datatype_enum}
 # What brings the pictures: it waits for the host, and on a GPU would hold up the stream.
 _INPUT = re.compile(r"^(Queue|FIFOQueue|PaddingFIFOQueue|Iterator|PyFunc|EagerPyFunc)")
@@ -31,12 +34,10 @@ def misplaced(graphs):
 
 
 def _is_work(node):
-    return (
-        bool(_WORK.search(node.op))
-        or bool(_GRADIENT.search(node.name))
-        and "T" in node.attr
-        and node.attr["T"].type in _FLOATS
-    )
+    if _WORK.search(node.op):
+        return True
+    floats = "T" in node.attr and node.attr["T"].type in _FLOATS
+    return floats and bool(_ARITHMETIC.match(node.op) and _GRADIENT.search(node.name))
 
 
 def refuse_misplaced(graphs):
@@ -47,7 +48,7 @@ def refuse_misplaced(graphs):
         raise UsageError(
             f"{len(found)} operations of this run for GPUs are computed elsewhere, the first: {operation} {name} on "
             f"{device}; another --data_format or precision may have them on the GPU, --gpu -1 computes on the CPU. "
-            "This is worth a report, with `python3 utils/doctor.py --json`"
+            f"This is worth a report, with `{DOOR} doctor --json`"
         )
 
 

@@ -5,6 +5,8 @@ import logging
 import os
 import sys
 
+from webvision.files import append_own
+
 _LOGGER = logging.getLogger("tensorpack")
 
 
@@ -37,6 +39,9 @@ def log_to(folder):
 
 class _LogFile(logging.FileHandler):
     _failed = False
+
+    def _open(self):
+        return append_own(self.baseFilename, encoding=self.encoding, errors=self.errors)
 
     def handleError(self, record):
         if not self._failed:

@@ -13,7 +13,7 @@ import numpy as np
 
 from webvision.challenges.objectnet.mapping import NO_PREDICTION, check_fits, convert
 from webvision.errors import DataError, LockedError, UsageError, printable
-from webvision.files import sync_directory
+from webvision.files import append_own, sync_directory
 from webvision.scoring.predictions.ranking import topk_from_scores
 
 GUESSES = 5
@@ -69,7 +69,7 @@ class PredictionsCsv:
 
     def __enter__(self):
         check_output(self.path)
-        self._file = open(self.partial, "a", encoding="utf-8", errors="surrogateescape", newline="")
+        self._file = append_own(self.partial, encoding="utf-8", errors="surrogateescape", newline="")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

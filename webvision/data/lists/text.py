@@ -12,6 +12,7 @@ import stat
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from webvision.environment import DOOR
 from webvision.errors import DataError, printable
 
 MAX_LINE = 4096  # bytes; Linux opens no longer path (PATH_MAX), so a longer line is not a name
@@ -195,7 +196,7 @@ def open_regular(path):
             raise DataError(f"{path}: not a regular file")
         return open(path, "rb")
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; utils/preprocess.py writes the lists into DATA/meta") from None
+        raise DataError(f"{path}: no such file; {DOOR} prepare writes the lists into DATA/meta") from None
 
 
 def line_error(path, number, reason):

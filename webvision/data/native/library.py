@@ -3,6 +3,7 @@ it."""
 
 import ctypes
 import os
+import weakref
 
 import numpy as np
 
@@ -80,15 +81,15 @@ def _load(path):
     return found
 
 
-def guard(address, size):
-    """Guard a mapped file against being cut short (guard.c): a pointer to the flag that says that it was; None if it is
-    not guarded."""
-    return (loaded() and loaded().wv_guard(address, size)) or None
-
-
-def unguard(address):
-    """The mapping at `address` is about to go."""
-    loaded().wv_unguard(address)
+def guard(mapped, address):
+    """Guard a mapped file (an mmap, which lies at `address`) against being cut short (guard.c), for as long as it
+    lives: a pointer to the flag that says that it was; None if it is not guarded."""
+    found = loaded()
+    flag = found.wv_guard(address, len(mapped)) if found else None
+    if not flag:
+        return None
+    weakref.finalize(mapped, found.wv_unguard, address)
+    return flag
 
 
 def decode_window(data, size, box, *, scale=1, tolerant=False, whole=True):

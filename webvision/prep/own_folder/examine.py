@@ -24,7 +24,7 @@ from webvision.data.pictures.images import (
     read_image,
 )
 from webvision.errors import ResourceError, printable
-from webvision.files import atomic_write
+from webvision.files import atomic_write, open_own
 from webvision.prep.check.pool import ScanPool
 from webvision.prep.check.scan import DECODED, READ, RECORD, look_of
 from webvision.prep.own_folder.foreign import decode_foreign, kind_of, on_white, transparent
@@ -78,7 +78,7 @@ def examine_folder(found, pictures, journal, *, jobs, timeout_s=60.0, policy=DEF
     blocks = range(-(-len(todo) // BLOCK))
     pool = ScanPool(examine_block, jobs=max(1, min(jobs, len(blocks))), timeout_s=timeout_s)
     with (
-        open(journal, "ab") as file,
+        open(open_own(journal, os.O_WRONLY | os.O_APPEND), "ab") as file,
         Progress("looking at", len(found.pictures), "pictures") as progress,
         contextlib.closing(pool.run(blocks)) as answers,
     ):
