@@ -7,6 +7,7 @@ import dataclasses
 import os
 
 from webvision.commands import flags
+from webvision.devices import cpu_cores
 
 
 def make_parser():
@@ -55,7 +56,7 @@ def make_parser():
         help="accept absolute names and '..' in lists, and links out of the data folder",
     )
     parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count(), metavar="N", help="worker processes (default: one per core)"
+        "--jobs", type=int, default=cpu_cores(), metavar="N", help="worker processes (default: one per core)"
     )
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="S", help="seconds one picture may take (default: 60)"
