@@ -2,15 +2,16 @@
 """Make classification/tutorial/tutorial.ipynb of README.md beside it: text as it is, a cell for each ```bash block that
 runs it. Equal text gives equal bytes."""
 
-import json
 import os
-import re
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from webvision.environment import ROOT, import_only_code
 
 import_only_code()
+
+import json  # noqa: E402
+import re  # noqa: E402
 
 FOLDER = os.path.join(ROOT, "classification", "tutorial")
 _BLOCK = re.compile(r"^```bash\n(.*?)^```\n", re.MULTILINE | re.DOTALL)

@@ -255,7 +255,9 @@ def _build_lock(path):
     with it everyone who waits. Where there is no such folder, or no locks, everyone builds: the same bytes, atomically.
     """
     folder = next((os.path.dirname(place) for place in _cached(path)), None)
-    fd = None if folder is None else os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = None
+    with contextlib.suppress(OSError):
+        fd = None if folder is None else os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if fd is not None:
             _wait_for(fd)
