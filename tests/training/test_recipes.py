@@ -1,10 +1,11 @@
 """Recipes: their schedules at the knots, their fields from text, and what of them a run keeps."""
 
+import dataclasses
 import math
 
 import pytest
 
-from webvision.training.recipes import CARD, RECIPES, Recipe, recipe_named, with_settings
+from webvision.training.recipes import CARD, RECIPES, WEB, Recipe, planned, recipe_named, with_settings
 
 
 def test_the_card_recipe_at_its_knots():
@@ -134,3 +135,17 @@ def test_recipes_are_known_by_name():
     assert recipe_named("card") == Recipe() and {"card", "web"} <= RECIPES.keys()
     with pytest.raises(ValueError, match="did you mean 'web'"):
         recipe_named("wep")
+
+
+def test_a_plan_follows_from_how_often_a_picture_is_seen():
+    counts, upsampled = [100, 10], [100, 100]
+    many = dataclasses.replace(WEB, epochs=1, epoch_size=110 * 25, batch=10)
+    recipe, words = planned(many, counts, counts)
+    assert (recipe.mixup, recipe.neighbours) == (1.0, 0.5)
+    assert words.startswith("each picture is seen 25 to 25 times, often enough to be learned by heart: with mixup")
+    few = dataclasses.replace(many, epoch_size=110 * 2)
+    recipe, words = planned(few, counts, counts)
+    assert (recipe.mixup, recipe.neighbours) == (0, 0) and "seen 2.0 to 2.0 times, too seldom to be: without" in words
+    card = dataclasses.replace(CARD, epochs=1, epoch_size=200 * 4, batch=10)
+    assert planned(card, counts, upsampled) == (card, "each picture is seen 4.0 to 40 times")
+    assert planned(dataclasses.replace(many, mixup=0.2), counts, counts)[0].mixup == 0.2, "what was set stays"

@@ -51,12 +51,9 @@ def make_parser():
 def _add_recipe_flags(parser):
     group = parser.add_argument_group("recipe")
     group.add_argument("--recipe", default="card", metavar="NAME", help="card (default) or web, for noisy labels")
+    group.add_argument("--config", metavar="FILE", help="a recipe as JSON, or another run's run.json, over --recipe's")
     group.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="change a field of the recipe, any number of times",
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="of the recipe; may be repeated"
     )
     group.add_argument(
         "--batch",
@@ -123,7 +120,7 @@ def _add_run_flags(parser):
     )
     group.add_argument(
         "--stop-at",
-        type=_stop_at,
+        type=flags.stop_at,
         metavar="NAME=VALUE,...",
         help="end the run once validation reaches all of these, as top1=75,top5=95,loss=0.5 (accuracies in percent)",
     )
@@ -169,6 +166,8 @@ def parse_args(argv=None):
 
 def _recipe(args):
     """The Recipe that the flags name, before the list says how long 'list' is."""
+    from webvision.data.lists.balance import parse_balance
+    from webvision.training.recipe_file import read_recipe
     from webvision.training.recipes import recipe_named, with_settings
 
     epoch_size = args.epoch_size if args.epoch_size != "list" else None
@@ -180,7 +179,9 @@ def _recipe(args):
         "balance": None if args.balance is None else str(args.balance),
     }
     try:
-        recipe = with_settings(recipe_named(args.recipe), args.set)
+        recipe = recipe_named(args.recipe)
+        recipe = with_settings(read_recipe(args.config, recipe) if args.config else recipe, args.set)
+        parse_balance(recipe.balance)
         return dataclasses.replace(recipe, **{name: value for name, value in chosen.items() if value is not None})
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -193,21 +194,6 @@ def _balance(text):
         return parse_balance(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _stop_at(text):
-    from webvision.scoring.figures.stop_rules import parse_stop_at, with_accuracies
-
-    measured = with_accuracies(
-        {"val-loss": 0.0, **{f"val-{kind}error-top{k}": 0.0 for kind in ("", "balanced-") for k in (1, 5)}}
-    )
-    try:
-        rule = parse_stop_at(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if others := [name for name in rule.targets if name not in measured]:
-        raise argparse.ArgumentTypeError(f"{', '.join(others)} is no figure of the validation: {', '.join(measured)}")
-    return rule
 
 
 def main(argv=None):
@@ -228,12 +214,14 @@ def main(argv=None):
 def job_of(args):
     """The Job that the flags ask for."""
     from webvision.data.data_set import DataSet
-    from webvision.data.lists.balance import describe_empty
+    from webvision.data.lists.balance import describe_empty, parse_balance, targets
     from webvision.data.lists.class_names import read_class_words
     from webvision.data.views.presets import PRESETS
     from webvision.model.backbones import Network, backbone_of
     from webvision.model.card import card_of
     from webvision.training import job
+    from webvision.training.learning import check_towers
+    from webvision.training.recipes import Task, planned
     from webvision.training.run_folder import choose_folder
 
     data = DataSet.open(args.data, allow_outside=args.allow_outside)
@@ -244,6 +232,10 @@ def job_of(args):
     if args.epoch_size == "list":
         args.recipe = dataclasses.replace(args.recipe, epoch_size=len(order))
     network = Network(backbone_of(args.mode, args.depth), len(data.classes), args.image_size or 224)
+    shown = targets(split.index.counts, parse_balance(args.recipe.balance)).tolist()
+    args.recipe, args.plan = planned(args.recipe, split.index.counts.tolist(), shown)
+    args.task = Task(counts=tuple(shown), rows=len(split.index))
+    check_towers(args.recipe, args.devices.count)
     computing = job.Computing(flags.arithmetic(args), args.devices, sync_bn=args.sync_bn)
     card = card_of(
         network,
@@ -281,7 +273,7 @@ def _pictures(args, data, split, order, network):
         return TrainBatches(split, order, spec, workers=args.workers, start=samples_seen, max_bad=args.max_bad)
 
     validation = _validation_batches(args, data, network)
-    return job.Pictures(split.index.hash, len(order), spec, train_batches, validation)
+    return job.Pictures(split.index.hash, len(order), spec, train_batches, validation, args.task)
 
 
 def _validation_batches(args, data, network):
@@ -314,6 +306,7 @@ def _description(args, data, split, order, network):
         arithmetic=flags.arithmetic(args),
         balance=args.recipe.balance,
         seed=args.seed,
+        plan=args.plan,
         class_counts=split.index.counts.tolist(),
         colour_on=args.colour_on,
         entries=len(order),
