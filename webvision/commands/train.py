@@ -52,12 +52,9 @@ def make_parser():
 def _add_recipe_flags(parser):
     group = parser.add_argument_group("recipe")
     group.add_argument("--recipe", default="card", metavar="NAME", help="card (default) or web, for noisy labels")
+    group.add_argument("--config", metavar="FILE", help="a recipe as JSON, or another run's run.json, over --recipe's")
     group.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="change a field of the recipe, any number of times",
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="of the recipe; may be repeated"
     )
     group.add_argument(
         "--batch",
@@ -174,6 +171,7 @@ def parse_args(argv=None):
 def _recipe(args):
     """The Recipe that the flags name, before the list says how long 'list' is."""
     from webvision.data.lists.balance import parse_balance
+    from webvision.training.recipe_file import read_recipe
     from webvision.training.recipes import recipe_named, with_settings
 
     epoch_size = args.epoch_size if args.epoch_size != "list" else None
@@ -185,7 +183,8 @@ def _recipe(args):
         "balance": None if args.balance is None else str(args.balance),
     }
     try:
-        recipe = with_settings(recipe_named(args.recipe), args.set)
+        recipe = recipe_named(args.recipe)
+        recipe = with_settings(read_recipe(args.config, recipe) if args.config else recipe, args.set)
         parse_balance(recipe.balance)
         return dataclasses.replace(recipe, **{name: value for name, value in chosen.items() if value is not None})
     except ValueError as error:
