@@ -17,6 +17,8 @@ from webvision.errors import IncompleteError, UsageError, printable
 
 BATCH = 64
 
+AVERAGED = {"better": None, "yes": True, "no": False}
+
 
 def make_parser():
     parser = flags.CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -50,6 +52,12 @@ def make_parser():
         choices=[1, 5, 10],
         default=1,
         help="average over 5 crops, corners and centre of the resized picture; 10: with --flip (default: the centre)",
+    )
+    group.add_argument(
+        "--averaged",
+        choices=list(AVERAGED),
+        default="better",
+        help="take the averages that the run kept of its weights: yes, no, or where its validation found them better",
     )
     group.add_argument("--flip", action="store_true", help="average each crop with its mirror image")
     group.add_argument("--logits", metavar="FILE.npy", help="also stream all logits into this file")
@@ -120,10 +128,18 @@ def evaluate_split(args):
     os.makedirs(os.path.dirname(outputs.predictions) or ".", exist_ok=True)
     spec = BatchSpec(preset, max(1, args.batch // preset.views))
     with (
-        Predictor(network, flags.arithmetic(args), args.load, preset=preset, devices=args.devices) as predictor,
+        Predictor(
+            network,
+            flags.arithmetic(args),
+            args.load,
+            preset=preset,
+            devices=args.devices,
+            averaged=AVERAGED[args.averaged],
+        ) as predictor,
         closing(EvalBatches(split, spec, workers=args.workers)) as batches,
     ):
-        print(f"{predictor.checkpoint}: {predictor.fit.counts()}", file=sys.stderr)
+        averages = ", averaged weights" if predictor.averaged else ""
+        print(f"{predictor.checkpoint}: {predictor.fit.counts()}{averages}", file=sys.stderr)
         header = prediction_header(
             split.index,
             classes=classes_in_header(data.classes, card),

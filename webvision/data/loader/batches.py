@@ -30,6 +30,7 @@ class Batch(NamedTuple):
     labels: np.ndarray  # int32 [n] of the picture shown; -1: unlabelled
     rows: np.ndarray  # int64 [n]: rows of the list
     status: np.ndarray  # uint8 [n]: 0, or the index into images.REASONS of what was wrong with the row's file
+    shown: np.ndarray | None = None  # int64 [n], of training: rows of the pictures shown, a damaged one's replacement
     matrices: np.ndarray | None = None  # float32 [n, 3, 4] to apply on the device, where they are fed
 
 
@@ -163,7 +164,12 @@ class TrainBatches:
             shown = rows[np.where(result.source < 0, np.arange(self.batch), result.source)]
             self._proven[shown[result.source >= 0]] = True
             yield Batch(
-                result.images, self._index.labels[shown].astype(np.int32), rows[: self.batch], status, result.matrices
+                result.images,
+                self._index.labels[shown].astype(np.int32),
+                rows[: self.batch],
+                status,
+                shown,
+                result.matrices,
             )
 
     def _waited(self, seconds):
