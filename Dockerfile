@@ -3,6 +3,7 @@
 # The base is the official image without CUDA, also for GPUs: CUDA comes as wheels, by hash, in the versions that this
 # TensorFlow asks for. The official 2.21.0-gpu image has cuDNN 8.9 beside a TensorFlow that wants 9, and shows no GPU on
 # many machines.
+# build_submission.sh gives the version with the image's digest, from base-images.lock.
 ARG TENSORFLOW_VERSION=2.21.0
 FROM tensorflow/tensorflow:${TENSORFLOW_VERSION}
 

@@ -16,6 +16,7 @@ from webvision.data.lists import folders
 from webvision.data.lists.order import permute
 from webvision.data.lists.text import encode_name
 from webvision.data.pictures.images import ImageError, read_image
+from webvision.environment import DOOR
 from webvision.errors import DataError, printable
 
 from tensorpack.dataflow.base import RNGDataFlow
@@ -142,7 +143,7 @@ class Imagenet5k(Imagenet5kFiles):
                 if bad_in_a_row == _MAX_BAD_IN_A_ROW:
                     raise DataError(
                         f"{_MAX_BAD_IN_A_ROW} pictures in a row cannot be read, the last one "
-                        f"{printable(path)} [{error.reason}]; utils/check.py --decode tells more"
+                        f"{printable(path)} [{error.reason}]; {DOOR} check --decode tells more"
                     ) from None
                 if self.name == "train":
                     continue

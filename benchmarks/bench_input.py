@@ -184,7 +184,7 @@ def build_limit(work, data):
     import numpy as np
 
     from webvision.data.pictures.headers import read_header
-    from webvision.data.views.augment import AUGMENTATIONS
+    from webvision.data.views.augment import Augmentation
 
     compiler = shutil.which("cc") or shutil.which("gcc")
     program, listing = os.path.join(work, "limit"), os.path.join(work, "crops.txt")
@@ -195,7 +195,7 @@ def build_limit(work, data):
     if not compiler or subprocess.run([compiler, "-O3", *sources, "-o", program, "-ljpeg"], check=False).returncode:
         return None
     order = np.random.default_rng(0).permutation(len(files := entries(data)))[:20000]
-    plan = AUGMENTATIONS["webvision"].plan(1, 0, len(order))
+    plan = Augmentation().plan(1, 0, len(order))
     with open(listing, "w", encoding="utf-8", errors="surrogateescape") as out:
         for number, row in enumerate(order):
             with open(files[row][0], "rb") as file:

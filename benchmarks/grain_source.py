@@ -28,9 +28,9 @@ class Numbers:
         from webvision.data.loader.builder import BatchBuilder, Job, new_slot
         from webvision.data.loader.spec import BatchSpec
         from webvision.data.pictures.folder import PictureFolder
-        from webvision.data.views.augment import AUGMENTATIONS
+        from webvision.data.views.augment import Augmentation
 
-        spec, first = BatchSpec(AUGMENTATIONS["webvision"], self._batch), number * self._batch
+        spec, first = BatchSpec(Augmentation(), self._batch), number * self._batch
         if self._builder is None:  # made where it is used: it cannot be sent
             self._builder = BatchBuilder(PictureFolder(self._root), spec)
         slot = new_slot(spec)

@@ -30,14 +30,14 @@ def entries(data):
         ]
 
 
-def _ours(data, batch, *, balance="none", view="webvision", fed=("images", "labels")):
+def _ours(data, batch, *, balance="none", colours=True, fed=("images", "labels")):
     from webvision.data.data_set import DataSet
     from webvision.data.loader.batches import TrainBatches
     from webvision.data.loader.spec import BatchSpec
-    from webvision.data.views.augment import AUGMENTATIONS
+    from webvision.data.views.augment import Augmentation
 
     split = DataSet.open(data).split("train")
-    spec = BatchSpec(AUGMENTATIONS[view], batch, fed)
+    spec = BatchSpec(Augmentation(colours=colours), batch, fed)
     return iter(TrainBatches(split, split.order(balance, seed=1), spec, workers=WORKERS))
 
 
@@ -254,7 +254,7 @@ CANDIDATES = {
     "ours": _ours,
     "ours, from archives": _ours_from_archives,
     "ours, colours on the device": lambda data, batch: _ours(data, batch, fed=("images", "labels", "matrices")),
-    "ours, no colours": lambda data, batch: _ours(data, batch, view="plain"),
+    "ours, no colours": lambda data, batch: _ours(data, batch, colours=False),
     "ours, simplejpeg (no compiler)": _without_library("simplejpeg"),
     "ours, OpenCV only": _without_library("opencv"),
     "upstream on tensorpack": _upstream,

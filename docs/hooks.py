@@ -12,27 +12,6 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 # I3, or a range: I1-I8
 RANGE = re.compile(r"(?<![A-Za-z0-9])([BCDEGILMNOPRSTWXZ])(\d{1,2})(?:-\1(\d{1,2}))?(?![A-Za-z0-9])")
-# In the order of the road
-COMMANDS = (
-    "utils/doctor.py",
-    "utils/download.py",
-    "utils/preprocess.py",
-    "utils/check.py",
-    "utils/shrink.py",
-    "utils/upsample.py",
-    "utils/speed.py",
-    "imagenet-resnet.py",
-    "classification/inference.py",
-    "utils/serve.py",
-    "utils/eval_score.py",
-    "utils/report.py",
-    "utils/json2sub.py",
-    "objectnet/objectnet_eval.py",
-    "objectnet/validate_and_score.py",
-    "sotabench.py",
-    "utils/demo.py",
-    "utils/demo_data.py",
-)
 
 
 def on_page_markdown(markdown, page, **_):
@@ -52,17 +31,32 @@ def on_page_markdown(markdown, page, **_):
 
 
 def with_commands(markdown):
-    """`markdown`, then every command's own help."""
+    """`markdown`, the list of the commands, then every command's own help."""
+    from webvision.__main__ import OTHERS, ROAD
+
     parts = [markdown]
-    for script in COMMANDS:
-        parts.append(f"## {script}\n\n```text\n{help_of(script).rstrip()}\n```\n")
+    for title, commands in (
+        ("In the order of the road", ROAD),
+        ("Under names that others gave them, and parts", OTHERS),
+    ):
+        parts += [f"**{title}**", "", "| command | does |", "|---|---|"]
+        parts += [f"| [`{name}`](#{name}) | {command.about} |" for name, command in commands.items()]
+        parts.append("")
+    for name in (*ROAD, *OTHERS):
+        parts.append(f"## {name} {{ #{name} }}\n\n```text\n{help_of(name).rstrip()}\n```\n")
     return "\n".join(parts)
 
 
-def help_of(script):
-    """What `python3 SCRIPT --help` prints."""
+def help_of(command):
+    """What `webvision COMMAND --help` prints."""
     done = subprocess.run(
-        [sys.executable, os.path.join(ROOT, script), "--help"],
+        [
+            sys.executable,
+            "-P",
+            "-c",
+            f"import sys; sys.path.insert(0, {ROOT!r}); from webvision.__main__ import main; main()",
+        ]
+        + [command, "--help"],
         env={**os.environ, "COLUMNS": "100"},
         cwd=ROOT,
         capture_output=True,
@@ -70,7 +64,7 @@ def help_of(script):
         timeout=100,
     )
     if done.returncode:
-        raise SystemExit(f"{script} --help: {done.stderr}")
+        raise SystemExit(f"webvision {command} --help: {done.stderr}")
     return done.stdout
 
 

@@ -123,11 +123,27 @@ else
     fail "$mappings: no such mappings folder or file"
 fi
 
+# A tag can be moved to another image; a digest is the image. The first build keeps it, later ones and other machines (the
+# file belongs into version control) build from that image or not at all.
+bases="$root/base-images.lock" by_tag=""
+if [[ "$version" != *@* ]]; then
+    known="$(grep -s -m 1 -x -E "${version//./\\.}@sha256:[0-9a-f]{64}" "$bases" || true)"
+    if [ -z "$known" ] && [ -z "$dry_run" ] && command -v docker > /dev/null; then
+        docker pull --quiet "tensorflow/tensorflow:$version" > /dev/null
+        digest="$(docker image inspect --format '{{index .RepoDigests 0}}' "tensorflow/tensorflow:$version")"
+        [[ "$digest" =~ @sha256:[0-9a-f]{64}$ ]] && known="$version${BASH_REMATCH[0]}" && echo "$known" >> "$bases"
+    fi
+    if [ -n "$known" ]; then version="$known"; else by_tag=1; fi
+fi
+
 command=(docker build "${cache[@]}" --build-arg "TENSORFLOW_VERSION=$version" --build-arg "LOCK=$lock"
          --build-arg "MODEL_CLASS_NAME=$model" --build-arg "MODEL_CHECKPOINT=submission/$(basename -- "$checkpoint")"
          --build-arg "CONVERT_OUTPUTS_MODE=$convert" -t "$image:$tag" -f "$root/Dockerfile" "$root")
 printf '%q ' "${command[@]}"
 echo
+if [ -n "$by_tag" ]; then
+    echo "build_submission.sh: the base image is named by its tag, which can be moved: the first build writes its digest into $bases" >&2
+fi
 [ -z "$dry_run" ] || exit 0
 command -v docker > /dev/null || fail "docker is not installed here; run the command above where it is"
 "${command[@]}"

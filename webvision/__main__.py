@@ -29,8 +29,11 @@ ROAD = {  # in the order in which one needs them
     "prepare": Command("prepare", ("numpy",), "arrange an unpacked set: train/, val/, test/ and meta/ with lists"),
     "check": Command("check", PIXELS, "is my data right? lists, files, pictures, copies; can write cleaned lists"),
     "shrink": Command("shrink", PIXELS, "rewrite the pictures once at short side 256: a third of the reading"),
+    "pack": Command("pack", PIXELS, "put the pictures into few large archives, WebDataset's shards"),
+    "unpack": Command("unpack", PIXELS, "the way back: each listed picture of a set in archives becomes a file"),
     "upsample": Command("upsample", ("numpy",), "write the class-balanced list that training walks"),
     "speed": Command("speed", PIXELS, "why is my GPU idle? times reading, decoding and hand-over"),
+    "plan": Command("plan", ("numpy",), "what a training needs at a size: cores, disk, network, hours"),
     "step": Command("step", TRAINING, "time the training step alone, on made-up pictures"),
     "train": Command(
         "train", TRAINING, "train a network, also from a plain folder: train PICTURES; continues when repeated"
@@ -41,6 +44,7 @@ ROAD = {  # in the order in which one needs them
     "serve": Command("serve", PIXELS, "a page on this machine that says what is on a picture"),
     "score": Command("score", ("numpy",), "errors of prediction files, compared, averaged, merged"),
     "report": Command("report", PIXELS, "one HTML page: what the network gets wrong, and where to look"),
+    "label-errors": Command("label_errors", ("numpy",), "which training labels are probably wrong? lists, weights"),
     "submit": Command("submit", ("numpy",), "a prediction file becomes a checked CodaLab submission"),
 }
 OTHERS = {  # under names that others gave them, or parts of one above

@@ -69,16 +69,6 @@ def cpu_cores():
     return len(os.sched_getaffinity(0))
 
 
-def cpu_has_bfloat16():
-    """Whether the CPU multiplies bfloat16 in hardware; elsewhere it is emulated and slower than float32."""
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as cpuinfo:
-            flags = next((line for line in cpuinfo if line.startswith("flags")), "").split()
-    except OSError:
-        return False
-    return bool({"avx512_bf16", "amx_bf16"} & set(flags))
-
-
 @dataclass(frozen=True)
 class Devices:
     """Where a network is computed: on `count` GPUs, or by `count` replicas on the CPU, in process `rank` of `ranks`."""

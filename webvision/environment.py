@@ -9,6 +9,8 @@ import os
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# How a hint spells a command so that it works where it is read: in a checkout, or where the package is installed.
+DOOR = "python3 -m webvision" if os.path.exists(os.path.join(ROOT, "Makefile")) else "webvision"
 
 
 def open_standard_streams():

@@ -29,6 +29,11 @@ def run_training(place, *flags, environment=None, limit=200):
     )
 
 
+def divided(pictures, place):
+    """The largest batch up to `pictures` that divides over the GPUs."""
+    return pictures - pictures % max(1, place.gpus)
+
+
 def nan_guard(place):
     """A loss that is no number ends the run with exit code 6."""
     done = _train(place, "nan", "--lr", "1e18", "--fresh")
@@ -58,15 +63,17 @@ def kill_and_resume(place):
 
 def out_of_memory(place):
     """A batch that does not fit ends the run with exit code 7 and one line that says what to do."""
-    done = run_training(place, "--fake", "--batch", 16384)
+    batch = divided(8192, place)  # of a ResNet-152: 230 GB on each of eight GPUs, 1.9 TB on one
+    done = run_training(place, "--fake", "-d", 152, "--batch", batch)
     words = _last_line(done)
-    held = done.returncode == 7 and "out of memory with --batch 16384" in words
+    held = done.returncode == 7 and f"out of memory with --batch {batch}" in words
     return {"held": held, "words": f"exit {done.returncode}: {words[:200]}"}
 
 
 def _train(place, name, *flags, environment=None):
     data = make_set(place.folder, "resized", PICTURES)
-    sizes = ["--batch", PICTURES // STEPS, "--epochs", 1, "--epoch-size", PICTURES, "--lr", 0.05]
+    batch = divided(PICTURES // STEPS, place)
+    sizes = ["--batch", batch, "--epochs", 1, "--epoch-size", batch * STEPS, "--lr", 0.05]
     out = os.path.join(place.folder, "runs")
     return run_training(place, "--data", data, "--out", out, "--name", name, *sizes, *flags, environment=environment)
 

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from benchmarks.gpu.commands import run_training
+from benchmarks.gpu.commands import divided, run_training
 from benchmarks.gpu.step import batch_of
 from benchmarks.pictures import make_set
 from webvision.compat import tf, tfv1
@@ -24,7 +24,7 @@ RUNS = 20
 
 def waiting(place):
     """The share of an epoch that training waits for JPEGs; ResNet-50 in half precision on a GPU."""
-    steps, batch = (60, 256) if place.gpus else (8, 32)
+    steps, batch = (60, divided(256, place)) if place.gpus else (8, 32)
     data = make_set(place.folder, "resized", 2048 if place.gpus else 256)
     flags = ["--data", data, "--out", os.path.join(place.folder, "runs"), "--name", "waiting", "--fresh", "--lr", 0.01]
     flags += ["--batch", batch, "--epochs", 2, "--epoch-size", steps * batch, "--workers", cpu_cores()]

@@ -266,6 +266,14 @@ def test_killed_at_any_moment_the_next_run_ends_in_the_same_bytes(folder):
     assert sorted(os.listdir(folder.parent / "meta")) == [".train.members"]
 
 
+def test_what_a_builder_killed_at_its_end_leaves_is_cleared_away(folder):
+    index = opened(folder)
+    (folder.parent / "meta" / ".train.members.lots").mkdir()
+    (folder.parent / "meta" / ".train.members.lots" / "0123").write_bytes(b"x")
+    assert opened(folder).stamp == index.stamp
+    assert os.listdir(folder.parent / "meta") == [".train.members"]
+
+
 def test_the_bounds_of_a_record(tmp_path, monkeypatch):
     """512 x 2^32 bytes of an archive, sizes below 2^32: what is larger is refused, not wrapped around."""
     assert walk.MAX_ARCHIVE_BYTES == 1 << 41 and members.RECORD["size"].itemsize == 4

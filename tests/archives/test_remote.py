@@ -101,10 +101,12 @@ def test_many_who_want_one_archive_wait_for_the_first(away, site, tmp_path):
     address = f"{site.url}/{name}"
     facts = remote.look_at(name, address)
     site.script[name] = [{"drip": (2048, 0.02)}]
-    found, waited = [], []
+    found, waited, cache = [], [], remote.open_cache()
     threads = [
         threading.Thread(
-            target=lambda: found.append(remote.local_path(address, facts, waiting=lambda: waited.append(1)))
+            target=lambda: found.append(
+                remote.local_path(address, facts, cache=cache, waiting=lambda: waited.append(1))
+            )
         )
         for _ in range(6)
     ]

@@ -306,6 +306,24 @@ def docker_arguments(tmp_path):
     return (tmp_path / "docker.args").read_text().splitlines()
 
 
+def test_the_base_image_is_kept_by_its_digest_and_built_from_again(project):
+    digest = "sha256:" + "ab12" * 16
+    docker = project / "bin" / "docker"
+    docker.write_text(
+        '#!/bin/sh\n[ "$1" != image ] || { echo tensorflow/tensorflow@' + digest + "; exit; }\n"
+        f'for a in "$@"; do printf "%s\\n" "$a"; done > {project}/docker.args\n'
+    )
+    assert build(project, *FLAGS).returncode == 0
+    assert f"TENSORFLOW_VERSION=2.21.0@{digest}" in docker_arguments(project)
+    lock = project / "project" / "base-images.lock"
+    assert lock.read_text() == f"2.21.0@{digest}\n"
+    docker.write_text(docker.read_text().replace("ab12", "cd34"))  # the tag was moved
+    done = build(project, *FLAGS)
+    assert f"TENSORFLOW_VERSION=2.21.0@{digest}" in docker_arguments(project) and not done.stderr
+    assert f"2.21.0@{digest}" in build(project, *FLAGS, "--dry-run").stdout
+    assert lock.read_text() == f"2.21.0@{digest}\n"
+
+
 def test_flags_of_the_template_reach_docker(project):
     done = build(
         project,

@@ -239,3 +239,19 @@ def test_a_stop_rule_that_cannot_be_meant_is_refused(text, words):
 def test_the_card_of_a_folder_has_no_calibration(tmp_path):
     run = kneron.load_folder(*folder(tmp_path, [row("a.jpg", (0.5, 0))], {"a.jpg": 0}))
     assert "calibration" not in scorecard.score(run, ks=(1,))
+
+
+@pytest.mark.parametrize(
+    "truth, words",
+    [
+        ({}, "no image in it, so there is nothing to score"),
+        ({"a.jpg": 1.0}, "'a.jpg': label 1.0 is a decimal number; class ids are whole: 1"),
+        ({"a.jpg": True}, "'a.jpg': label true is a truth value"),
+        ({"a.jpg": -1}, "'a.jpg': label -1 is below 0"),
+        ({"a.jpg": None}, "'a.jpg': no label"),
+    ],
+)
+def test_a_truth_without_labels_is_told_by_what_it_holds(tmp_path, truth, words):
+    preds, gts, _ = folder(tmp_path, [row("a.jpg", [0.9, 1], [0.1, 0])], truth)
+    with pytest.raises(DataError, match=words):
+        kneron.load_folder(preds, gts)

@@ -210,7 +210,7 @@ def test_a_folder_that_went_away_stops_training(tree, tmp_path):
 
 def test_more_bad_than_allowed_stops_training(tmp_path):
     tree = make_tree(tmp_path, count=20, broken=(4,))
-    with pytest.raises(IncompleteError, match="check.py"):
+    with pytest.raises(IncompleteError, match="webvision check"):
         take(train(tree, max_bad=0.0005), 60)
     take(train(tree, max_bad=0.01), 60)
 

@@ -61,9 +61,9 @@ def test_the_bottleneck_is_named():
     said = " ".join(explain(FAST, 24000.0, 64))
     assert "The loader is the bottleneck" in said and "10 would be enough." in said
     said = " ".join(explain(FAST, 100000.0, 16))
-    assert "more than the 16 cores" in said and "shrink.py" in said and "--workers 40, on as many cores" in said
+    assert "more than the 16 cores" in said and "webvision shrink" in said and "--workers 40, on as many cores" in said
     assert "storage is slow" in " ".join(explain(FAST._replace(read_disk_wall=9000.0), None, 4))
-    assert "check.py --decode" in " ".join(explain(FAST._replace(damaged=3), None, 4))
+    assert "webvision check --decode" in " ".join(explain(FAST._replace(damaged=3), None, 4))
 
 
 def test_a_training_process_that_cannot_pass_pictures_on_is_not_told_to_have_more_workers():

@@ -173,3 +173,16 @@ def test_the_networks_have_the_epsilon_that_their_cards_say():
         padding = {op.get_attr("padding") for op in graph.get_operations() if op.type == "Conv2D"}
     assert len(found) == 1 and found.pop() == pytest.approx(network.batch_norm_epsilon)
     assert padding == {network.padding.upper().encode()}
+
+
+def test_errors_of_classes_of_a_list_without_labels_are_refused_before_the_network_is_built(
+    train, tmp_path, monkeypatch
+):
+    train("--epochs", "1")
+    data = tmp_path / "data"
+    shutil.copytree(train.data, data)
+    lines = (data / "meta" / "val.txt").read_text().splitlines()
+    (data / "meta" / "val.txt").write_text("".join(line.rpartition(" ")[0] + "\n" for line in lines))
+    monkeypatch.setattr("webvision.inference.predictor.Predictor", None)
+    with pytest.raises(UsageError, match="val.txt has no labels, so no class has an error"):
+        tiny_run.main(["--eval5k", "--workers", "0", "--data", str(data), "--load", str(train.folder / "model-4")])

@@ -79,6 +79,14 @@ def test_no_command_imports_from_its_own_or_the_current_folder(checkout, tmp_pat
     assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
 
 
+def test_the_front_door_imports_nothing_from_the_current_folder(checkout, tmp_path):
+    """-P: without it Python itself imports from there, before any of our lines."""
+    plant(tmp_path / "here", tmp_path / "ran")
+    for command in (["--help"], ["check", "--help"], ["train", "--help"], ["download", "--list"]):
+        done = given_in(tmp_path / "here", ["python3", "-P", "-m", "webvision", *command], PYTHONPATH=str(checkout))
+        assert done.returncode == 0 and not (tmp_path / "ran").exists(), (command, done.stderr)
+
+
 def test_a_loader_worker_imports_nothing_from_the_current_folder(tmp_path, tiny_data):
     plant(tmp_path / "here", tmp_path / "ran")
     script = [

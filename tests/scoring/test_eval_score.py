@@ -210,19 +210,14 @@ def test_fewer_classes_than_k_and_absent_classes_have_defined_errors(tmp_path):
     )
 
 
-def test_an_empty_set_has_figures_of_null(tmp_path):
+def test_an_empty_set_has_nothing_to_score(tmp_path):
     write(tmp_path / "p.json", np.zeros(0, int), np.zeros((0, 6), np.float32))
     assert "no labels" in run(tmp_path, "p.json", "--json", code=3)
-    (tmp_path / "top.json").write_text("[]")
-    (tmp_path / "labels.json").write_text("[]")
-    card = json.loads(run(tmp_path, "top.json", "labels.json", "--json"), parse_constant=pytest.fail)
-    assert card["errors"]["top1"]["error"] is None and card["averages"]["macro"]["f1"] is None
-    assert math.isnan(float(run(tmp_path, "top.json", "labels.json").splitlines()[0].split()[1]))
 
 
 def test_an_unlabelled_list_has_no_error_rates(tmp_path):
     write(tmp_path / "p.json", None, np.eye(6, dtype=np.float32))
-    assert "json2sub.py makes a submission of it" in run(tmp_path, "p.json", code=3)
+    assert "webvision submit makes a submission of it" in run(tmp_path, "p.json", code=3)
 
 
 def test_names_do_not_reach_the_terminal_raw(tmp_path):
@@ -240,3 +235,40 @@ def test_wrong_rows_are_listed_with_their_numbers(folder):
     (folder / "b.json").write_text(json.dumps(document))
     text = run(folder, "b.json", code=3)
     assert "row 7: 2 class ids where 5 are expected" in text and "row 9: label: class id 12 is outside 0..11" in text
+
+
+@pytest.mark.parametrize(
+    "labels, words",
+    [
+        ("[1.0, 2]", "row 1: label 1.0 is a decimal number; class ids are whole: 1"),
+        ("[true, 2]", "row 1: label true is a truth value"),
+        ("[-1, 2]", "row 1: label -1 is below 0; where it means 'no label'"),
+        ('["1", 2]', 'row 1: label "1" is text; a class id is a number, without quotes: 1'),
+        ("[null, 2]", "row 1: no label (null)"),
+        ("[[1], 2]", "row 1: label is a list, not a class id"),
+        (None, "labels.json: no such file; the list of labels for "),
+    ],
+)
+def test_labels_that_are_none_are_told_by_what_they_are(tmp_path, labels, words):
+    (tmp_path / "top.json").write_text("[[1, 2, 3, 4, 5], [2, 3, 4, 5, 6]]")
+    if labels is not None:
+        (tmp_path / "labels.json").write_text(labels)
+    done = run(tmp_path, "top.json", "labels.json", code=3)
+    assert words in done
+
+
+def test_two_empty_lists_are_nothing_to_score(tmp_path):
+    for name in ("top.json", "labels.json"):
+        (tmp_path / name).write_text("[]")
+    assert "top.json: the list is empty, so there is nothing to score" in run(
+        tmp_path, "top.json", "labels.json", code=3
+    )
+
+
+def test_labels_that_are_all_0_are_remarked_upon(tmp_path):
+    (tmp_path / "top.json").write_text("[[0, 2, 3, 4, 5], [2, 0, 4, 5, 6]]")
+    for labels, told in (("[0, 0]", True), ("[0, 2]", False)):
+        (tmp_path / "labels.json").write_text(labels)
+        assert ("Every label is 0" in run(tmp_path, "top.json", "labels.json")) is told
+        card = json.loads(run(tmp_path, "top.json", "labels.json", "--json"))
+        assert card["labels_are_all_zero"] is told

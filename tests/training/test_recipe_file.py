@@ -58,6 +58,19 @@ def test_what_is_wrong_is_named_with_the_file(value, words, tmp_path):
     assert str(raised.value).startswith(path) and words in str(raised.value)
 
 
+def test_flags_go_before_settings_and_those_before_the_file(tiny_data, tmp_path, capsys):
+    from webvision.commands import train
+
+    path = write(tmp_path / "c.json", {"epochs": 7, "momentum": 0.5, "clip": 3, "view": {"flip": False}})
+    common = ["--data", str(tiny_data), "--gpu", "-1", "--recipe", "web", "--config", path]
+    recipe = train.parse_args([*common, "--set", "momentum=0.25", "--set", "clip=2", "--epochs", "9"]).recipe
+    assert (recipe.epochs, recipe.momentum, recipe.clip, recipe.view.flip) == (9, 0.25, 2, False)
+    assert recipe.balance == WEB.balance and train.parse_args(common).recipe.epochs == 7
+    write(tmp_path / "c.json", {"epoch": 7})
+    with pytest.raises(DataError, match="did you mean 'epochs'"):
+        train.parse_args(common)
+
+
 def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(DataError, match="no such file; --config takes JSON"):
         read_recipe(str(tmp_path / "none.json"))

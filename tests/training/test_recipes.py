@@ -1,10 +1,11 @@
 """Recipes: their schedules at the knots, their fields from text, and what of them a run keeps."""
 
+import dataclasses
 import math
 
 import pytest
 
-from webvision.training.recipes import CARD, RECIPES, Recipe, recipe_named, with_settings
+from webvision.training.recipes import CARD, RECIPES, WEB, Recipe, recipe_named, visits_told, with_settings
 
 
 def test_the_card_recipe_at_its_knots():
@@ -134,3 +135,10 @@ def test_recipes_are_known_by_name():
     assert recipe_named("card") == Recipe() and {"card", "web"} <= RECIPES.keys()
     with pytest.raises(ValueError, match="did you mean 'web'"):
         recipe_named("wep")
+
+
+def test_a_run_says_how_often_its_pictures_are_seen():
+    card = dataclasses.replace(CARD, epochs=1, epoch_size=200 * 4, batch=10)
+    assert visits_told(card, [100, 10], [100, 100]) == "each picture is seen 4.0 to 40 times"
+    web = dataclasses.replace(WEB, epochs=1, epoch_size=110 * 25, batch=10)
+    assert visits_told(web, [100, 0, 10], [100, 0, 10]) == "each picture is seen 25 to 25 times"

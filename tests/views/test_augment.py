@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from webvision.data.views.augment import AUGMENTATIONS, DRAWS, Augmentation, centre, draw
+from webvision.data.views.augment import DRAWS, Augmentation, centre, draw
 from webvision.data.views.colour import ORDERS
 from webvision.data.views.placement import shrink_factor, shrink_region
 
@@ -91,7 +91,7 @@ def test_colours_are_drawn_as_the_recipe_says():
 
 
 def test_variants():
-    assert AUGMENTATIONS["plain"].plan(0, 0, 4).colours is None
+    assert Augmentation(colours=False).plan(0, 0, 4).colours is None
     assert not Augmentation(flip=False).plan(0, 0, 400).flips.any()
     small = Augmentation(image_size=64).plan(0, 0, 4).place([100] * 4, [80] * 4)
     assert (small[:, 4:] == [64, 64, 0, 0]).all()

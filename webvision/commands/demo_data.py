@@ -1,6 +1,7 @@
 """Draw the demo's data set: a small, noisy, imbalanced web set in the shape in which WebVision is distributed."""
 
 from webvision.commands import flags
+from webvision.environment import DOOR
 
 
 def make_parser():
@@ -29,5 +30,5 @@ def main(argv=None):
     count = data_set.draw(args.out, seed=args.seed)
     print(
         f"{args.out}: {f'{count} files drawn' if count else 'already drawn'}; "
-        f"next: python3 utils/preprocess.py --raw {args.out} --data DATA"
+        f"next: {DOOR} prepare --raw {args.out} --data DATA"
     )

@@ -10,6 +10,7 @@ import sys
 import time
 
 from webvision.commands import flags
+from webvision.environment import DOOR
 from webvision.prep.download.target import HOME, check_target, default_target
 from webvision.prep.download.unpack import STATE
 
@@ -41,6 +42,11 @@ def make_parser():
         help="check against the manifest.json of another machine",
     )
     parser.add_argument("--keep-archives", action="store_true", help="don't delete an archive after it is unpacked")
+    parser.add_argument(
+        "--in-archives",
+        action="store_true",
+        help="don't unpack the pictures: their archives go to train/, val/ and test/, where training reads them",
+    )
     parser.add_argument("--no-arrange", action="store_true", help="download and unpack only")
     behaviour = parser.add_argument_group("behaviour")
     behaviour.add_argument(
@@ -112,7 +118,7 @@ def main(argv=None):
     code = download(wanted, args)
     if code or args.no_arrange or not sets[args.set].get("arrange"):
         return code
-    return arrange_if_whole(catalogue.select(sets, args.set), args.target)
+    return arrange_if_whole(catalogue.select(sets, args.set), args.target, in_archives=args.in_archives)
 
 
 def show(sets):
@@ -148,6 +154,7 @@ def download(wanted, args):
                 max_wait=args.max_wait,
                 stall=args.stall,
                 keep=args.keep_archives,
+                in_archives=args.in_archives,
                 skip_odd=args.skip_odd_members,
                 check_space=not args.skip_space_check,
                 manifests=tuple(args.manifest),
@@ -191,24 +198,27 @@ def print_report(results, state):
     return next((code for code in (130, 7, 3, 9) if code in codes), max(codes, default=0))
 
 
-def arrange_if_whole(all_archives, target):
+def arrange_if_whole(all_archives, target, *, in_archives=False):
     """Arrange the set once every archive of it is unpacked; say what is lacking otherwise."""
     from webvision.errors import printable
     from webvision.prep.arrange.arrange import arrange
+    from webvision.prep.arrange.in_archives import arrange_archives
     from webvision.prep.download import acquire
 
     lacking = [one.name for one in all_archives if not acquire.done_mark(one, os.path.join(target, STATE))]
     if lacking:
         print(
             f"download.sh: {len(lacking)} archives of the set are not here ({lacking[0]}, ...), so it is not arranged; "
-            f"to arrange what is here: python3 utils/preprocess.py --raw {target}",
+            f"to arrange what is here: {DOOR} prepare --raw {target}",
             file=sys.stderr,
         )
         return 0
-    report = arrange(target, target, remark=lambda text: print(f"download.sh: {printable(text)}", file=sys.stderr))
+    report = (arrange_archives if in_archives else arrange)(
+        target, target, remark=lambda text: print(f"download.sh: {printable(text)}", file=sys.stderr)
+    )
     print(
         "arranged:",
         ", ".join(f"{report[split]['kept']:,} {split}" for split in ("train", "val", "test") if split in report),
-        f"pictures in {target}; next: python3 utils/check.py --data {target}",
+        f"pictures in {target}; next: {DOOR} check --data {target}",
     )
     return 0

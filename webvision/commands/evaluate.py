@@ -12,9 +12,12 @@ from functools import partial
 
 from webvision import watchdog
 from webvision.commands import flags
-from webvision.errors import IncompleteError, UsageError
+from webvision.environment import DOOR
+from webvision.errors import IncompleteError, UsageError, printable
 
 BATCH = 64
+
+AVERAGED = {"better": None, "yes": True, "no": False}
 
 
 def make_parser():
@@ -49,6 +52,12 @@ def make_parser():
         choices=[1, 5, 10],
         default=1,
         help="average over 5 crops, corners and centre of the resized picture; 10: with --flip (default: the centre)",
+    )
+    group.add_argument(
+        "--averaged",
+        choices=list(AVERAGED),
+        default="better",
+        help="take the averages that the run kept of its weights: yes, no, or where its validation found them better",
     )
     group.add_argument("--flip", action="store_true", help="average each crop with its mirror image")
     group.add_argument("--logits", metavar="FILE.npy", help="also stream all logits into this file")
@@ -100,6 +109,11 @@ def evaluate_split(args):
     data = DataSet.open(args.data, allow_outside=args.allow_outside)
     card = known_card(args.load, classes=data.classes)
     split = data.split(args.split)
+    if args.class_errors and not split.index.labelled:
+        raise UsageError(
+            f"{printable(split.index.path)} has no labels, so no class has an error: leave the errors of classes out "
+            "(--eval in place of --eval5k)"
+        )
     refuse_duplicates(split.index)
     size = settle_size(
         args.load, card, asked=args.image_size, remark=partial(print, file=sys.stderr), otherwise="--image-size"
@@ -114,10 +128,18 @@ def evaluate_split(args):
     os.makedirs(os.path.dirname(outputs.predictions) or ".", exist_ok=True)
     spec = BatchSpec(preset, max(1, args.batch // preset.views))
     with (
-        Predictor(network, flags.arithmetic(args), args.load, preset=preset, devices=args.devices) as predictor,
+        Predictor(
+            network,
+            flags.arithmetic(args),
+            args.load,
+            preset=preset,
+            devices=args.devices,
+            averaged=AVERAGED[args.averaged],
+        ) as predictor,
         closing(EvalBatches(split, spec, workers=args.workers)) as batches,
     ):
-        print(f"{predictor.checkpoint}: {predictor.fit.counts()}", file=sys.stderr)
+        averages = ", averaged weights" if predictor.averaged else ""
+        print(f"{predictor.checkpoint}: {predictor.fit.counts()}{averages}", file=sys.stderr)
         header = prediction_header(
             split.index,
             classes=classes_in_header(data.classes, card),
@@ -132,5 +154,5 @@ def evaluate_split(args):
     if bad > args.max_bad * len(split.index):
         raise IncompleteError(
             f"{bad} of {len(split.index)} pictures could not be read, over --max-bad {args.max_bad:.1%}; their rows "
-            "hold the fallback. utils/check.py --decode names them"
+            f"hold the fallback. {DOOR} check --decode names them"
         )

@@ -238,3 +238,19 @@ def check_network(mode, depth):
         backbone_of(mode, depth)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def stop_at(text):
+    """An argparse type: the StopRule written as `text`, of figures that a validation has."""
+    from webvision.scoring.figures.stop_rules import parse_stop_at, with_accuracies
+
+    measured = with_accuracies(
+        {"val-loss": 0.0, **{f"val-{kind}error-top{k}": 0.0 for kind in ("", "balanced-") for k in (1, 5)}}
+    )
+    try:
+        rule = parse_stop_at(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if others := [name for name in rule.targets if name not in measured]:
+        raise argparse.ArgumentTypeError(f"{', '.join(others)} is no figure of the validation: {', '.join(measured)}")
+    return rule

@@ -87,7 +87,7 @@ def make_parser():
     )
     add(
         "--max-bad",
-        type=float,
+        type=flags.share,
         default=0.01,
         metavar="SHARE",
         help="unreadable images that are still fine (default: %(default)s)",
@@ -110,8 +110,6 @@ def check(args):
         raise UsageError(f"--gpus {args.gpus}: this machine shows {installed_gpus()}; 0 computes on the CPU")
     if args.batch_size < 1:
         raise UsageError(f"--batch_size {args.batch_size}: at least 1")
-    if not 0 <= args.max_bad <= 1:
-        raise UsageError(f"--max-bad {args.max_bad:g}: a share from 0 to 1")
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(args.gpus))) if args.gpus else "-1"
 
 

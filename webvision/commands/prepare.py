@@ -7,6 +7,7 @@ import os
 import sys
 
 from webvision.commands import flags
+from webvision.environment import DOOR
 
 
 def make_parser():
@@ -33,6 +34,11 @@ def make_parser():
         "--in-archives",
         action="store_true",
         help="the pictures stay inside their archives, which go to train/, val/ and test/; training reads them there",
+    )
+    parser.add_argument(
+        "--from-shards",
+        action="store_true",
+        help="DATA/{train,val,test}/ hold shards of others: make the lists from the labels in them (KEY.cls, KEY.json)",
     )
     parser.add_argument(
         "--folders",
@@ -69,6 +75,8 @@ def main(argv=None):
     from webvision.prep.arrange.in_archives import arrange_archives
 
     data = args.data or args.raw
+    if args.from_shards:
+        return list_shards(data)
     report = (arrange_archives if args.in_archives else arrange)(
         args.raw,
         data,
@@ -92,4 +100,19 @@ def main(argv=None):
     bare = report["train"]["classes_without_a_picture"]
     if bare:
         print(f"preprocess.py: {len(bare)} classes have no training picture, the first is {bare[0]}", file=sys.stderr)
-    print(f"names: {os.path.join(data, 'meta', REPORT)}; next: python3 utils/check.py --data {data}")
+    print(f"names: {os.path.join(data, 'meta', REPORT)}; next: {DOOR} check --data {data}")
+
+
+def list_shards(data):
+    """--from-shards: lists of what is in the shards of each split."""
+    from webvision.data.archives.building import archive_names
+    from webvision.data.lists.folders import SPLITS
+    from webvision.errors import DataError, printable
+    from webvision.prep.shards.lists import write_lists
+
+    splits = [split for split in SPLITS if archive_names(os.path.join(data, split))]
+    if not splits:
+        raise DataError(f"{printable(data)}: no *.tar in train/, val/ or test/; the shards of each split belong there")
+    for split, rows in write_lists(data, splits).items():
+        print(f"{split}: {rows:,} pictures listed")
+    print(f"next: {DOOR} check --quick --data {printable(data)}")

@@ -1,8 +1,8 @@
 """Rewrite a data set once with its pictures at short side 256: training reads it about three times faster."""
 
-import os
-
 from webvision.commands import flags
+from webvision.devices import cpu_cores
+from webvision.environment import DOOR
 
 
 def make_parser():
@@ -31,7 +31,7 @@ def make_parser():
         help="exit with 4, and write no lists, if more of a split's pictures are missing or left out (default: 1%%)",
     )
     parser.add_argument("--allow-outside", action="store_true", help="follow links out of the data folder")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="threads (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=cpu_cores(), help="threads (%(default)s)")
     return parser
 
 
@@ -67,6 +67,6 @@ def main(argv=None):
     if report.incomplete:
         raise IncompleteError(
             f"more than {100 * args.max_bad:g} % of the pictures of {', '.join(report.incomplete)} are missing or were "
-            "left out, so no lists were written; utils/check.py names them. --allow-outside follows links, "
+            f"left out, so no lists were written; {DOOR} check names them. --allow-outside follows links, "
             "--max-bad puts up with more; what was done is not done again"
         )

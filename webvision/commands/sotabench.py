@@ -25,7 +25,7 @@ def make_parser():
     add("--cache", metavar="DIR", help="keep results here, and use them when the model has not changed")
     add(
         "--max-bad",
-        type=float,
+        type=flags.share,
         default=0.01,
         metavar="SHARE",
         help="unreadable images that are still fine (default: %(default)s)",

@@ -12,6 +12,7 @@ import sys
 
 from webvision.commands import choosing, flags
 from webvision.errors import UsageError
+from webvision.files import file_sha256
 
 CARD_EPOCHS = 110  # training.recipes' own, which is not loaded for --help
 
@@ -51,12 +52,9 @@ def make_parser():
 def _add_recipe_flags(parser):
     group = parser.add_argument_group("recipe")
     group.add_argument("--recipe", default="card", metavar="NAME", help="card (default) or web, for noisy labels")
+    group.add_argument("--config", metavar="FILE", help="a recipe as JSON, or another run's run.json, over --recipe's")
     group.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="change a field of the recipe, any number of times",
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="of the recipe; may be repeated"
     )
     group.add_argument(
         "--batch",
@@ -79,6 +77,9 @@ def _add_recipe_flags(parser):
     group.add_argument("--lr", type=flags.above(0), help="learning rate (default: 0.1 for each 256 of --batch)")
     group.add_argument(
         "--seed", type=flags.at_least(0), default=0, metavar="N", help="of order, augmentation and first weights"
+    )
+    group.add_argument(
+        "--weights", metavar="FILE.npy", help="how much each row of the list counts: label-errors writes it"
     )
     group.add_argument("--sync-bn", action="store_true", help="batch norm over all towers, not each for itself")
 
@@ -123,7 +124,7 @@ def _add_run_flags(parser):
     )
     group.add_argument(
         "--stop-at",
-        type=_stop_at,
+        type=flags.stop_at,
         metavar="NAME=VALUE,...",
         help="end the run once validation reaches all of these, as top1=75,top5=95,loss=0.5 (accuracies in percent)",
     )
@@ -169,6 +170,8 @@ def parse_args(argv=None):
 
 def _recipe(args):
     """The Recipe that the flags name, before the list says how long 'list' is."""
+    from webvision.data.lists.balance import parse_balance
+    from webvision.training.recipe_file import read_recipe
     from webvision.training.recipes import recipe_named, with_settings
 
     epoch_size = args.epoch_size if args.epoch_size != "list" else None
@@ -180,7 +183,9 @@ def _recipe(args):
         "balance": None if args.balance is None else str(args.balance),
     }
     try:
-        recipe = with_settings(recipe_named(args.recipe), args.set)
+        recipe = recipe_named(args.recipe)
+        recipe = with_settings(read_recipe(args.config, recipe) if args.config else recipe, args.set)
+        parse_balance(recipe.balance)
         return dataclasses.replace(recipe, **{name: value for name, value in chosen.items() if value is not None})
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -193,21 +198,6 @@ def _balance(text):
         return parse_balance(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _stop_at(text):
-    from webvision.scoring.figures.stop_rules import parse_stop_at, with_accuracies
-
-    measured = with_accuracies(
-        {"val-loss": 0.0, **{f"val-{kind}error-top{k}": 0.0 for kind in ("", "balanced-") for k in (1, 5)}}
-    )
-    try:
-        rule = parse_stop_at(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if others := [name for name in rule.targets if name not in measured]:
-        raise argparse.ArgumentTypeError(f"{', '.join(others)} is no figure of the validation: {', '.join(measured)}")
-    return rule
 
 
 def main(argv=None):
@@ -228,12 +218,14 @@ def main(argv=None):
 def job_of(args):
     """The Job that the flags ask for."""
     from webvision.data.data_set import DataSet
-    from webvision.data.lists.balance import describe_empty
+    from webvision.data.lists.balance import describe_empty, parse_balance, targets
     from webvision.data.lists.class_names import read_class_words
     from webvision.data.views.presets import PRESETS
     from webvision.model.backbones import Network, backbone_of
     from webvision.model.card import card_of
     from webvision.training import job
+    from webvision.training.learning import check_towers, weights_of
+    from webvision.training.recipes import Task, visits_told
     from webvision.training.run_folder import choose_folder
 
     data = DataSet.open(args.data, allow_outside=args.allow_outside)
@@ -244,6 +236,11 @@ def job_of(args):
     if args.epoch_size == "list":
         args.recipe = dataclasses.replace(args.recipe, epoch_size=len(order))
     network = Network(backbone_of(args.mode, args.depth), len(data.classes), args.image_size or 224)
+    shown = targets(split.index.counts, parse_balance(args.recipe.balance)).tolist()
+    args.plan = visits_told(args.recipe, split.index.counts.tolist(), shown)
+    args.row_weights, counted = weights_of(args.weights, split.index, shown)
+    args.task = Task(counts=tuple(counted), rows=len(split.index), weighted=args.weights is not None)
+    check_towers(args.recipe, args.devices.count)
     computing = job.Computing(flags.arithmetic(args), args.devices, sync_bn=args.sync_bn)
     card = card_of(
         network,
@@ -281,7 +278,7 @@ def _pictures(args, data, split, order, network):
         return TrainBatches(split, order, spec, workers=args.workers, start=samples_seen, max_bad=args.max_bad)
 
     validation = _validation_batches(args, data, network)
-    return job.Pictures(split.index.hash, len(order), spec, train_batches, validation)
+    return job.Pictures(split.index.hash, len(order), spec, train_batches, validation, args.task, args.row_weights)
 
 
 def _validation_batches(args, data, network):
@@ -314,6 +311,8 @@ def _description(args, data, split, order, network):
         arithmetic=flags.arithmetic(args),
         balance=args.recipe.balance,
         seed=args.seed,
+        plan=args.plan,
+        weights_sha256=file_sha256(args.weights) if args.weights else None,
         class_counts=split.index.counts.tolist(),
         colour_on=args.colour_on,
         entries=len(order),

@@ -8,6 +8,7 @@ import numpy as np
 
 from webvision import faults, watchdog
 from webvision.data.pictures.images import REASONS
+from webvision.environment import DOOR
 from webvision.errors import DataError, IncompleteError, printable
 from webvision.files import remove_abandoned
 from webvision.model.forward import TOP_K
@@ -110,7 +111,7 @@ def refuse_duplicates(index):
         more = f" (and at least {len(twice) - _SHOWN} more)" if len(twice) > _SHOWN else ""
         raise DataError(
             f"{printable(index.path)}: {'; '.join(twice[:_SHOWN])}{more}. Predictions are keyed by name, so each may "
-            "stand in the list once; utils/check.py --fix writes a list without duplicates"
+            f"stand in the list once; {DOOR} check --fix writes a list without duplicates"
         )
 
 

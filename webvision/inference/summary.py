@@ -6,6 +6,7 @@ import numpy as np
 
 from webvision.files import write_json
 from webvision.scoring.figures import metrics
+from webvision.scoring.figures.scorecard import PLACEHOLDERS
 from webvision.scoring.predictions.file import open_predictions
 
 
@@ -23,6 +24,8 @@ def print_errors(path, *, bad):
         print(f"Top5 Error: {rates['top5']}")
         print(f"Balanced Top1 Error: {rates['balanced_top1']}")
         print(f"Balanced Top5 Error: {rates['balanced_top5']}")
+        if metrics.placeholders(predictions.labels) and predictions.top.shape[1] > 1:
+            print(PLACEHOLDERS)
     print(f"Predictions: {path}")
 
 

@@ -6,6 +6,7 @@ Each reason is a function of the facts, and the first that holds is told, in the
 import errno
 import os
 
+from webvision.environment import DOOR
 from webvision.errors import ResourceError, UsageError
 from webvision.machine import cuda_driver, cuda_libraries
 from webvision.machine.gpu_facts import visible_gpus
@@ -13,7 +14,7 @@ from webvision.machine.gpu_facts import visible_gpus
 ROOM = 1 << 30  # bytes that a context, cuDNN and the smallest network take; with less free nothing can start
 CUDA_MAJOR = 12  # of the wheels in requirements-gpu.lock; a driver runs every CUDA of the major version that it knows
 OLDEST_DRIVER = "525.60.13"  # the first of CUDA 12 (NVIDIA's table of minor version compatibility)
-DOCTOR = "`python3 utils/doctor.py` looks at everything"
+DOCTOR = f"`{DOOR} doctor` looks at everything"
 
 
 def explain(facts):

@@ -47,16 +47,18 @@ class Forward:
     seed: int = 0
     batch_norm_scope: Callable = contextlib.nullcontext
 
-    def logits(self, image, colour=None):
+    def logits(self, image, colour=None, change=None):
         """Float32 logits [batch, classes] of uint8 BGR pictures [batch, size, size, 3], recoloured by matrices `colour`
-        [batch, 3, 4]."""
-        return self.endpoints(image, colour).logits
+        [batch, 3, 4] and then changed by the function `change`."""
+        return self.endpoints(image, colour, change).logits
 
-    def endpoints(self, image, colour=None):
+    def endpoints(self, image, colour=None, change=None):
         """As `logits`, with the last map [batch, h, w, c] and the features [batch, n] that they come from, in float32;
         None each for networks that only have logits (a user's own)."""
         if colour is not None:
             image = recolour(image, colour)
+        if change is not None:
+            image = change(image)
         image = tf.cast(normalise(image, self.preset), precision.COMPUTE_TYPES[self.arithmetic.compute_type])
         layout = self.arithmetic.data_format
         with (

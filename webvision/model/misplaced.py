@@ -6,6 +6,7 @@ Read from the graphs as TensorFlow cut them for its devices, once, with the firs
 import re
 
 from webvision.compat import tf, tfv1
+from webvision.environment import DOOR
 from webvision.errors import UsageError
 
 # The work of a step, which is what a GPU is there for, as part of an operation's name: TensorFlow's own, those that its
@@ -47,7 +48,7 @@ def refuse_misplaced(graphs):
         raise UsageError(
             f"{len(found)} operations of this run for GPUs are computed elsewhere, the first: {operation} {name} on "
             f"{device}; another --data_format or precision may have them on the GPU, --gpu -1 computes on the CPU. "
-            "This is worth a report, with `python3 utils/doctor.py --json`"
+            f"This is worth a report, with `{DOOR} doctor --json`"
         )
 
 

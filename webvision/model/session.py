@@ -23,6 +23,7 @@ def session_config(devices):
         config.intra_op_parallelism_threads = cpu_cores()
         config.inter_op_parallelism_threads = 1
         config.device_count["CPU"] = devices.count  # collective ops want a device for each tower
+        config.device_count["GPU"] = 0  # or what names no device would be computed there
     if devices.xla:
         config.graph_options.optimizer_options.global_jit_level = tfv1.OptimizerOptions.ON_1
     return config

@@ -21,9 +21,13 @@ from webvision.zips import ZipError, open_zip
 # What a training run keeps besides the network: optimiser slots, counters, running means for the display.
 _BOOKKEEPING = re.compile(
     r"(^|/)(global_step|learning_rate|EMA|.*-summary|apply_gradients)(/|$)|/Momentum$|^EMA/|/EMA(_\d+)?$|"
-    r"^webvision/card$"  # what the weights mean: model/card.py
+    r"^webvision/card$|"  # what the weights mean: model/card.py
+    r"/(Adam_mean|Adam_square|ASGD_average|Accumulated)$"  # training/parts/optimisers.py
 )
+# The state of a recipe's parts, which may have names of the network's after their own: training/parts.
+_PARTS = re.compile(r"^(average|neighbours|early_learning)/|^loss_scale")
 _NETWORK_EMA = re.compile(r"/(mean|variance)/EMA$")
+AVERAGE = "average/"  # before the name of a weight: the run's average of it
 HEAD = re.compile(r"^linear/(W|b)$")
 
 
@@ -72,6 +76,15 @@ def open_weights(path):
         f"{printable(path)}: {_foreign_format(magic)}; a TensorFlow checkpoint (model-STEP) or a NumPy "
         ".npz of named arrays is needed"
     )
+
+
+def averaged(weights):
+    """`weights` with the averages that a run kept of them in their place; None if it kept none."""
+    averages = {name.removeprefix(AVERAGE): name for name in weights.shapes if name.startswith(AVERAGE)}
+    if not averages:
+        return None
+    shapes = {name: weights.shapes[averages.get(name, name)] for name in weights.shapes}
+    return Weights(weights.path, shapes, lambda name: weights._read(averages.get(name, name)))
 
 
 def files_of(path):
@@ -245,7 +258,12 @@ def compare(wanted, weights):
 
 
 def _is_bookkeeping(name):
-    return bool(_BOOKKEEPING.search(name)) and not _NETWORK_EMA.search(name)
+    return bool(_PARTS.search(name)) or bool(_BOOKKEEPING.search(name)) and not is_batch_norm_moment(name)
+
+
+def is_batch_norm_moment(name):
+    """Whether a variable is a running mean or variance of the network's batch norm."""
+    return bool(_NETWORK_EMA.search(name)) and not _PARTS.search(name)
 
 
 def load_into(session, variables, weights, *, new_head=False):

@@ -1,4 +1,4 @@
-"""What utils/eval_score.py does with its files: (a result for JSON, the same as lines of text)."""
+"""What webvision score does with its files: (a result for JSON, the same as lines of text)."""
 
 import os
 
@@ -13,8 +13,11 @@ from webvision.scoring.predictions.upstream_lists import is_upstream_list
 def load_files(paths, labels_path=None, num_classes=None):
     """The runs at `paths`; two plain JSON lists are upstream's ids and their labels."""
     paths = list(paths) or [DEFAULT_PATH]
-    if labels_path is None and len(paths) == 2 and all(is_upstream_list(path) for path in paths):
-        paths, labels_path = paths[:1], paths[1]
+    if labels_path is None and len(paths) == 2 and is_upstream_list(paths[0]):
+        if not os.path.exists(paths[1]):
+            raise DataError(f"{paths[1]}: no such file; the list of labels for {paths[0]} is expected there")
+        if is_upstream_list(paths[1]):
+            paths, labels_path = paths[:1], paths[1]
     return [runs.load_run(path, labels_path, num_classes=num_classes) for path in paths]
 
 

@@ -5,7 +5,7 @@ import contextlib
 from webvision.compat import tf, tfv1
 from webvision.errors import printable
 from webvision.model.sync_batch_norm import synchronised_batch_norm
-from webvision.model.weights import load_into, open_weights
+from webvision.model.weights import is_batch_norm_moment, load_into, open_weights
 from webvision.scoring.figures.stop_rules import with_accuracies
 from webvision.training import step_log
 from webvision.training.callbacks import LearningRate, Saving, StepWatch
@@ -13,6 +13,7 @@ from webvision.training.checkpoints import CheckpointWriter, State
 from webvision.training.early_stop import is_over, standing
 from webvision.training.histograms import WithHistograms
 from webvision.training.input import TotalBatchInput, TrainingFlow, staged
+from webvision.training.learning import Feed, Learning
 from webvision.training.memory import shortage_told
 from webvision.training.objective import Classifier
 from webvision.training.placed import PlacementCheck
@@ -20,7 +21,7 @@ from webvision.training.reports import EpochLine, EventFile, History
 from webvision.training.rollback import Rollbacks
 from webvision.training.trace import TraceStep
 from webvision.training.trainer import ReplicatedTrainer, SessionCreator
-from webvision.training.validation import Validation
+from webvision.training.validation import AVERAGED, Validation
 
 from tensorpack.callbacks import MergeAllSummaries, MovingAverageSummary, ProgressBar, RunUpdateOps
 from tensorpack.models import BatchNorm
@@ -90,12 +91,14 @@ class Attempt(SessionInit):
     def _train(self, batches):
         job, devices = self._job, self._job.computing.devices
         model = self._model()
-        flow = TrainingFlow(batches)
+        feed = Feed(model, seed=job.start.seed, first_step=self.step, weights=job.pictures.weights)
+        flow = TrainingFlow(batches, feed)
         queue = TotalBatchInput(flow, devices.count)
         trainer = ReplicatedTrainer(devices, flow=flow, epochs_recorded=self._history.epochs_recorded)
         optimizer = (lambda: WithHistograms(model.get_optimizer())) if job.watching.histograms else model.get_optimizer
         trainer.setup_graph(model.get_input_signature(), staged(queue, devices), model.build_graph, optimizer)
         self._stop.heed("before its first step")
+        self._learning = Learning(model, rows=job.pictures.task.rows)
         events = EventFile(job.folder)
         trainer.train(
             self._callbacks(model, queue, trainer, events),
@@ -113,9 +116,8 @@ class Attempt(SessionInit):
         return Classifier(
             job.network,
             computing.arithmetic,
-            weight_decay=job.recipe.weight_decay,
-            momentum=job.recipe.momentum,
             recipe=job.recipe,
+            task=job.pictures.task,
             preset=job.card.preset,
             seed=job.start.seed,
             batch_norm_scope=_batch_norm_scope(job),
@@ -130,7 +132,8 @@ class Attempt(SessionInit):
                 logger.info("%s", step_log.validation_line(figures))
                 told = {f"evaluator_iter/{name}": value for name, value in step_log.accuracies(figures).items()}
                 events.put_scalars(step // job.recipe.steps_per_epoch, told)
-            self._checkpoints.note_error(step, figures["val-balanced-error-top1"])
+            name = "val-balanced-error-top1"
+            self._checkpoints.note_error(step, min(figures[name], figures.get(AVERAGED + name, 1.0)))
             if job.ending.stop_at and _reached(job.ending.stop_at, figures):
                 trainer.finished_early = f"Reached {job.ending.stop_at} after step {step}: trained enough"
             history, patience = [*self._history.epochs(), figures], job.recipe.stop_rule()
@@ -144,13 +147,16 @@ class Attempt(SessionInit):
         ]
         if job.watching.trace:
             callbacks.append(TraceStep(job.folder))
+        callbacks += self._learning.callbacks(network_variables)
         # Saved before it is validated: a run that ends in validation continues from here.
         callbacks.append(Saving(self, job.keeping, stop=self._stop, last_step=job.recipe.total_steps))
         if job.pictures.val is not None:
             names = devices.names if devices.on_gpu else devices.names[:1]
-            callbacks.append(
-                Validation(model.forward, job.pictures.val, devices=names, stop=self._stop, on_result=on_result)
+            validation = Validation(
+                model.forward, job.pictures.val, devices=names, stop=self._stop, on_result=on_result
             )
+            validation.averages = self._learning.averages
+            callbacks.append(validation)
         rate = LearningRate(job.recipe, scale=self._rollbacks.rate_scale, history=self._history.epochs)
         return [*callbacks, MovingAverageSummary(), MergeAllSummaries(), rate, ProgressBar()]
 
@@ -161,7 +167,7 @@ class Attempt(SessionInit):
         self.writer.save(session, state)
 
     def _setup_graph(self):
-        self.writer = CheckpointWriter(self._checkpoints, self._job.card)
+        self.writer = CheckpointWriter(self._checkpoints, self._job.card, self._learning)
 
     def _run_init(self, session):
         """The run's own newest checkpoint, else the weights of --load, else what the initialisers gave."""
@@ -204,8 +210,9 @@ def _batch_norm_scope(job):
 
 def network_variables():
     """The variables of the first tower that make up the network: weights and batch norm's running statistics."""
-    averages = [v for v in tfv1.global_variables() if v.op.name.endswith(("/mean/EMA", "/variance/EMA"))]
-    return tfv1.trainable_variables() + averages
+    moments = [v for v in tfv1.global_variables() if is_batch_norm_moment(v.op.name)]
+    own = {variable.op.name for variable in tfv1.global_variables()}  # other towers' are local variables
+    return [v for v in tfv1.trainable_variables() if v.op.name in own] + moments
 
 
 def _reached(rule, figures):

@@ -1,9 +1,9 @@
 """Checkpoints that can be trusted: a manifest written last ties every file of one to its step and its data position.
 
-A checkpoint is `model-STEP.index` and `model-STEP.data-*` (TensorFlow's saver, all global variables) and
-`model-STEP.json`, the manifest. While one is written, and while one is deleted, `model-STEP.unfinished` lies beside it:
-the next start sweeps what has that mark and no manifest. Weights with neither were not left so by this program, may be
-all that somebody has, and are never deleted.
+A checkpoint is `model-STEP.index` and `model-STEP.data-*` (TensorFlow's saver, all global variables), with some recipes
+`model-STEP.margins.npz`, and `model-STEP.json`, the manifest. While one is written, and while one is deleted,
+`model-STEP.unfinished` lies beside it: the next start sweeps what has that mark and no manifest. Weights with neither
+were not left so by this program, may be all that somebody has, and are never deleted.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from webvision.training.state_files import parse_best, parse_manifest, read_stat
 from tensorflow.python.training import saver
 from tensorpack.utils import logger
 
-_WEIGHTS = r"model-(\d+)\.(?:index|data-\d+-of-\d+)"
+_WEIGHTS = r"model-(\d+)\.(?:index|data-\d+-of-\d+|margins\.npz)"
 SHOWN = 5
 
 
@@ -137,9 +137,7 @@ class CheckpointFolder:
     def seal(self, state):
         """Declare the files of `state.step`, which are on disk now, a checkpoint; then drop the surplus."""
         faults.point("save-data")
-        names = sorted(
-            name for name in os.listdir(self.path) if re.match(rf"model-{state.step}\.(index|data-\d+-of-\d+)$", name)
-        )
+        names = sorted(self._weights_of(state.step))
         for name in names:
             with open(os.path.join(self.path, name), "rb") as file:
                 os.fsync(file.fileno())
@@ -176,10 +174,12 @@ class CheckpointFolder:
         os.unlink(self._mark(step))
 
     def _remove_weights(self, step):
-        for name in os.listdir(self.path):
-            match = re.fullmatch(_WEIGHTS, name)
-            if match and int(match[1]) == step:
-                os.unlink(os.path.join(self.path, name))
+        for name in self._weights_of(step):
+            os.unlink(os.path.join(self.path, name))
+
+    def _weights_of(self, step):
+        matches = (re.fullmatch(_WEIGHTS, name) for name in os.listdir(self.path))
+        return [match[0] for match in matches if match and int(match[1]) == step]
 
     def best(self):
         """{'step', 'error'} of the best checkpoint so far, or None; CheckpointError if best.json is damaged, since the
@@ -223,8 +223,10 @@ class CheckpointWriter:
     """Saves a session's global variables, and the card that says what they mean, into a CheckpointFolder; refuses to
     save what is not finite."""
 
-    def __init__(self, folder, card):
+    def __init__(self, folder, card, beside):
+        """`beside` writes and reads what belongs to a checkpoint and is not in the graph."""
         self._folder = folder
+        self._beside = beside
         variables = tfv1.global_variables()
         with tf.name_scope("checkpoint"), tf.device("/cpu:0"):
             text = tf.constant(np.frombuffer(card.to_bytes(), np.uint8), name="card")
@@ -237,6 +239,7 @@ class CheckpointWriter:
 
     def restore(self, session, step):
         self._restorer.restore(session, self._folder.prefix(step))
+        self._beside.restore_beside(self._folder.prefix(step))
         self._last_step = step
 
     def save(self, session, state):
@@ -272,4 +275,5 @@ class CheckpointWriter:
         faults.point("save")
         self._folder.begin(state.step)
         self._saver.save(session, self._folder.prefix(state.step), write_meta_graph=False, write_state=False)
+        self._beside.save_beside(self._folder.prefix(state.step))
         self._folder.seal(state)

@@ -14,9 +14,10 @@ QUEUED_BATCHES = 4  # total batches waiting for the step: 4 x 38 MB at 256 pictu
 class TrainingFlow(DataFlow):
     """TrainBatches as tensorpack's queue takes them, the arrays that are fed; remembers what ended them."""
 
-    def __init__(self, batches):
+    def __init__(self, batches, feed=None):
+        """`feed(batch)`: the arrays, in the order of the graph's inputs; without it those that the spec names."""
         self._batches = batches
-        self._fed = batches.spec.fed
+        self._feed = feed or (lambda batch: [getattr(batch, name) for name in batches.spec.fed])
         self.error = None
 
     def __len__(self):
@@ -25,7 +26,7 @@ class TrainingFlow(DataFlow):
     def __iter__(self):
         try:
             for batch in self._batches:
-                yield [getattr(batch, name) for name in self._fed]
+                yield self._feed(batch)
         except Exception as error:
             self.error = error
             raise

@@ -9,7 +9,7 @@ from webvision.model.backbones import Network
 from webvision.model.card import Card
 from webvision.model.forward import Arithmetic
 from webvision.scoring.figures.stop_rules import StopRule
-from webvision.training.recipes import Recipe
+from webvision.training.recipes import Recipe, Task
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Pictures:
     spec: BatchSpec
     train: Callable  # number of the first sample -> TrainBatches
     val: object | None = None  # EvalBatches of a labelled list
+    task: Task = Task()
+    weights: object | None = None  # of the rows of the list, float32 in the mean 1
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,15 @@ OPTIMIZERS = ("sgd", "asgd", "adam", "adamw")
 
 
 @dataclass(frozen=True)
+class Task:
+    """What the losses of a recipe have to know of the list."""
+
+    counts: tuple = ()  # how often each class is shown in a pass
+    rows: int = 0  # of the list
+    weighted: bool = False  # whether each row has a weight
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One field a knob, 0 or False where a part is off; the defaults are the card's."""
 
@@ -159,6 +168,19 @@ class Recipe:
 CARD = Recipe()
 WEB = Recipe(name="web", balance="none", logit_adjust=1.0, averages=0.01, margins=True)
 RECIPES = {recipe.name: recipe for recipe in (CARD, WEB)}
+
+
+def visits_told(recipe, counts, targets):
+    """A sentence: how often `recipe` shows each picture of a list with `counts` pictures of each class, shown `targets`
+    times a pass. It decides what wrong labels cost: docs/learning.md."""
+    shown = [target / count for count, target in zip(counts, targets) if count]
+    passes = recipe.visits(max(sum(targets), 1))
+    least, most = (_times(passes * bound(shown, default=1)) for bound in (min, max))
+    return f"each picture is seen {least} to {most} times"
+
+
+def _times(visits):
+    return f"{visits:.1f}" if visits < 10 else f"{visits:.0f}"
 
 
 def recipe_named(name):

@@ -15,9 +15,19 @@ from webvision.errors import CheckpointError, UsageError, printable
 from webvision.files import read_json, write_json
 from webvision.machine.versions import git_revision, installed_version
 from webvision.model.backbones import described_network
+from webvision.training.recipes import CARD
 from webvision.training.state_files import refuse_what_is_no_file
 
-FIXED = ("network", "classes_sha256", "list_sha256", "balance", "seed", "batch", "epoch_size")
+FIXED = ("network", "classes_sha256", "list_sha256", "balance", "seed", "batch", "epoch_size", "weights_sha256")
+# Of a recipe: what only steers a run, and what is described beside it.
+STEERING = {
+    f"recipe.{name}"
+    for name in (
+        *("epochs", "lr", "lr_per_256", "milestones", "warmup_epochs", "warmup_from"),
+        *("plateau", "patience", "min_delta"),
+    )
+}
+ELSEWHERE = {f"recipe.{name}" for name in ("name", "batch", "epoch_size", "balance", "view.image_size")}
 
 
 def choose_folder(parent, name, *, fresh):
@@ -52,6 +62,7 @@ def describe_run(*, command, index, classes, network, recipe, arithmetic, balanc
         "batch": recipe.batch,
         "epoch_size": recipe.epoch_size,
         "recipe": asdict(recipe),
+        "learning_rate": recipe.knots(),
         "arithmetic": asdict(arithmetic),
         **settings,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -67,7 +78,6 @@ def describe_run(*, command, index, classes, network, recipe, arithmetic, balanc
 def header_lines(run):
     """What a run's log begins with: a description as a few lines for a person."""
     recipe, arithmetic, network = run["recipe"], run["arithmetic"], run["network"]
-    rate = recipe["lr"] if recipe["lr"] is not None else recipe["lr_per_256"] * recipe["batch"] / 256
     return [
         run["command"],
         f"network {described_network(network).name}, {network['num_classes']} classes, {network['image_size']} px, "
@@ -75,13 +85,33 @@ def header_lines(run):
         f"data {printable(run['list'])}: {run['list_rows']:,} pictures, balance {run['balance']}: {run['entries']:,} "
         "entries, "
         f"{run['workers']} loader processes, decoder {run['decoder']}",
-        f"recipe {recipe['epochs']} epochs of {recipe['epoch_size']:,} pictures, batch {recipe['batch']}, learning "
-        f"rate {rate:g}, "
-        f"momentum {recipe['momentum']}, weight decay {recipe['weight_decay']:g}, seed {run['seed']}",
+        f"recipe {recipe['name']}: {recipe['epochs']} epochs of {recipe['epoch_size']:,} pictures, batch "
+        f"{recipe['batch']}, seed {run['seed']}{_departures(recipe)}",
+        *([run["plan"]] if "plan" in run else []),
+        "learning rate " + ", ".join(f"{rate:g} from step {step}" for step, rate in run["learning_rate"]),
         "versions "
         + ", ".join(f"{name} {version}" for name, version in run["versions"].items())
         + (f", revision {run['revision']}" if run["revision"] else ""),
     ]
+
+
+def _departures(recipe):
+    """What of `recipe` is not as the card has it, as text."""
+    card = _spread(asdict(CARD))
+    shown_before = {name.removeprefix("recipe.") for name in ELSEWHERE} | {"epochs"}
+    return "".join(
+        f", {name} {value}"
+        for name, value in _spread(recipe).items()
+        if value != card.get(name) and name not in shown_before
+    )
+
+
+def _spread(fields, prefix=""):
+    """Nested `fields` as one level, with names such as view.flip."""
+    flat = {}
+    for name, value in fields.items():
+        flat |= _spread(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
 
 
 def open_run(path, description):
@@ -110,12 +140,14 @@ def open_run(path, description):
 
 
 def _compare(path, before, now):
+    before, now = _with_recipe_spread(before), _with_recipe_spread(now)
     changed = [
         key
         for key in now
-        if key not in ("command", "started", "versions", "revision", "classes") and before.get(key) != now[key]
+        if key not in ("command", "started", "versions", "revision", "classes", "learning_rate", "plan")
+        and before.get(key) != now[key]
     ]
-    fatal = [key for key in changed if key in FIXED]
+    fatal = [key for key in changed if key in FIXED or key.startswith("recipe.") and key not in STEERING]
     if fatal:
         lines = "\n".join(f"  {key}: was {_short(before.get(key))}, is {_short(now[key])}" for key in fatal)
         raise CheckpointError(
@@ -123,6 +155,13 @@ def _compare(path, before, now):
             "Give its own settings to continue it, --fresh for a new run beside it, or --name for another name"
         )
     return [f"{key}: was {_short(before.get(key))}, is {_short(now[key])}" for key in changed]
+
+
+def _with_recipe_spread(run):
+    """`run` with an entry for each field of its recipe; a field that did not exist yet was as the card has it."""
+    spread = _spread(json.loads(json.dumps(asdict(CARD))), "recipe.") | _spread(run.get("recipe", {}), "recipe.")
+    others = {name: value for name, value in run.items() if name != "recipe"}
+    return others | {name: value for name, value in spread.items() if name not in ELSEWHERE}
 
 
 def _short(value):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from webvision import faults, watchdog
+from webvision.compat import tfv1
 from webvision.errors import DivergedError
 from webvision.model.towers import PredictionTowers
 from webvision.scoring.figures import metrics
@@ -10,6 +11,8 @@ from webvision.scoring.figures.stop_rules import ImageMeans
 from webvision.scoring.predictions.scan import NOTHING
 
 from tensorpack.callbacks import Callback
+
+AVERAGED = "average-"  # before the figures of the averaged weights
 
 
 class Validation(Callback):
@@ -25,29 +28,38 @@ class Validation(Callback):
         self._devices = devices
         self._stop = stop
         self._on_result = on_result
+        self.averages = None  # the callback that keeps averaged weights: they are validated beside the last ones
 
     def _setup_graph(self):
         scopes = [self.trainer._vs_name_for_predictor(index) for index in range(len(self._devices))]
-        self._towers = PredictionTowers(self._forward, self._devices, variable_scopes=scopes)
+        self._towers = {"": PredictionTowers(self._forward, self._devices, variable_scopes=scopes)}
+        if self.averages is not None:
+            with self.averages.in_place_of_weights(), tfv1.name_scope("averaged"):
+                first = [self.trainer._vs_name_for_predictor(0)] * len(self._devices)
+                self._towers[AVERAGED] = PredictionTowers(self._forward, self._devices, variable_scopes=first)
 
     def _trigger_epoch(self):
-        labels, top, means = [], [], ImageMeans()
+        labels, seen = [], {prefix: ([], ImageMeans()) for prefix in self._towers}
         with watchdog.section("validation"):
             for batch in self._loader:
                 faults.point("validate")
                 labels.append(np.array(batch.labels))
-                best, logits = self._towers.run(self.trainer.sess, batch.images, ["top", "logits"])
-                self._refuse_nan(logits)
                 unreadable = np.asarray(batch.status) != 0  # what was shown in their place is no picture
-                best, logits = (
-                    np.where(unreadable[:, None], fill, array) for fill, array in ((NOTHING, best), (0, logits))
-                )
-                means.add(logits, labels[-1], unreadable=unreadable)
-                top.append(best)
+                for prefix, (top, means) in seen.items():
+                    best, logits = self._towers[prefix].run(self.trainer.sess, batch.images, ["top", "logits"])
+                    self._refuse_nan(logits)
+                    best, logits = (
+                        np.where(unreadable[:, None], fill, array) for fill, array in ((NOTHING, best), (0, logits))
+                    )
+                    means.add(logits, labels[-1], unreadable=unreadable)
+                    top.append(best)
                 watchdog.reach()
                 self._stop.heed(f"while validating step {self.global_step}")
-        figures = four_errors(np.concatenate(labels), np.concatenate(top), self._forward.network.num_classes)
-        figures["val-loss"] = means.result()["loss"]
+        figures, labels = {}, np.concatenate(labels)
+        for prefix, (top, means) in seen.items():
+            found = four_errors(labels, np.concatenate(top), self._forward.network.num_classes)
+            found["val-loss"] = means.result()["loss"]
+            figures |= {prefix + name: value for name, value in found.items()}
         for name, value in figures.items():
             self.trainer.monitors.put_scalar(name, value)
         self._on_result(self.global_step, figures)

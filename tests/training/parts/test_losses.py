@@ -144,23 +144,31 @@ def test_mixed_losses_and_pictures_follow_their_pairs():
 
 
 def test_neighbours_are_the_most_similar_others_weighed_by_how_similar_they_are():
-    features, bank = RNG.normal(size=(4, 3)), RNG.normal(size=(9, 3))
-    bank[0], bank[1], bank[2] = features[0], features[0], -features[1]  # two equally near ones
-    said = softmax(RNG.normal(0, 2, (9, 5)))
-    excluded = np.zeros((4, 9), bool)
-    excluded[0, 0] = True  # itself
-    excluded[3] = True  # a picture without any neighbour
+    features, bank, logits = RNG.normal(size=(5, 3)), RNG.normal(size=(9, 3)), RNG.normal(0, 2, (9, 40))
+    bank[0], bank[1], bank[2] = features[0], features[0], -features[1]  # two equally near ones, and an opposite
+    rows, bank_rows = np.array([50, 51, 52, 53, 54]), np.array([50, 1, 2, 3, 4, 5, -1, 7, 8])
+    bank[8] = bank[7] = bank[6]  # of which one is not there yet
+    features[4] = 0  # looks like nothing
     with tf.Graph().as_default(), tfv1.Session() as session:
-        as_tensors = [tf.constant(x.astype(np.float32)) for x in (features, bank, said)]
-        targets, found = session.run(neighbours.consensus(*as_tensors, count=3, excluded=tf.constant(excluded)))
-    cosine = (features @ bank.T) / np.linalg.norm(features, axis=1)[:, None] / np.linalg.norm(bank, axis=1)
-    cosine[excluded] = -2
-    for row in range(3):
+        own = neighbours.entries(tf.constant(rows), tf.constant(features.astype(np.float32)), tf.zeros([5, 40]), 2.0)
+        kept = neighbours.entries(
+            tf.constant(bank_rows), tf.constant(bank.astype(np.float32)), tf.constant(logits.astype(np.float32)), 2.0
+        )
+        targets, found = session.run(neighbours.consensus(own, kept, count=3, num_classes=40))
+    probabilities = softmax(logits / 2)
+    rank = np.argsort(np.argsort(-probabilities, axis=1), axis=1)
+    said = np.where(rank < 32, probabilities, 0)
+    said /= said.sum(axis=1, keepdims=True)
+    length = np.maximum(np.linalg.norm(features, axis=1), 1e-30)[:, None] * np.linalg.norm(bank, axis=1)
+    cosine = np.round(features @ bank.T / length, 12)
+    cosine[:, bank_rows < 0] = -2
+    cosine[rows[:, None] == bank_rows] = -2  # itself
+    for row in range(4):
         best = np.argsort(-cosine[row], kind="stable")[:3]
         weight = np.maximum(cosine[row, best], 0)
         close(targets[row], (weight / weight.sum()) @ said[best])
-    assert found.tolist() == [1, 1, 1, 0] and (targets[3] == 0).all()
-    assert 1 in np.argsort(-cosine[0])[:3] and 0 not in np.argsort(-cosine[0])[:3]
+    assert found.tolist() == [1, 1, 1, 1, 0] and (targets[4] == 0).all()
+    assert np.argmax(cosine[0]) == 1, "the other picture that looks the same, not itself"
 
 
 def test_logit_adjustment_reaches_the_balanced_optimum_of_gaussians_where_plain_cross_entropy_does_not():

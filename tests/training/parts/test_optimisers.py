@@ -5,9 +5,8 @@ import pytest
 
 from webvision.compat import tf, tfv1
 from webvision.training.parts import optimisers
+from webvision.training.parts.step_number import step_number
 from webvision.training.recipes import Recipe
-
-from tensorpack.tfutils.common import get_global_step_var
 
 STEPS, RATE = 12, 0.05
 RNG = np.random.default_rng(2)
@@ -22,15 +21,13 @@ def run(recipe, name="layer/W", make=optimisers.make):
         gradient = tfv1.placeholder(tf.float32, START.shape)
         optimizer = make(recipe, tfv1.get_variable("learning_rate", initializer=RATE, trainable=False))
         apply = optimizer.apply_gradients([(gradient, weight)])
-        count = get_global_step_var().assign_add(1)
         session.run(tfv1.global_variables_initializer())
         weights = []
-        for value in GRADIENTS:
-            session.run(apply, {gradient: value})
-            session.run(count)
+        for step, value in enumerate(GRADIENTS):
+            session.run(apply, {gradient: value, step_number(): step})
             weights.append(session.run(weight))
         slots = {slot: session.run(optimizer.get_slot(weight, slot)) for slot in optimizer.get_slot_names()}
-        names = {v.op.name for v in tfv1.global_variables()} - {name, "learning_rate", "global_step"}
+        names = {v.op.name for v in tfv1.global_variables()} - {name, "learning_rate"}
     assert names <= {f"{name}/{slot}" for slot in optimisers.SLOTS}, "a checkpoint's reader knows the slots by name"
     return weights, slots
 
@@ -87,3 +84,23 @@ def test_adam_and_adamw_decay_only_what_decays(optimizer, name):
         return w - RATE / (1 - 0.8**step) * state["m"] / (np.sqrt(state["v"]) / np.sqrt(1 - 0.95**step) + 1e-3)
 
     check(recipe, reference, name=name)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_accumulated_gradients_are_averaged_into_one_update(optimizer):
+    recipe = Recipe(optimizer=optimizer, accumulate=3, epsilon=1e-3)
+    inner = {"m": np.zeros_like(START, dtype=np.float64), "v": np.zeros_like(START, dtype=np.float64)}
+    weights, _ = run(recipe, make=lambda r, rate: optimisers.Accumulated(optimisers.make(r, rate), 3))
+    expected = START.astype(np.float64)
+    for step in range(STEPS):
+        if step % 3 == 2:
+            g, update = GRADIENTS[step - 2 : step + 1].astype(np.float64).mean(axis=0), step // 3 + 1
+            if optimizer == "sgd":
+                inner["m"] = 0.9 * inner["m"] + g
+                expected = expected - RATE * (g + 0.9 * inner["m"])
+            else:
+                inner["m"] = 0.9 * inner["m"] + 0.1 * g
+                inner["v"] = 0.999 * inner["v"] + 0.001 * g**2
+                root = np.sqrt(inner["v"]) / np.sqrt(1 - 0.999**update) + 1e-3
+                expected = expected - RATE / (1 - 0.9**update) * inner["m"] / root
+        np.testing.assert_allclose(weights[step], expected, rtol=2e-6, atol=2e-6)

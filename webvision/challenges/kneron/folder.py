@@ -19,7 +19,7 @@ from webvision.files import atomic_write
 from webvision.scoring.figures import scorecard
 from webvision.scoring.predictions.file import list_faults
 from webvision.scoring.predictions.loaded import LoadedRun
-from webvision.scoring.predictions.rows import describe, parse_json
+from webvision.scoring.predictions.rows import describe, label_fault, parse_json
 from webvision.scoring.predictions.scan import Arrays
 
 MAX_BYTES = 1 << 26
@@ -84,8 +84,13 @@ def load_folder(preds, gts, class_map_path=None):
     """The predictions in the folder `preds` with the labels of `gts`, as a LoadedRun; DataError listing every fault by
     its file."""
     truth = _read_json(gts)
-    if type(truth) is not dict or not truth:
+    if type(truth) is not dict:
         raise DataError(f"{gts}: {describe(truth)}, not an object image -> label")
+    if not truth:
+        raise DataError(f"{gts}: no image in it, so there is nothing to score")
+    reasons = {image: None if type(label) is str else label_fault(label) for image, label in truth.items()}
+    if wrong := [f"{image!r}: {reason}" for image, reason in reasons.items() if reason]:
+        raise DataError("\n".join(list_faults(gts, wrong)))
     if not os.path.isdir(preds):
         raise DataError(f"{preds}: no such folder; it should hold a JSON file for each image")
     files = sorted(name for name in os.listdir(preds) if name.endswith(".json"))

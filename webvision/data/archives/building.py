@@ -60,10 +60,17 @@ def open_members(folder, *, beside=None, jobs=None):
     """
     places = _places(folder, beside)
     facts = ArchiveFolder(folder).facts()
-    if found := _up_to_date(places, facts):
+    if (found := _up_to_date(places, facts)) and not os.path.lexists(_work_of(found.path)):
         return found
     with _build_lock(folder):
-        return _up_to_date(places, facts) or _build(folder, facts, places, jobs or cpu_cores())
+        found = _up_to_date(places, facts) or _build(folder, facts, places, jobs or cpu_cores())
+        shutil.rmtree(_work_of(found.path), ignore_errors=True)  # of the builder, killed or not
+        return found
+
+
+def _work_of(place):
+    """Where the lots of an index in the making lie."""
+    return place + ".lots"
 
 
 def _places(folder, beside):
@@ -91,9 +98,8 @@ def _build(folder, facts, places, jobs):
     for place in places:
         try:
             remove_leftovers(*os.path.split(place))  # of killed builders: we hold the lock
-            os.makedirs(place + ".lots", mode=0o700, exist_ok=True)
+            os.makedirs(_work_of(place), mode=0o700, exist_ok=True)
             write_from(folder, facts, place, known=_open_first(places), jobs=jobs)
-            shutil.rmtree(place + ".lots", ignore_errors=True)
             return Members(place)
         except (OSError, StaleMembers) as error:
             problems.append(f"{place}: {error}")
@@ -107,7 +113,7 @@ def write_from(folder, facts, place, *, known, jobs):
     """Write the index of the archives `facts` at `place`; what `known`, an older index, has of them is taken over."""
     before = {archive.facts: archive for archive in known.archives} if known else {}
     lots = _lots([one for one in facts if one not in before])
-    walked = _walk_lots(folder, lots, place + ".lots", jobs)
+    walked = _walk_lots(folder, lots, _work_of(place), jobs)
     number_of = {one: number for number, one in enumerate(facts)}
     archives = dict(before)
     sources = []
@@ -207,7 +213,10 @@ def _error_of(answer, code):
 
 def main():
     """A process of _walk_in_processes: lots in, nothing out but the first error."""
-    task = json.load(sys.stdin)
+    text = sys.stdin.read()
+    if not text:  # whoever started it died first
+        return
+    task = json.loads(text)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != task["parent"]:  # it ended before the line above
         return

@@ -11,7 +11,8 @@ _ASKED_AT_ONCE = 16  # addresses
 class ArchiveFolder:
     """`names` of the archives, sorted; none: the folder's pictures are loose, or it is not there."""
 
-    def __init__(self, root):
+    def __init__(self, root, cache=None):
+        """`cache`: a remote.Cache; the environment's, if there are addresses and none is given."""
         self.root = os.fsdecode(root)
         try:
             with os.scandir(self.root) as entries:
@@ -22,6 +23,7 @@ class ArchiveFolder:
             self.names = []
         self._addresses = {} if self.names else remote.addresses(self.root)
         self.names = self.names or sorted(self._addresses)
+        self.cache = cache or (remote.open_cache() if self._addresses else None)
 
     def facts(self):
         """The Facts of each archive, as the file system or the servers tell them now."""
@@ -35,4 +37,4 @@ class ArchiveFolder:
         meanwhile."""
         if not facts.is_remote:
             return os.path.join(self.root, facts.name)
-        return remote.local_path(self._addresses[facts.name], facts, waiting=waiting)
+        return remote.local_path(self._addresses[facts.name], facts, cache=self.cache, waiting=waiting)

@@ -81,18 +81,19 @@ def look_at(name, address):
     return Facts(name, size, _number(tag), 0, 0)
 
 
-def local_path(address, facts, *, cache=None, waiting=lambda: None):
+def local_path(address, facts, *, cache, waiting=lambda: None):
     """Where the archive at `address` lies on this machine, fetched if need be. `waiting()` is called now and then.
 
     DataError if the object there is another one than `facts` says.
     """
-    cache = cache or open_cache()
     os.makedirs(cache.folder, mode=0o700, exist_ok=True)
     which = hashlib.sha256(f"{address} {facts.size} {facts.mtime_ns}".encode()).hexdigest()[:16]
     path = os.path.join(cache.folder, f"{which}-{facts.name}")
     while not os.path.exists(path):
         with _alone(path + ".part", waiting) as part:
-            if part and not os.path.exists(path):
+            if part and os.path.exists(path):  # it came between the two looks
+                os.unlink(path + ".part")
+            elif part:
                 _make_room(cache, facts.size, path)
                 _fetch(address, facts, part, waiting)
                 os.replace(path + ".part", path)

@@ -16,6 +16,7 @@ import numpy as np
 from webvision.data.archives.building import archive_names, open_members
 from webvision.data.archives.folder import ArchiveFolder
 from webvision.data.archives.members import Members, StaleMembers, read_at
+from webvision.data.archives.remote import Cache
 from webvision.data.archives.tarstream import BLOCK
 from webvision.data.archives.walk import names_in, seal
 from webvision.data.pictures.folder import PictureFolder
@@ -70,11 +71,11 @@ class PictureArchives:
 
     in_archives = True
 
-    def __init__(self, root, members, policy=DEFAULT_POLICY):
+    def __init__(self, root, members, policy=DEFAULT_POLICY, *, cache=None):
         self.root, self.policy = root, policy
         self.members = members
         self.waiting = lambda: None  # called now and then while an archive is fetched: a worker's sign of life
-        self._archives = ArchiveFolder(root)
+        self._archives = ArchiveFolder(root, cache)
         self._open = collections.OrderedDict()  # number -> _Open, the one used last at the end
         self._lock = threading.Lock()
 
@@ -85,6 +86,7 @@ class PictureArchives:
             "policy": self.policy.to_json(),
             "members": self.members.path,
             "stamp": self.members.stamp,
+            "cache": self._archives.cache,
         }
 
     @classmethod
@@ -96,7 +98,8 @@ class PictureArchives:
             members = None
         if members is None or members.stamp != fields["stamp"]:
             raise DataError(f"{printable(fields['root'])}: its archives were indexed anew while in use; start again")
-        return cls(fields["root"], members, ImagePolicy.from_json(fields["policy"]))
+        cache = fields["cache"] and Cache(*fields["cache"])
+        return cls(fields["root"], members, ImagePolicy.from_json(fields["policy"]), cache=cache)
 
     def describe(self, name):
         """Where the picture `name` (bytes) is looked for, for messages."""

@@ -4,6 +4,7 @@ import os
 
 from webvision.data.lists.index import open_index
 from webvision.data.lists.text import encode_name, read_classes
+from webvision.environment import DOOR
 from webvision.errors import DataError, UsageError, printable
 
 SPLITS = ("train", "val", "test")
@@ -61,7 +62,7 @@ def check_there(index, has, split_dir):
     if not has(_sample(index)).any():
         raise DataError(
             f"{printable(index.path)}: {printable(index.paths([0])[0])} is not in {printable(split_dir)}, nor is any "
-            f"of {_SAMPLE} rows tried; is it the list of another folder? (utils/check.py tells more)"
+            f"of {_SAMPLE} rows tried; is it the list of another folder? ({DOOR} check tells more)"
         )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from webvision.data.loader.builder import SPARES, Job
 from webvision.data.loader.source import open_source
 from webvision.data.pictures.images import REASONS
+from webvision.environment import DOOR
 from webvision.errors import IncompleteError, ResourceError, UsageError, printable
 
 _CHUNK = 4096  # positions of the order at a time: 0.2 us each then, 7 us each in batches of 64
@@ -29,6 +30,7 @@ class Batch(NamedTuple):
     labels: np.ndarray  # int32 [n] of the picture shown; -1: unlabelled
     rows: np.ndarray  # int64 [n]: rows of the list
     status: np.ndarray  # uint8 [n]: 0, or the index into images.REASONS of what was wrong with the row's file
+    shown: np.ndarray | None = None  # int64 [n], of training: rows of the pictures shown, a damaged one's replacement
     matrices: np.ndarray | None = None  # float32 [n, 3, 4] to apply on the device, where they are fed
 
 
@@ -82,7 +84,7 @@ class Bad:
             first = ", ".join(f"{printable(name)} ({reason})" for name, reason in list(self.names.items())[:3])
             raise IncompleteError(
                 f"{self.count} of {self.seen} pictures could not be read ({self}), {self._in_a_row} of them "
-                f"in a row; the first: {first}. Is the data folder whole? utils/check.py --decode names "
+                f"in a row; the first: {first}. Is the data folder whole? {DOOR} check --decode names "
                 "all of them"
             )
 
@@ -162,7 +164,12 @@ class TrainBatches:
             shown = rows[np.where(result.source < 0, np.arange(self.batch), result.source)]
             self._proven[shown[result.source >= 0]] = True
             yield Batch(
-                result.images, self._index.labels[shown].astype(np.int32), rows[: self.batch], status, result.matrices
+                result.images,
+                self._index.labels[shown].astype(np.int32),
+                rows[: self.batch],
+                status,
+                shown,
+                result.matrices,
             )
 
     def _waited(self, seconds):

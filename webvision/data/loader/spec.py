@@ -13,6 +13,7 @@ FIELDS = {  # of a Batch: (shape of a row, type); `size` stands for the side of 
     "labels": ((), np.int32),
     "matrices": ((3, 4), np.float32),
     "rows": ((), np.int64),
+    "shown": ((), np.int64),
 }
 _VIEWS = {"augmentation": Augmentation, "preset": Preset}
 

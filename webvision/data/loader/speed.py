@@ -15,6 +15,7 @@ from webvision.data.loader.batches import TrainBatches
 from webvision.data.loader.builder import BatchBuilder, Job, new_slot
 from webvision.data.pictures.images import ImageError, inspect, read_window
 from webvision.data.views.placement import shrink_factor, shrink_region
+from webvision.environment import DOOR
 from webvision.errors import DataError
 
 HEADROOM = 1.25  # a loader this much faster than the step keeps it waiting below 2% of the time
@@ -58,7 +59,7 @@ def measure(split, order, spec, *, workers, pictures=512):
     read = _per(time.process_time() - began, len(names))
     decode, headers = _decode(files, spec.view)
     if not headers:
-        raise DataError(f"{index.path}: none of {len(names)} pictures can be read; utils/check.py --decode says why")
+        raise DataError(f"{index.path}: none of {len(names)} pictures can be read; {DOOR} check --decode says why")
     total = _build(names, split.pictures, spec)
     wall, hand_over = _together(split, order, spec, workers=workers, pictures=len(names))
     return Timing(disk, read, decode, max(total - read - decode, 0.0), hand_over, workers, wall, len(names) - headers)
@@ -137,7 +138,7 @@ def explain(timing, rate, cores):
     """Sentences: what is slowest, and how many workers are enough for a step that takes `rate` pictures a second."""
     said = [*_describe_worker(timing), *_describe_together(timing, cores)]
     if timing.damaged:
-        said.append(f"{timing.damaged} of the pictures looked at cannot be read; utils/check.py --decode names them.")
+        said.append(f"{timing.damaged} of the pictures looked at cannot be read; {DOOR} check --decode names them.")
     if rate is None:
         said.append(
             f"{_workers(timing.workers)} {timing.rate:.0f} pictures/s. Say what your GPUs take with --rate, the "
@@ -159,7 +160,7 @@ def explain(timing, rate, cores):
             said.append(
                 f"The loader is the bottleneck: {feeds}. {enough} would be enough"
                 + (
-                    f", more than the {cores} cores here. utils/shrink.py makes the pictures cheaper."
+                    f", more than the {cores} cores here. {DOOR} shrink makes the pictures cheaper."
                     if enough > cores
                     else "."
                 )
@@ -183,7 +184,7 @@ def _describe_worker(timing):
         yield (
             f"The storage is slow: {timing.read_disk_wall / 1000:.1f} ms a file, one at a time. More workers read side "
             "by "
-            "side; a local copy or utils/shrink.py helps more."
+            f"side; a local copy or {DOOR} shrink helps more."
         )
 
 

@@ -9,7 +9,6 @@ import functools
 
 import numpy as np
 
-METHODS = ("cubic", "pil-bilinear", "pil-bicubic")
 _BITS = 22  # Pillow's fixed point for 8-bit pictures: 32 - 8 - 2
 
 

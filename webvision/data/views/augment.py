@@ -126,7 +126,3 @@ def centre(width: int, height: int, short_side: int, size: int) -> tuple[int, ..
 
 def _between(limits, uniform):
     return limits[0] + (limits[1] - limits[0]) * uniform
-
-
-# By name, as recipes choose them.
-AUGMENTATIONS = {"webvision": Augmentation(), "plain": Augmentation(colours=False)}

@@ -35,7 +35,7 @@ class Preset:
     image_size: int = 224
     short_side: int | None = 256  # None: both sides are brought to the image size
     border: int = 0  # pixels cut from each side first
-    resampling: str = "cubic"  # resample.METHODS
+    resampling: str = "cubic"  # or "pil-bilinear", "pil-bicubic"; see pictures/resample.py
     rounding: str = "tensorpack"  # of the long side and the crop's corner: 'tensorpack' or 'torchvision'
     colour_order: str = "rgb"  # of the network's input; the loader always yields BGR
     scale: float = 255.0

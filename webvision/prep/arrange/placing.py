@@ -8,8 +8,6 @@ import shutil
 import stat
 import threading
 
-METHODS = "move", "link", "copy"
-
 _libc = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1  # <fcntl.h>, <linux/fs.h>
 

@@ -17,6 +17,7 @@ from webvision.data.archives.store import PictureArchives, open_pictures
 from webvision.data.lists.folders import SPLITS, read_meta_classes, sample_paths, settle_structure
 from webvision.data.lists.text import encode_name
 from webvision.data.pictures.folder import PictureFolder
+from webvision.environment import DOOR
 from webvision.errors import DataError, ResourceError, printable
 from webvision.files import directory_lock, remove_leftovers
 from webvision.prep.check import lists
@@ -105,7 +106,7 @@ def _open_splits(data, classes, work, options):
         raise DataError(
             f"{printable(os.path.join(data, 'meta'))}: no train.txt, val.txt or test.txt; is this the data set's "
             "folder? "
-            "(utils/preprocess.py makes them)"
+            f"({DOOR} prepare makes them)"
         )
     return splits
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from webvision.devices import cpu_cores
 from webvision.errors import DataError, UsageError
 from webvision.files import atomic_write, remove_leftovers, write_json
 from webvision.prep.demo import pictures as demo_pictures
@@ -65,7 +66,7 @@ def draw(out, *, seed=1):
         with open(os.path.join(out, picture.path), "wb") as file:
             file.write(encode(picture))
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool, Progress("drawing", len(pictures), "files") as progress:
+    with ThreadPoolExecutor(cpu_cores()) as pool, Progress("drawing", len(pictures), "files") as progress:
         for done, _ in enumerate(pool.map(write, pictures), 1):
             progress.update(done)
     _write_info(os.path.join(out, "info"), train, val, test)

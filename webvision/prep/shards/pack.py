@@ -19,6 +19,7 @@ from webvision.data.archives.shards import COMMENT, label_name, member_name
 from webvision.data.lists.order import permute
 from webvision.data.lists.text import encode_name
 from webvision.data.pictures.images import ImageError
+from webvision.environment import DOOR
 from webvision.errors import DataError, ResourceError, UsageError, printable
 from webvision.files import atomic_write, directory_lock, read_json, remove_leftovers, write_json
 from webvision.progress import Progress
@@ -62,7 +63,7 @@ def pack_set(splits, meta, out, options):
             if sum(done[name].left_out.values()) > options.max_bad * len(index):
                 raise DataError(
                     f"{sum(done[name].left_out.values())} of {len(index)} pictures of {name} could not be read "
-                    f"({_counts(done[name].left_out)}), so no lists were written; utils/check.py names them, --max-bad "
+                    f"({_counts(done[name].left_out)}), so no lists were written; {DOOR} check names them, --max-bad "
                     "puts up with more"
                 )
         os.sync()  # the shards are on the disk before the lists say so

@@ -2,12 +2,14 @@
 
 import numpy as np
 
+from webvision.environment import DOOR
 from webvision.errors import DataError, UsageError, printable
 from webvision.scoring.figures import intervals, metrics
 from webvision.scoring.figures.calibration import reliability
 from webvision.scoring.predictions import ranking
 
 SHOWN_PAIRS = 20
+PLACEHOLDERS = "Every label is 0: if they only fill the place of labels, as in a test list, these errors mean nothing."
 
 
 def outcomes(run, k, tie_rule="lowest"):
@@ -35,8 +37,7 @@ def score(run, *, ks=(1, 5), tie_rule="lowest", per_class=False):
     """The figures of `run` as plain numbers, lists and dictionaries."""
     if run.labels is None:
         raise DataError(
-            f"{run.path}: the list has no labels, so there is nothing to score; utils/json2sub.py makes a "
-            "submission of it"
+            f"{run.path}: the list has no labels, so there is nothing to score; {DOOR} submit makes a submission of it"
         )
     labels, size = run.labels, run.class_range
     wrong = {k: outcomes(run, k, tie_rule) for k in ks}
@@ -45,6 +46,7 @@ def score(run, *, ks=(1, 5), tie_rule="lowest", per_class=False):
         "images": len(labels),
         "classes": size,
         "classes_without_images": int(np.count_nonzero(metrics.class_counts(labels, size) == 0)),
+        "labels_are_all_zero": metrics.placeholders(labels),
         "unreadable_images": int(unreadable(run).sum()),
         "tie_rule": tie_rule,
         "errors": {},
@@ -132,6 +134,8 @@ def text(card):
     absent = f", {card['classes_without_images']} of them without images" if card["classes_without_images"] else ""
     ties = f"ties: {card['tie_rule']}"
     yield f"\n{card['images']} images of {card['classes']} classes{absent}; errors are fractions, {ties}"
+    if card["labels_are_all_zero"] and card["classes"] > 1:
+        yield PLACEHOLDERS
     if card["unreadable_images"]:
         yield f"{card['unreadable_images']} images could not be read; they count as wrong"
     for k, found in ks.items():

@@ -132,6 +132,24 @@ def describe(value):
     return {list: "a list", dict: "an object"}.get(type(value), type(value).__name__)
 
 
+def label_fault(label):
+    """Why a JSON value cannot be an image's class id, for a message; None if it can."""
+    if type(label) is int and 0 <= label < 2**31:
+        return None
+    if label is None:
+        return "no label (null); lists without labels are not scored"
+    shown = f"{json.dumps(label):.60}" if type(label) in (bool, float, str) else describe(label)
+    if type(label) is bool:
+        return f"label {shown} is a truth value; a class id is a whole number from 0 on"
+    if type(label) is float and label.is_integer():
+        return f"label {shown} is a decimal number; class ids are whole: {label:.0f}"
+    if type(label) is str and label.isascii() and label.isdigit():
+        return f"label {shown} is text; a class id is a number, without quotes: {label:.10}"
+    if type(label) is int and label < 0:
+        return f"label {label} is below 0; where it means 'no label', the image cannot be scored"
+    return f"label is {describe(label)}, not a class id"
+
+
 def name_bytes(name):
     """What a name contributes to the hash over all names: its UTF-8 (surrogates included) and a NUL."""
     return name.encode("utf-8", "surrogatepass") + b"\0"

@@ -6,7 +6,7 @@ import numpy as np
 
 from webvision.errors import DataError
 from webvision.scoring.predictions.file import list_faults
-from webvision.scoring.predictions.rows import describe, ids_faults, parse_json
+from webvision.scoring.predictions.rows import describe, ids_faults, label_fault, parse_json
 from webvision.scoring.predictions.scan import Arrays
 
 MAX_BYTES = 1 << 28  # 290,000 rows of five ids are 9 MB
@@ -27,6 +27,8 @@ def read_top_list(path, *, num_classes=None, names=None):
     another length is refused. Without `names` the rows are called row 1, row 2, ...
     """
     rows, faults = _read_list(path), []
+    if not rows:
+        raise DataError(f"{path}: the list is empty, so there is nothing to score; did the evaluation end?")
     k = min(5, num_classes or 5)
     if names is not None and len(names) != len(rows):
         faults.append(
@@ -43,11 +45,8 @@ def read_top_list(path, *, num_classes=None, names=None):
 def read_label_list(path, rows):
     """The labels in `path` as int64[rows]; DataError listing every fault with its row."""
     labels = _read_list(path)
-    faults = [
-        f"row {number}: label is {describe(label)}, not a class id"
-        for number, label in enumerate(labels, 1)
-        if type(label) is not int or not 0 <= label < 2**31
-    ]
+    reasons = map(label_fault, labels)
+    faults = [f"row {number}: {reason}" for number, reason in enumerate(reasons, 1) if reason]
     if len(labels) != rows:
         faults.insert(0, f"row {min(len(labels), rows) + 1}: {len(labels)} labels for {rows} rows of predictions")
     if faults:
