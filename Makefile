@@ -22,7 +22,7 @@ GPU_LOCK_ENV ?= /tmp/webvision-gpu-lock
 QUICK := tests/lists tests/pictures tests/views tests/archives tests/scoring tests/docs tests/test_imports.py tests/test_files.py \
 	tests/test_progress.py
 # Folders whose public functions are typed: what other programs import. Grows until it is all of webvision/data.
-TYPED := webvision/data/views webvision/data/pictures
+TYPED := webvision/data/__init__.py webvision/data/data_set.py webvision/data/feeding.py webvision/data/views webvision/data/pictures
 
 .DEFAULT_GOAL := setup
 .PHONY: help setup demo demo-own tutorial test quick lint types test-torch test-browser docs clean \
