@@ -22,7 +22,7 @@ GPU_LOCK_ENV ?= /tmp/webvision-gpu-lock
 QUICK := tests/lists tests/pictures tests/views tests/archives tests/scoring tests/docs tests/test_imports.py tests/test_files.py \
 	tests/test_progress.py
 # Folders whose public functions are typed: what other programs import. Grows until it is all of webvision/data.
-TYPED := webvision/data/views webvision/data/pictures
+TYPED := webvision/data/__init__.py webvision/data/data_set.py webvision/data/feeding.py webvision/data/views webvision/data/pictures
 
 .DEFAULT_GOAL := setup
 .PHONY: help setup demo demo-own tutorial test quick lint types test-torch test-browser docs clean \
@@ -52,10 +52,10 @@ demo: setup ## the whole road on a small data set that it draws: 3 minutes; cont
 	$(PY) utils/demo.py
 
 demo-own: setup ## from a folder of pictures to a checked model, by classification/'s commands: under 4 minutes, in demo-own/
-	$(PY) utils/demo_own.py
+	$(PY) -P -m webvision demo-own
 
 tutorial: setup ## classification/tutorial/tutorial.ipynb, from README.md beside it
-	$(PY) utils/make_tutorial.py
+	$(PY) classification/tutorial/make_notebook.py
 
 ##@ To change it
 test: setup ## every test, or those of a room: make test T=tests/lists

@@ -44,9 +44,13 @@ ROAD = {  # in the order in which one needs them
     "serve": Command("serve", PIXELS, "a page on this machine that says what is on a picture"),
     "score": Command("score", ("numpy",), "errors of prediction files, compared, averaged, merged"),
     "report": Command("report", PIXELS, "one HTML page: what the network gets wrong, and where to look"),
+    "label-errors": Command("label_errors", ("numpy",), "which training labels are probably wrong? lists, weights"),
     "submit": Command("submit", ("numpy",), "a prediction file becomes a checked CodaLab submission"),
 }
 OTHERS = {  # under names that others gave them, or parts of one above
+    "demo-own": Command(
+        "demo_own", (*PIXELS, "tensorflow"), "from a folder of pictures to a checked model, on a small set"
+    ),
     "demo-data": Command("demo_data", PIXELS, "draw the demo's data set"),
     "objectnet-eval": Command("objectnet_eval", PIXELS, "ObjectNet's evaluation of a folder of images"),
     "objectnet-validate": Command("objectnet_validate", (), "ObjectNet's verdict on a predictions.csv"),
