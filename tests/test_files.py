@@ -110,7 +110,7 @@ def test_logs_locks_and_partial_files_are_never_another_file(tmp_path, kind):
         lambda: PredictionsCsv(str(tmp_path / "out.csv")).__enter__(),
         lambda: files.append_own(str(tmp_path / "hang.log")),
     ):
-        with pytest.raises((files.NotOwnError, errors.LockedError), match="is a link|is no file"):
+        with pytest.raises((files.NotOwnError, errors.LockedError), match="is a link|is no regular file"):
             attempt()
     assert victim.read_text() == "precious"
 

@@ -93,6 +93,11 @@ def test_it_installs_into_an_empty_environment_and_works_outside_the_checkout(tm
     assert checked.returncode == 0, checked.stderr
     where = "import webvision, imagenet5k, sotabencheval; print(webvision.__file__)"
     assert given(python, "-c", where).stdout.startswith(str(site))
+    borrowed = "from sotabencheval.image_classification import ImageNetEvaluator as it; print(it.__module__)"
+    assert given(python, "-c", borrowed).stdout == "webvision.challenges.sotabench.evaluator\n"
+    (site / "sotabencheval").mkdir()  # the public package, which comes as a folder of that name
+    (site / "sotabencheval" / "__init__.py").write_text("public = True\n")
+    assert given(python, "-c", "import sotabencheval; print(sotabencheval.public)").stdout == "True\n"
     if os.path.exists(os.path.join(ROOT, "webvision", "data", "native", "_decode_window.so")):
         fast = "from webvision.data.pictures import decode; print(decode.fast_path())"
         assert given(python, "-c", fast).stdout == "True\n"

@@ -3,12 +3,15 @@
 import json
 import os
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from benchmarks import gpu_check
 from benchmarks.gpu import journal, peak, run
 from benchmarks.gpu.journal import FAILED, HELD, MEASURED, NOT_RUN, Result
 from benchmarks.gpu.table import CHECKS, Check
+from webvision.errors import UsageError
 
 NOWHERE = run.Place(0, "", "")
 ONE = run.Place(1, "Tesla T4", "")
@@ -104,6 +107,23 @@ def test_the_table_keeps_apart_what_ran_where_and_what_did_not_run():
     assert parts[2] == ["Not run", "  c  needs a GPU"]
     assert parts[3] == ["1 checks ran on a GPU; 1 failed, 1 were not run"]
     assert "Nothing here ran on a GPU: what needs one is not proven" in journal.table(results[1:3])
+
+
+def test_wheels_are_installed_from_their_folder_alone_and_the_rest_of_the_call_goes_on(monkeypatch, tmp_path):
+    with pytest.raises(UsageError, match="/nowhere: no such folder"):
+        gpu_check.main(["--wheels", "/nowhere"])
+    commands, calls = [], []
+    monkeypatch.setattr(gpu_check.subprocess, "run", lambda c, **_: commands.append(c) or SimpleNamespace(returncode=0))
+    monkeypatch.setattr(gpu_check.os, "execv", lambda *call: calls.append(call))
+    gpu_check.main(["--out", str(tmp_path), "--wheels", str(tmp_path), "--minutes", "3"])
+    install = next(" ".join(command) for command in commands if "install" in command)
+    assert f"--no-index --find-links {tmp_path} --require-hashes" in install and install.count(".lock") == 2
+    [(python, words)] = calls
+    assert python == os.path.join(tmp_path, "venv", "bin", "python")
+    assert words[-4:] == ["--out", str(tmp_path), "--minutes", "3"]
+    monkeypatch.setattr(gpu_check.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1))
+    with pytest.raises(UsageError, match="not everything that the locks pin is there"):
+        gpu_check.main([f"--wheels={tmp_path}", "--out", str(tmp_path)])
 
 
 def test_every_check_names_a_function_that_is_there():

@@ -41,12 +41,17 @@ ROAD = {  # in the order in which one needs them
     "eval": Command("evaluate", TRAINING, "predict a list with a checkpoint and write the prediction file"),
     "predict": Command("predict", PIXELS, "what is on these pictures? a picture, a folder, a list; JSON and tables"),
     "judge": Command("judge", PIXELS, "how good is a model? its figures over a folder of class folders"),
+    "export": Command("export", TRAINING, "ONNX, TFLite, SavedModel, int8: each proven against its original"),
     "serve": Command("serve", PIXELS, "a page on this machine that says what is on a picture"),
     "score": Command("score", ("numpy",), "errors of prediction files, compared, averaged, merged"),
     "report": Command("report", PIXELS, "one HTML page: what the network gets wrong, and where to look"),
+    "label-errors": Command("label_errors", ("numpy",), "which training labels are probably wrong? lists, weights"),
     "submit": Command("submit", ("numpy",), "a prediction file becomes a checked CodaLab submission"),
 }
 OTHERS = {  # under names that others gave them, or parts of one above
+    "demo-own": Command(
+        "demo_own", (*PIXELS, "tensorflow"), "from a folder of pictures to a checked model, on a small set"
+    ),
     "demo-data": Command("demo_data", PIXELS, "draw the demo's data set"),
     "objectnet-eval": Command("objectnet_eval", PIXELS, "ObjectNet's evaluation of a folder of images"),
     "objectnet-validate": Command("objectnet_validate", (), "ObjectNet's verdict on a predictions.csv"),

@@ -155,16 +155,21 @@ def open_own(path, flags, *, permissions=None):
         fd = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-            raise NotOwnError(f"{path}: is {'a link' if error.errno == errno.ELOOP else 'no file'}") from None
+            raise _not_own(path, is_link=error.errno == errno.ELOOP) from None
         raise
     state = os.fstat(fd)
     if not stat.S_ISREG(state.st_mode) or state.st_nlink > 1:
         os.close(fd)
-        raise NotOwnError(f"{path}: is {'a link' if stat.S_ISREG(state.st_mode) else 'no file'}")
+        raise _not_own(path, is_link=stat.S_ISREG(state.st_mode))
     if permissions is not None and state.st_uid == os.geteuid() and stat.S_IMODE(state.st_mode) != permissions:
         with contextlib.suppress(OSError):  # a file system without permissions
             os.fchmod(fd, permissions)
     return fd
+
+
+def _not_own(path, *, is_link):
+    what = "a link to another file" if is_link else "no regular file"
+    return NotOwnError(f"{path}: is {what}, and will not be written to; remove it if you trust this folder")
 
 
 def append_own(path, **text):
@@ -185,7 +190,7 @@ def directory_lock(directory, what="run"):
     try:
         fd = open_own(path, os.O_RDWR | os.O_APPEND, permissions=writers | writers << 1)
     except NotOwnError as error:
-        raise LockedError(f"{error}, and a lock never is; remove it if you trust this folder") from None
+        raise LockedError(str(error)) from None
     with open(fd, "r+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

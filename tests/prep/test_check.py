@@ -219,7 +219,7 @@ def test_all_wrong_lines_are_reported_and_left_out(tmp_path, monkeypatch):  # L1
     check_fixtures.make(str(data), per_class=4)
     good = (data / "meta" / "train.txt").read_bytes()
     lines = good.removesuffix(b"\n").split(b"\n")
-    wrong = {1: b"", 3: b"n0/a 0.jpg 77", 4: b"../x.jpg 1", 7: b"n0/a.jpg\t1", 9: b"x" * 70_000}
+    wrong = {1: b"", 3: b"n0/a 0.jpg 77", 4: b"../x.jpg 1", 7: b"n0/a\tb.jpg 1", 9: b"x" * 70_000}
     for number, line in sorted(wrong.items()):
         lines.insert(number - 1, line)
     (data / "meta" / "train.txt").write_bytes(b"\n".join(lines) + b"\n")

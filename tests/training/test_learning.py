@@ -8,9 +8,10 @@ import pytest
 
 from tests.support import tiny_run
 from tests.support.training_fixtures import STEPS, at
+from webvision.commands import label_errors
 from webvision.compat import tfv1
-from webvision.errors import CheckpointError, DivergedError, UsageError
-from webvision.scoring.predictions.margins_file import read_margins
+from webvision.errors import CheckpointError, DataError, DivergedError, UsageError
+from webvision.scoring.predictions.margins_file import Margins, read_margins
 from webvision.training.parts import loss_scale
 
 ROWS = 21
@@ -195,3 +196,45 @@ def test_the_loss_scale_doubles_after_a_calm_and_halves_with_an_overflow():
     assert loss_scale.after_step(*state, overflowed=False) == (256.0, 0)
     assert loss_scale.after_step(*state, overflowed=True) == (64.0, 0)
     assert loss_scale.after_step(loss_scale.LARGEST, loss_scale.CALM, overflowed=False) == (loss_scale.LARGEST, 0)
+
+
+def test_margins_become_a_list_and_weights_and_those_another_training(train, tmp_path, capsys):
+    train("--recipe", "web")
+    csv, cleaned, weights = tmp_path / "s.csv", tmp_path / "cleaned.txt", tmp_path / "weights.npy"
+    path = train.folder / f"model-{STEPS}.margins.npz"
+    margins = Margins(ROWS)
+    margins.counts[:], margins.sums[:] = 2, np.where(np.arange(ROWS) % 5 == 0, -4, 4) - np.arange(ROWS) / 10
+    margins.save(path)
+    label_errors.main(
+        [str(train.folder), "--data", str(train.data), "--out", str(csv), "--write-list", str(cleaned)]
+        + ["--write-weights", str(weights)]
+    )
+    assert "5 of 21 labels are probably wrong" in capsys.readouterr().out
+    lines = csv.read_text().splitlines()
+    assert lines[0] == "rank,line,name,label,class,margin,visits" and len(lines) == 6
+    assert lines[1].startswith("1,21,n03790512/2.jpg,2,n03790512,-3.0,2") and lines[5].startswith("5,1,n01440764/0.jpg")
+    original = (train.data / "meta" / "train.txt").read_text().splitlines()
+    assert cleaned.read_text().splitlines() == [line for row, line in enumerate(original) if row % 5]
+    assert np.load(weights).tolist() == [float(row % 5 > 0) for row in range(ROWS)]
+    train("--recipe", "web", "--weights", weights, "--name", "second")
+    second = read(tmp_path / "second" / f"model-{STEPS}")
+    assert (second["linear/W"] != read(train.folder / f"model-{STEPS}")["linear/W"]).any()
+    with pytest.raises(CheckpointError, match="weights_sha256: was"):
+        train("--recipe", "web", "--name", "second")
+    np.save(weights, np.ones(ROWS, np.float32))
+    train("--recipe", "web", "--weights", weights, "--name", "ones")
+    ones, plain = (read(tmp_path / name / f"model-{STEPS}") for name in ("ones", "run"))
+    assert (ones["linear/W"] == plain["linear/W"]).all(), "equal weights are none"
+    np.save(weights, np.ones(ROWS + 1))
+    with pytest.raises(DataError, match="the list has 21 rows"):
+        train("--recipe", "web", "--weights", weights, "--name", "other")
+
+
+def test_a_run_without_margins_or_of_another_list_names_no_label_errors(train, undisturbed, tmp_path):
+    with pytest.raises(DataError, match="no margins here; train with --recipe web"):
+        label_errors.main([str(undisturbed.folder), "--data", str(undisturbed.data)])
+    train("--set", "margins=true")
+    description = json.loads((train.folder / "run.json").read_text())
+    (train.folder / "run.json").write_text(json.dumps(description | {"list_sha256": "of another"}))
+    with pytest.raises(DataError, match="trained on another list"):
+        label_errors.main([str(train.folder / f"model-{STEPS}"), "--data", str(train.data)])

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from webvision.training.recipes import CARD, RECIPES, WEB, Recipe, planned, recipe_named, with_settings
+from webvision.training.recipes import CARD, RECIPES, WEB, Recipe, recipe_named, visits_told, with_settings
 
 
 def test_the_card_recipe_at_its_knots():
@@ -137,15 +137,8 @@ def test_recipes_are_known_by_name():
         recipe_named("wep")
 
 
-def test_a_plan_follows_from_how_often_a_picture_is_seen():
-    counts, upsampled = [100, 10], [100, 100]
-    many = dataclasses.replace(WEB, epochs=1, epoch_size=110 * 25, batch=10)
-    recipe, words = planned(many, counts, counts)
-    assert (recipe.mixup, recipe.neighbours) == (1.0, 0.5)
-    assert words.startswith("each picture is seen 25 to 25 times, often enough to be learned by heart: with mixup")
-    few = dataclasses.replace(many, epoch_size=110 * 2)
-    recipe, words = planned(few, counts, counts)
-    assert (recipe.mixup, recipe.neighbours) == (0, 0) and "seen 2.0 to 2.0 times, too seldom to be: without" in words
+def test_a_run_says_how_often_its_pictures_are_seen():
     card = dataclasses.replace(CARD, epochs=1, epoch_size=200 * 4, batch=10)
-    assert planned(card, counts, upsampled) == (card, "each picture is seen 4.0 to 40 times")
-    assert planned(dataclasses.replace(many, mixup=0.2), counts, counts)[0].mixup == 0.2, "what was set stays"
+    assert visits_told(card, [100, 10], [100, 100]) == "each picture is seen 4.0 to 40 times"
+    web = dataclasses.replace(WEB, epochs=1, epoch_size=110 * 25, batch=10)
+    assert visits_told(web, [100, 0, 10], [100, 0, 10]) == "each picture is seen 25 to 25 times"

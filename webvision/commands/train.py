@@ -12,6 +12,7 @@ import sys
 
 from webvision.commands import choosing, flags
 from webvision.errors import UsageError
+from webvision.files import file_sha256
 
 CARD_EPOCHS = 110  # training.recipes' own, which is not loaded for --help
 
@@ -76,6 +77,9 @@ def _add_recipe_flags(parser):
     group.add_argument("--lr", type=flags.above(0), help="learning rate (default: 0.1 for each 256 of --batch)")
     group.add_argument(
         "--seed", type=flags.at_least(0), default=0, metavar="N", help="of order, augmentation and first weights"
+    )
+    group.add_argument(
+        "--weights", metavar="FILE.npy", help="how much each row of the list counts: label-errors writes it"
     )
     group.add_argument("--sync-bn", action="store_true", help="batch norm over all towers, not each for itself")
 
@@ -220,8 +224,8 @@ def job_of(args):
     from webvision.model.backbones import Network, backbone_of
     from webvision.model.card import card_of
     from webvision.training import job
-    from webvision.training.learning import check_towers
-    from webvision.training.recipes import Task, planned
+    from webvision.training.learning import check_towers, weights_of
+    from webvision.training.recipes import Task, visits_told
     from webvision.training.run_folder import choose_folder
 
     data = DataSet.open(args.data, allow_outside=args.allow_outside)
@@ -233,8 +237,9 @@ def job_of(args):
         args.recipe = dataclasses.replace(args.recipe, epoch_size=len(order))
     network = Network(backbone_of(args.mode, args.depth), len(data.classes), args.image_size or 224)
     shown = targets(split.index.counts, parse_balance(args.recipe.balance)).tolist()
-    args.recipe, args.plan = planned(args.recipe, split.index.counts.tolist(), shown)
-    args.task = Task(counts=tuple(shown), rows=len(split.index))
+    args.plan = visits_told(args.recipe, split.index.counts.tolist(), shown)
+    args.row_weights, counted = weights_of(args.weights, split.index, shown)
+    args.task = Task(counts=tuple(counted), rows=len(split.index), weighted=args.weights is not None)
     check_towers(args.recipe, args.devices.count)
     computing = job.Computing(flags.arithmetic(args), args.devices, sync_bn=args.sync_bn)
     card = card_of(
@@ -273,7 +278,7 @@ def _pictures(args, data, split, order, network):
         return TrainBatches(split, order, spec, workers=args.workers, start=samples_seen, max_bad=args.max_bad)
 
     validation = _validation_batches(args, data, network)
-    return job.Pictures(split.index.hash, len(order), spec, train_batches, validation, args.task)
+    return job.Pictures(split.index.hash, len(order), spec, train_batches, validation, args.task, args.row_weights)
 
 
 def _validation_batches(args, data, network):
@@ -307,6 +312,7 @@ def _description(args, data, split, order, network):
         balance=args.recipe.balance,
         seed=args.seed,
         plan=args.plan,
+        weights_sha256=file_sha256(args.weights) if args.weights else None,
         class_counts=split.index.counts.tolist(),
         colour_on=args.colour_on,
         entries=len(order),

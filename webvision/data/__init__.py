@@ -3,6 +3,7 @@
 For other programs: `from webvision.data import DataSet, batches`; see feeding.py.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,10 +15,7 @@ __all__ = ["DataSet", "Split", "batches"]
 
 def __getattr__(name: str) -> Any:
     """The names above, when they are asked for: importing a room loads nothing."""
-    if name in ("DataSet", "Split"):
-        from webvision.data import data_set as module
-    elif name == "batches":
-        from webvision.data import feeding as module
-    else:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module("webvision.data.feeding" if name == "batches" else "webvision.data.data_set")
     return getattr(module, name)

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class Split:
     index: ListIndex  # or any table of names: a folder's pictures
     pictures: PictureFolder | PictureArchives
 
-    def order(self, balance="none", *, seed=0):
+    def order(self, balance: Any = "none", *, seed: int = 0) -> EpochOrder:
         """The EpochOrder in which training walks it; `balance` as in --balance."""
         balance = parse_balance(balance) if isinstance(balance, str) else balance
         return EpochOrder(self.index, targets(self.index.counts, balance), seed=seed)
@@ -47,17 +48,25 @@ class DataSet:
     policy: ImagePolicy
 
     @classmethod
-    def open(cls, root, *, meta=None, policy=None, allow_outside=False):
+    def open(
+        cls,
+        root: str | os.PathLike,
+        *,
+        meta: str | None = None,
+        policy: ImagePolicy | None = None,
+        allow_outside: bool = False,
+    ) -> "DataSet":
         """The set at `root`; DataError if it has no classes. `policy`: what is accepted as a picture."""
+        root = os.fspath(root)
         meta = meta or os.path.join(root, "meta")
         classes = tuple(folders.read_meta_classes(meta))
         return cls(root, meta, classes, policy or ImagePolicy(allow_outside=allow_outside))
 
-    def has(self, split):
+    def has(self, split: str) -> bool:
         """Whether there is a list of the split."""
         return os.path.exists(os.path.join(self.meta, f"{split}.txt"))
 
-    def split(self, name, *, dir_structure=None):
+    def split(self, name: str, *, dir_structure: str | None = None) -> Split:
         """The Split 'train', 'val' or 'test'; DataError if its list or its pictures are not there."""
         index = folders.open_list(
             self.meta, name, classes=self.classes, dir_structure=dir_structure, allow_outside=self.policy.allow_outside
@@ -93,7 +102,7 @@ def _refuse_lost_rows(index, pictures):
         )
 
 
-def lost_rows(index, pictures):
+def lost_rows(index: ListIndex, pictures: PictureFolder | PictureArchives) -> np.ndarray:
     """The rows of a list whose pictures are not there: int64 [n]. A microsecond or two a row of an archive."""
     lost = [np.empty(0, np.int64)]
     for low in range(0, len(index), _LOOKED_UP):

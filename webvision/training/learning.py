@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from webvision.errors import UsageError
+from webvision.errors import DataError, UsageError, printable
 from webvision.scoring.predictions.margins_file import Margins, read_margins
 from webvision.training.parts import early_learning, mixing, neighbours
 from webvision.training.parts.averages import Averages
@@ -98,8 +98,27 @@ def check_towers(recipe, towers):
         )
 
 
-def list_weights(weights, entries_of_row):
-    """`weights` of the rows, float32, scaled so that an entry of a pass weighs 1 in the mean."""
-    weights = np.asarray(weights, np.float64)
-    mean = (weights * entries_of_row).sum() / np.sum(entries_of_row)
-    return (weights / mean).astype(np.float32)
+def weights_of(path, index, shown):
+    """(weight of each row, float32 in the mean 1 over the entries of a pass; what the entries of each class weigh).
+
+    `shown`: entries of each class in a pass. Without a `path` there are no weights, and entries count as they are.
+    """
+    if path is None:
+        return None, shown
+    try:
+        weights = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{printable(path)}: no NumPy array ({error}); it is FILE.npy with a number for each row"
+        ) from None
+    if weights.shape != (len(index),) or weights.dtype.kind not in "fiub":
+        raise DataError(
+            f"{printable(path)}: {weights.dtype}{weights.shape}; the list has {len(index)} rows, a number each"
+        )
+    weights = weights.astype(np.float64)
+    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise DataError(f"{printable(path)}: weights are finite, at least 0, and not all 0")
+    labels = np.asarray(index.labels, np.int64)
+    repeated = np.asarray(shown, np.float64) / np.maximum(index.counts, 1)
+    counted = np.bincount(labels, weights * repeated[labels], minlength=len(shown))
+    return (weights * np.sum(shown) / counted.sum()).astype(np.float32), counted.tolist()

@@ -13,7 +13,6 @@ from webvision.training.early_stop import Patience, falls
 from webvision.training.parts import schedules
 
 CARD_EPOCHS = 110
-CHOICES = ("as set", "visits")
 SCHEDULES = ("steps", "cosine", "plateau")
 OPTIMIZERS = ("sgd", "asgd", "adam", "adamw")
 
@@ -75,7 +74,6 @@ class Recipe:
     early_learning_memory: float = 0.7
     sam: float = 0.0  # how far uphill the gradient is taken (Foret et al. 2021)
     sam_every: int = 1  # steps
-    regularise: str = "as set"  # or "visits": mixup and neighbours are chosen by how often a picture is seen
     margins: bool = False  # keep each training picture's mean logit margin, 6 bytes a row
 
     def __post_init__(self):
@@ -84,7 +82,7 @@ class Recipe:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.lr is not None and not self.lr > 0:
             raise ValueError(f"the learning rate must be above 0, not {self.lr}")
-        for name, known in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS), ("regularise", CHOICES)):
+        for name, known in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}; there are {', '.join(known)}")
         for name in ("label_smoothing", "averages", "neighbours", "neighbours_after", "early_learning_memory"):
@@ -167,29 +165,18 @@ class Recipe:
         return [(step, self.learning_rate(step)) for step in sorted(steps) if step < self.total_steps]
 
 
-MANY_VISITS = 20  # to a picture, from which a network begins to know labels by heart
-
 CARD = Recipe()
-WEB = Recipe(name="web", balance="none", logit_adjust=1.0, averages=0.01, margins=True, regularise="visits")
+WEB = Recipe(name="web", balance="none", logit_adjust=1.0, averages=0.01, margins=True)
 RECIPES = {recipe.name: recipe for recipe in (CARD, WEB)}
 
 
-def planned(recipe, counts, targets):
-    """(`recipe` with the parts that the planned visits call for, a sentence that says so) for a list with `counts`
-    pictures of each class, shown `targets` times a pass.
-
-    Measured in docs/learning.md: where pictures are seen often, mixup and neighbours keep wrong labels from being
-    learned by heart; where they are seen a few times, the same cost more than they save.
-    """
+def visits_told(recipe, counts, targets):
+    """A sentence: how often `recipe` shows each picture of a list with `counts` pictures of each class, shown `targets`
+    times a pass. It decides what wrong labels cost: docs/learning.md."""
     shown = [target / count for count, target in zip(counts, targets) if count]
     passes = recipe.visits(max(sum(targets), 1))
-    seen = f"each picture is seen {_times(passes * min(shown, default=1))} to {_times(passes * max(shown, default=1))}"
-    if recipe.regularise != "visits":
-        return recipe, f"{seen} times"
-    often = recipe.visits(max(sum(counts), 1)) >= MANY_VISITS
-    chosen = {"mixup": recipe.mixup or 1.0, "neighbours": recipe.neighbours or 0.5} if often else {}
-    reason = "often enough to be learned by heart: with" if often else "too seldom to be: without"
-    return dataclasses.replace(recipe, **chosen), f"{seen} times, {reason} mixup and neighbours"
+    least, most = (_times(passes * bound(shown, default=1)) for bound in (min, max))
+    return f"each picture is seen {least} to {most} times"
 
 
 def _times(visits):

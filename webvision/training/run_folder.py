@@ -18,7 +18,7 @@ from webvision.model.backbones import described_network
 from webvision.training.recipes import CARD
 from webvision.training.state_files import refuse_what_is_no_file
 
-FIXED = ("network", "classes_sha256", "list_sha256", "balance", "seed", "batch", "epoch_size")
+FIXED = ("network", "classes_sha256", "list_sha256", "balance", "seed", "batch", "epoch_size", "weights_sha256")
 # Of a recipe: what only steers a run, and what is described beside it.
 STEERING = {
     f"recipe.{name}"

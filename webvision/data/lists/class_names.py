@@ -42,6 +42,7 @@ def read_class_names(path):
     ids = read_classes(path)
     with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         lines = [line.rstrip("\n") for line in file]
+    lines = [line.removeprefix("\ufeff").strip() for line in lines]
     return [line[len(name) :].strip() or name for name, line in zip(ids, lines, strict=True)]
 
 

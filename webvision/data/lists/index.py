@@ -20,11 +20,12 @@ import numpy as np
 from webvision.data.lists import index_file
 from webvision.data.lists.index_file import ListFacts, StaleIndex, Tables
 from webvision.data.lists.scan import scan_list
-from webvision.data.lists.text import MAX_LINE, Entry, decode_name, leads_outside, open_regular
+from webvision.data.lists.text import MAX_LINE, Entry, decode_name, leads_outside, open_regular, plain_line
 from webvision.errors import DataError, ResourceError, printable
 from webvision.files import remove_leftovers
 
 _BUILD_WAIT_S = 60  # another process builds the same index: 16 million rows take 3 s of CPU, more on a busy disk
+_ODD = (b" ", b"\t", b"\r", b"\xef")  # where a name begins or ends with one of these, `plain_line` has a look
 _BLOCK_ROWS = 1 << 14  # rows read at once when a whole list is walked: half a megabyte
 
 
@@ -107,7 +108,7 @@ class ListIndex:
         return Entry(self.name(row), int(self.labels[row]) if self.labelled else None)
 
     def entries(self, start=0, stop=None):
-        """Yield the Entry of each row from `start` up to `stop`, reading the file in blocks: 0.5 us a row."""
+        """Yield the Entry of each row from `start` up to `stop`, reading the file in blocks: 1.2 us a row."""
         stop = len(self) if stop is None else stop
         for low in range(start, stop, _BLOCK_ROWS):
             high = min(low + _BLOCK_ROWS, stop)
@@ -140,6 +141,9 @@ class ListIndex:
 
     def _line_name(self, line, label):
         name, _, stated = line.rpartition(b" ") if self.labelled else (line, b"", b"")
+        if (self.labelled and not stated.isdigit()) or name[:1] in _ODD or name[-1:] in _ODD:
+            line = plain_line(line, labelled=self.labelled)
+            name, _, stated = line.rpartition(b" ") if self.labelled else (line, b"", b"")
         if self.labelled and not (stated.isdigit() and int(stated) == label < self.num_classes):
             raise self._wrong_index()
         if not self._facts.allow_outside and leads_outside(name):

@@ -20,12 +20,10 @@ MAX_LABEL_DIGITS = 9  # more does not fit the int32 labels of a batch
 IMAGE_SUFFIX = rb"\.(?:jpe?g|png|webp|bmp|gif)"
 _NAME_ENDS = re.compile(IMAGE_SUFFIX + rb"$", re.IGNORECASE)
 _NAME_AND_NUMBER = re.compile(IMAGE_SUFFIX + rb" +-?\d+$", re.IGNORECASE)
-_FORBIDDEN = {
-    b"\0": "a NUL byte",
-    b"\t": "a tab; one blank separates name and label",
-    b"\r": "a carriage return; Windows line ends: `sed -i 's/\\r$//' FILE` removes them",
-}
+_FORBIDDEN = {b"\0": "a NUL byte", b"\t": "a tab within the name", b"\r": "a carriage return within the name"}
 _BOM = b"\xef\xbb\xbf"
+_AROUND = b" \t\r"
+_LAST_GAP = re.compile(rb"[ \t]+(?=[^ \t]*$)")
 
 
 class Entry(NamedTuple):
@@ -57,8 +55,27 @@ def encode_name(name):
 def first_line_is_labelled(line):
     """True if the list that starts with `line` (bytes) has labels: something other than an image name follows a
     blank."""
-    _, blank, last = line.rpartition(b" ")
+    _, blank, last = plain_line(line, labelled=True).rpartition(b" ")
     return bool(blank) and not _NAME_ENDS.search(last)
+
+
+def plain_line(line, *, labelled):
+    """`line` with what upstream's reader (`line.strip().split()`) overlooks made plain: one blank before the label,
+    none around the line, no Windows line end and no byte order mark."""
+    line = line.removeprefix(_BOM).strip(_AROUND)
+    gap = _LAST_GAP.search(line) if labelled else None
+    if gap is None or gap[0] == b" ":
+        return line
+    return line[: gap.start()] + b" " + line[gap.end() :]
+
+
+def oddity(line):
+    """What upstream's reader overlooks in a line that is not as `plain_line` gives it, for a person."""
+    if line.startswith(_BOM):
+        return "a byte order mark"
+    if line.endswith(b"\r"):
+        return "a Windows line end (CR LF)"
+    return "a tab for a blank" if b"\t" in line else "more blanks than one before the label"
 
 
 def parse_line(line, rules):
@@ -66,12 +83,9 @@ def parse_line(line, rules):
     it."""
     if len(line) > MAX_LINE:
         raise ValueError(f"the line has more than {MAX_LINE} bytes; is this a list of pictures?")
+    line = plain_line(line, labelled=rules.labelled)
     if not line:
         raise ValueError("blank line; remove it")
-    if line.startswith(_BOM):
-        raise ValueError(
-            "byte order mark (BOM); save the file as UTF-8 without it: `sed -i 's/^\\xef\\xbb\\xbf//' FILE`"
-        )
     for byte, what in _FORBIDDEN.items():
         if byte in line:
             raise ValueError(f"the line holds {what}")
@@ -84,8 +98,6 @@ def _labelled_entry(line, rules):
     name, blank, label = line.rpartition(b" ")
     if not blank:
         raise ValueError(f"no label after the name {_show(line)}; the list's first line has one")
-    if not label:
-        raise ValueError("blank at the end of the line; the label stands after the last blank")
     if _NAME_AND_NUMBER.search(name):
         raise ValueError(f"two labels: {_show(line[len(name.rstrip(b'-0123456789')) :])}")
     if not label.isdigit():
@@ -105,8 +117,6 @@ def _unlabelled_entry(line, rules):
 def _checked_name(name, rules):
     if not name:
         raise ValueError("no name before the label")
-    if name[:1] == b" " or name[-1:] == b" ":
-        raise ValueError("blanks around the name; one blank separates name and label")
     if not rules.allow_outside and leads_outside(name):
         if name[:1] == b"/":
             raise ValueError(
@@ -174,15 +184,12 @@ def classes_hash(classes):
 def _class_name(line):
     if len(line) > MAX_LINE:
         raise ValueError(f"the line has more than {MAX_LINE} bytes; is this a list of classes?")
-    if line.startswith(_BOM):
-        raise ValueError("byte order mark (BOM); save the file as UTF-8 without it")
+    line = plain_line(line, labelled=False)
     for byte in (b"\0", b"\r"):
         if byte in line:
             raise ValueError(f"the line holds {_FORBIDDEN[byte]}")
     if not line.strip():
         raise ValueError("blank line; the line number is the class, so it cannot be skipped: remove it")
-    if line[:1].isspace():
-        raise ValueError("blank before the class name")
     name = line.split()[0]
     if b"/" in name or name in (b".", b".."):
         raise ValueError(f"class name {_show(name)} is not a folder name")

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import os
 import stat
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -22,20 +23,20 @@ class PictureFolder:
 
     in_archives = False  # not a field: of the class
 
-    def path(self, name):
+    def path(self, name: bytes) -> bytes:
         """Of the file called `name` (bytes), as bytes."""
         return os.fsencode(self.root) + b"/" + name
 
     @functools.cached_property
-    def inside(self):
+    def inside(self) -> tuple[bytes, ...]:
         """The folders that links may lead to, as `images.read_bytes` wants them."""
         return images.data_folders(os.fsencode(self.root))
 
-    def read(self, name):
+    def read(self, name: bytes) -> bytes:
         """The bytes of the picture called `name` (bytes); ImageError if there are none."""
         return images.read_bytes(self.path(name), self.policy, inside=self.inside)
 
-    def size(self, name):
+    def size(self, name: bytes) -> int:
         """How many bytes it has, without reading them; ImageError if it is not there, or not a regular file."""
         try:
             state, _ = images.look_at(self.path(name), self.policy, inside=self.inside)
@@ -45,11 +46,11 @@ class PictureFolder:
             raise ImageError("not-a-file", "not a regular file")
         return state.st_size
 
-    def has(self, names):
+    def has(self, names: Sequence[bytes]) -> np.ndarray:
         """bool [n]: which of `names` (bytes) are there."""
         return np.array([os.path.lexists(self.path(name)) for name in names], bool)
 
-    def walk(self):
+    def walk(self) -> Iterator[list[bytes]]:
         """Yield the names (bytes) of all that lies in the folder and is no folder; links are not followed."""
         stack = [b""]
         while stack:
@@ -65,21 +66,21 @@ class PictureFolder:
             if names:
                 yield names
 
-    def expect(self, names):
+    def expect(self, names: Sequence[bytes]) -> None:
         """Nothing is read ahead: a file must be opened first, which is most of the work."""
 
-    def forget(self, names):
+    def forget(self, names: Sequence[bytes]) -> None:
         """Drop these from the page cache, where the system agrees: to see what reading them costs."""
         for name in names:
             with contextlib.suppress(OSError), open(self.path(name), "rb", opener=_open_now) as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """As what json.dumps takes, for worker processes."""
         return {"root": os.fsdecode(self.root), "policy": self.policy.to_json()}
 
     @classmethod
-    def from_json(cls, fields):
+    def from_json(cls, fields: dict) -> "PictureFolder":
         """The PictureFolder that `to_json` described."""
         return cls(fields["root"], ImagePolicy.from_json(fields["policy"]))
 

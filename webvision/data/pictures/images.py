@@ -82,12 +82,12 @@ class ImagePolicy:
     allow_outside: bool = False  # follow links out of the data folder
     formats: tuple = FORMATS
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """As what json.dumps takes, for worker processes."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, fields):
+    def from_json(cls, fields: dict) -> "ImagePolicy":
         """The ImagePolicy that `to_json` described."""
         return cls(**{**fields, "formats": tuple(fields["formats"])})
 

@@ -48,7 +48,7 @@ def read_margins(path, rows):
     try:
         with np.load(path, allow_pickle=False) as archive:
             margins.sums, margins.counts = archive["sums"], archive["counts"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, KeyError, IndexError, zipfile.BadZipFile) as error:
         raise DataError(f"{printable(path)}: no margins of a run ({error}); use another checkpoint's") from None
     found = (margins.sums.dtype, margins.counts.dtype, margins.sums.shape, margins.counts.shape)
     if found != (np.float32, np.uint16, (rows,), (rows,)):
