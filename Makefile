@@ -25,7 +25,7 @@ QUICK := tests/lists tests/pictures tests/views tests/archives tests/scoring tes
 TYPED := webvision/data/__init__.py webvision/data/data_set.py webvision/data/feeding.py webvision/data/views webvision/data/pictures
 
 .DEFAULT_GOAL := setup
-.PHONY: help setup demo demo-own tutorial test quick lint types test-torch test-browser docs clean \
+.PHONY: help setup demo demo-own tutorial test quick lint types test-torch test-browser test-backbones docs clean \
 	bench-input bench-list bench-read bench-scale bench-scoring bench-step bench-wait \
 	fuzz soak-archives soak-check soak-disk soak-download soak-kill soak-memory soak-preprocess check-gpu-lock gpu-check lock lock-gpu lock-docs
 
@@ -143,6 +143,9 @@ soak-archives: setup ## kill -9 over packing, indexing and reading from archives
 
 soak-memory: setup ## 20,000 steps: memory and descriptors must not grow
 	$(PY) tests/soak/memory_soak.py
+
+test-backbones: setup ## every backbone against PyTorch's figures and logits; trained, saved, exported; half an hour
+	$(PY) -P -m pytest tests/soak/backbones.py
 
 gpu-check: setup ## all that only a GPU can tell, 8 minutes, goes on when given again; GPU_CHECK="--wheels DIR"; also without a GPU
 	$(PY) -P benchmarks/gpu_check.py $(GPU_CHECK)

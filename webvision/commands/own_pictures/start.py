@@ -1,5 +1,6 @@
 """What training begins with: a network, how pictures are prepared for it, and weights or none."""
 
+import os
 from dataclasses import dataclass
 
 from webvision.data.views.presets import PRESETS, Preset
@@ -8,6 +9,7 @@ from webvision.model.backbones import Network, described_network, find_backbone,
 from webvision.model.card import VARIABLE
 
 DEFAULT = "efficientnet-lite0"
+BROUGHT = "pretrained.npz"  # in the run's folder: another maker's weights
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def known_backbone(backbone):
         raise UsageError(f"--backbone: {printable(error)}") from None
 
 
-def find_start(backbone, num_classes, *, snapshot=None):
+def find_start(backbone, num_classes, *, folder, snapshot=None):
     """The Start for a person's `backbone` and `snapshot`: a run of ours, a checkpoint, or another maker's file.
 
     Without a snapshot, the weights that are installed for this backbone, else none. UsageError for an unknown backbone,
@@ -46,12 +48,15 @@ def find_start(backbone, num_classes, *, snapshot=None):
     """
     name = known_backbone(backbone)
     if snapshot is None:
-        return _from_package(name, num_classes) or _from_scratch(name, num_classes)
+        return _from_package(name, num_classes, folder) or _from_scratch(name, num_classes)
     from webvision.inference.provenance import known_card
     from webvision.inference.snapshot import best_weights
+    from webvision.model.foreign.pretrained import open_pretrained
     from webvision.model.weights import open_weights
 
     path = best_weights(snapshot)
+    if os.path.isfile(path) and (found := open_pretrained(path, name)):
+        return _from_elsewhere(found, num_classes, folder)
     card = known_card(path)
     network = described_network({**card.network, "num_classes": num_classes})
     if backbone and network.backbone != name:
@@ -65,5 +70,18 @@ def _from_scratch(name, num_classes):
     return Start(network, PRESETS[row.preset].scaled(network.image_size))
 
 
-def _from_package(name, num_classes):
-    return None
+def _from_package(name, num_classes, folder):
+    from webvision.model.foreign.pretrained import open_pretrained, packaged_weights
+
+    path = packaged_weights(name)
+    return path and _from_elsewhere(open_pretrained(path, name), num_classes, folder)
+
+
+def _from_elsewhere(found, num_classes, folder):
+    """Another maker's weights, under our names in the run's `folder` from here on."""
+    from webvision.model.weights import open_weights, write_npz
+
+    theirs = found.weights(found.network())
+    path = os.path.join(folder, BROUGHT)
+    write_npz(path, {name: theirs[name] for name in theirs.shapes})
+    return Start(found.network(num_classes), found.preset, open_weights(path), str(found))
