@@ -54,7 +54,7 @@ demo: setup ## the whole road on a small data set that it draws: 3 minutes; cont
 	$(PY) utils/demo.py
 
 demo-own: setup ## from a folder of pictures to a checked model, by classification/'s commands: under 4 minutes, in demo-own/
-	$(PY) -P -m webvision demo-own
+	PYTHONPATH=$(CURDIR) $(PY) -P -m webvision demo-own
 
 tutorial: setup ## classification/tutorial/tutorial.ipynb, from README.md beside it
 	$(PY) classification/tutorial/make_notebook.py
