@@ -4,8 +4,8 @@ import os
 from dataclasses import dataclass
 
 from webvision.data.views.presets import PRESETS, Preset
-from webvision.errors import UsageError, printable
-from webvision.model.backbones import Network, described_network, find_backbone, named_backbone
+from webvision.errors import CheckpointError, UsageError, printable
+from webvision.model.backbones import STYLE, Network, described_network, find_backbone, named_backbone
 from webvision.model.card import VARIABLE
 
 DEFAULT = "efficientnet-lite0"
@@ -58,7 +58,12 @@ def find_start(backbone, num_classes, *, folder, snapshot=None):
     if os.path.isfile(path) and (found := open_pretrained(path, name)):
         return _from_elsewhere(found, num_classes, folder)
     card = known_card(path)
-    network = described_network({**card.network, "num_classes": num_classes})
+    if card is None:
+        raise CheckpointError(
+            f"{printable(path)}: nothing says what network it is of (no card in it, no run.json beside it)"
+        )
+    style = {name: getattr(card, name) for name in STYLE}
+    network = described_network({**card.network, "num_classes": num_classes, **style})
     if backbone and network.backbone != name:
         raise UsageError(f"--backbone {printable(backbone)}: {printable(path)} is of {network.backbone}")
     return Start(network, card.preset, open_weights(path), f"weights of {printable(path)}")
