@@ -89,7 +89,7 @@ $(TORCH_ENV)/.installed: pyproject.toml
 	touch $@
 
 # Installs nothing: on Debian, `apt-get install chromium chromium-driver` provides both.
-test-browser: setup ## the report and the site in headless Chromium
+test-browser: setup ## the report in headless Chromium
 	@command -v chromedriver >/dev/null && { command -v chromium || command -v google-chrome; } >/dev/null || \
 		{ echo "make test-browser needs chromium and chromedriver on the PATH (Debian: apt-get install chromium chromium-driver)" >&2; exit 2; }
 	$(PY) -P -m pytest tests/soak/browser_report.py tests/soak/browser_serve.py
