@@ -52,10 +52,10 @@ demo: setup ## the whole road on a small data set that it draws: 3 minutes; cont
 	$(PY) utils/demo.py
 
 demo-own: setup ## from a folder of pictures to a checked model, by classification/'s commands: under 4 minutes, in demo-own/
-	$(PY) utils/demo_own.py
+	$(PY) -P -m webvision demo-own
 
 tutorial: setup ## classification/tutorial/tutorial.ipynb, from README.md beside it
-	$(PY) utils/make_tutorial.py
+	$(PY) classification/tutorial/make_notebook.py
 
 ##@ To change it
 test: setup ## every test, or those of a room: make test T=tests/lists

@@ -48,6 +48,9 @@ ROAD = {  # in the order in which one needs them
     "submit": Command("submit", ("numpy",), "a prediction file becomes a checked CodaLab submission"),
 }
 OTHERS = {  # under names that others gave them, or parts of one above
+    "demo-own": Command(
+        "demo_own", (*PIXELS, "tensorflow"), "from a folder of pictures to a checked model, on a small set"
+    ),
     "demo-data": Command("demo_data", PIXELS, "draw the demo's data set"),
     "objectnet-eval": Command("objectnet_eval", PIXELS, "ObjectNet's evaluation of a folder of images"),
     "objectnet-validate": Command("objectnet_validate", (), "ObjectNet's verdict on a predictions.csv"),

@@ -123,7 +123,7 @@ def test_a_run_is_normalised_as_its_weights_were(train, monkeypatch):
 def test_without_weights_all_is_trained_and_said(tiny, pictures, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     flags = [str(pictures), "--gpu", "-1", "--snapshot-path", "run", "--workers", "0", "--batch-size", "12"]
-    monkeypatch.setattr(start, "_from_package", lambda name, num_classes: None)
+    monkeypatch.setattr(start, "_from_package", lambda *_: None)
     load("train_pictures").main([*flags, "--epochs", "1", "--backbone", "resnet18"])
     said = capsys.readouterr().out
     assert "from scratch" in said and "learning rate 0.0046875" in said

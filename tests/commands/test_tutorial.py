@@ -1,5 +1,6 @@
 """The tutorial: its notebook is made of its page, and every command on it works as written, on a small real set."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -17,13 +18,9 @@ TUTORIAL = os.path.join(ROOT, "classification", "tutorial")
 
 
 def load_maker():
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("make_tutorial", os.path.join(ROOT, "utils", "make_tutorial.py"))
+    spec = importlib.util.spec_from_file_location("make_notebook", os.path.join(TUTORIAL, "make_notebook.py"))
     maker = importlib.util.module_from_spec(spec)
-    path = list(sys.path)
     spec.loader.exec_module(maker)
-    sys.path[:] = path  # the command takes folders of data off it
     return maker
 
 

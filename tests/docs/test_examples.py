@@ -43,3 +43,24 @@ def test_the_format_writes_every_row_or_nothing(tmp_path):
     with pytest.raises(DataError, match=r"row 2, c.jpg: empty; nothing was written"):
         write_table(predictions(tmp_path / "q.json", [None, "empty"]), tmp_path / "none.csv")
     assert not (tmp_path / "none.csv").exists()
+
+
+def test_the_architecture_names_every_room_and_no_other():
+    import os
+    import re
+
+    from tests.support.data_set import ROOT
+    from tests.support.documents import text_of
+
+    page = text_of("docs/why/architecture.md")
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \|", page, re.MULTILINE)
+    named = {part.strip("/") for first, about in rows for part in re.findall(r"`(\w+(?:/\w+)*)/`", first + about)}
+    package = os.path.join(ROOT, "webvision")
+    rooms = {
+        name
+        for folder, names, _ in os.walk(package)
+        for name in names
+        if os.path.exists(os.path.join(folder, name, "__init__.py"))
+    }
+    missing = rooms - {part for name in named for part in name.split("/")}
+    assert not missing and all(part in rooms for name in named for part in name.split("/")), missing

@@ -10,26 +10,26 @@ from webvision.compat import tf, tfv1
 from webvision.model.sync_batch_norm import synchronised_batch_norm
 from webvision.training.input import TotalBatchInput, staged
 from webvision.training.objective import Classifier
+from webvision.training.recipes import CARD, Task
 from webvision.training.trainer import ReplicatedTrainer
 
 from tensorflow.python.framework import kernels
 from tensorpack.dataflow import FakeData
 
 
-def training_graph(network, arithmetic, devices, *, sync_bn=False, colour=False):
+def training_graph(network, arithmetic, devices, *, sync_bn=False, colour=False, recipe=CARD, task=Task()):
     """(graph, training op) of a step of `network` on `devices`."""
-    size = network.image_size
-    shapes = [[devices.count, size, size, 3], [devices.count]] + [[devices.count, 3, 4]] * colour
-    flow = FakeData(shapes, dtype=["uint8", "int32"] + ["float32"] * colour)
     scope = (lambda: synchronised_batch_norm(devices)) if sync_bn else None
     with tf.Graph().as_default() as graph:
-        model = Classifier(network, arithmetic, batch_norm_scope=scope, colour_on_device=colour)
+        model = Classifier(
+            network, arithmetic, recipe=recipe, task=task, batch_norm_scope=scope, colour_on_device=colour
+        )
+        inputs = model.get_input_signature()
+        shapes = [[devices.count, *spec.shape[1:].as_list()] for spec in inputs]
+        flow = FakeData(shapes, dtype=[spec.dtype.as_numpy_dtype for spec in inputs])
         trainer = ReplicatedTrainer(devices)
         trainer.setup_graph(
-            model.get_input_signature(),
-            staged(TotalBatchInput(flow, devices.count), devices),
-            model.build_graph,
-            model.get_optimizer,
+            inputs, staged(TotalBatchInput(flow, devices.count), devices), model.build_graph, model.get_optimizer
         )
     return graph, trainer.train_op
 

@@ -13,6 +13,7 @@ from webvision.model.backbones import Network
 from webvision.model.forward import choose_arithmetic
 from webvision.model.misplaced import misplaced, refuse_misplaced
 from webvision.training import replicas
+from webvision.training.recipes import WEB, Task
 
 from tensorpack.models import BatchNorm, Conv2D, FullyConnected, GlobalAvgPooling, MaxPooling
 
@@ -110,6 +111,22 @@ def test_every_operation_of_a_resnets_step_has_a_kernel_for_gpus(half):
     wanted = [op for op in needed_for(step) if gpu_of(op) == 0]
     assert len(wanted) > 500
     assert not [(op.name, op.type) for op in wanted if not has_gpu_kernel(op.node_def)]
+    assert misplaced([placed(graph)]) == []
+
+
+def test_a_step_with_every_part_of_a_recipe_on_has_its_kernels_too():
+    parts = {"mixup": 0.4, "neighbours": 0.5, "neighbours_queue": 12, "neighbours_count": 3, "neighbours_after": 0}
+    parts |= {"early_learning": 1.0, "sam": 0.05, "label_smoothing": 0.1, "accumulate": 2, "clip": 5.0}
+    recipe = replace(WEB, batch=2, **parts)
+    graph, step = training_graph(
+        Small(),
+        choose_arithmetic(on_gpu=True, fp16=True),
+        replace(FOUR, count=2),
+        recipe=recipe,
+        task=Task(counts=(5,) * 10, rows=50),
+    )
+    without = [op.name for op in needed_for(step) if gpu_of(op) is not None and not has_gpu_kernel(op.node_def)]
+    assert without == ["neighbours/classes"], "small numbers of a queue, which may be the host's"
     assert misplaced([placed(graph)]) == []
 
 

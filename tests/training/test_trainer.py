@@ -183,6 +183,13 @@ def test_every_way_that_gpus_take_trains_on_cpu_devices(plain_of_two, how, apart
     assert difference > 1e-3 if apart is None else difference <= apart
 
 
+def test_float16_that_overflows_on_the_devices_changes_no_weight():
+    """The loss scale is dynamic: what is inf on one device is inf in the average, and no device takes the step."""
+    before, after = train(Normalised(), towers=2, like_gpus=True, arithmetic=Arithmetic("NHWC", "float16", 2.0**60))
+    for name in ("conv/W", "conv/bn/gamma", "linear/W", "linear/b"):
+        np.testing.assert_array_equal(after[name], before[name], err_msg=name)
+
+
 COMPILED = """
 import numpy as np
 from tests.training.test_trainer import Normalised, train

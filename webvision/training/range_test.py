@@ -7,7 +7,7 @@ loss says so within the first steps at that rate.
 import numpy as np
 
 from webvision.compat import tf, tfv1
-from webvision.model.session import session_config
+from webvision.model.session import open_session
 from webvision.model.weights import load_into, open_weights
 
 from tensorpack.tfutils.common import get_global_step_var
@@ -51,7 +51,7 @@ def measure(model, weights, batches, wanted, devices):
         network = tfv1.trainable_variables() + [
             v for v in tfv1.global_variables() if v.op.name.endswith(("/mean/EMA", "/variance/EMA"))
         ]
-        with tfv1.Session(config=session_config(devices)) as session:
+        with open_session(devices) as session:
             session.run(tfv1.global_variables_initializer())
             load_into(session, network, open_weights(weights))
             losses = []

@@ -1,19 +1,12 @@
 #!/usr/bin/env python3
-"""Make classification/tutorial/tutorial.ipynb of README.md beside it: text as it is, a cell for each ```bash block that
+"""Make tutorial.ipynb of README.md, both beside this file: text as it is, and a cell for each ```bash block, which
 runs it. Equal text gives equal bytes."""
 
+import json
 import os
-import sys
+import re
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from webvision.environment import ROOT, import_only_code
-
-import_only_code()
-
-import json  # noqa: E402
-import re  # noqa: E402
-
-FOLDER = os.path.join(ROOT, "classification", "tutorial")
+FOLDER = os.path.dirname(os.path.abspath(__file__))
 _BLOCK = re.compile(r"^```bash\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 
 

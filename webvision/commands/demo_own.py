@@ -1,35 +1,34 @@
-#!/usr/bin/env python3
 """From a folder of one's own pictures to a checked model, by the commands of classification/: train, predict, judge,
 export. A real set where one is installed, else one that it draws.
 
 Every step is printed before it runs. Run again, it continues or repeats at once.
 """
 
+import argparse
+import json
 import os
+import shlex
+import subprocess
 import sys
+import time
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from webvision.environment import ROOT, use_project_environment
-
-use_project_environment("numpy", "cv2", "tensorflow")
-
-import argparse  # noqa: E402
-import json  # noqa: E402
-import shlex  # noqa: E402
-import subprocess  # noqa: E402
-import time  # noqa: E402
-
-from webvision.errors import IncompleteError, run_command  # noqa: E402
+from webvision.commands import flags
+from webvision.environment import ROOT
+from webvision.errors import IncompleteError
 
 SCRIPTS = os.path.join(ROOT, "classification")
 EPOCHS = 8  # at most: what the probe has, few pictures seldom better
 
 
-def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def make_parser():
+    parser = flags.CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default="demo-own", metavar="DIR", help="where everything goes (default: %(default)s)")
     parser.add_argument("--snapshot", metavar="PATH", help="weights to begin with (default: an installed package's)")
-    return parser.parse_args(argv)
+    return parser
+
+
+def parse_args(argv=None):
+    return make_parser().parse_args(argv)
 
 
 def main(argv=None):
@@ -63,7 +62,3 @@ def steps(args, pictures, run):
         ["inference.py", "--gpu", "-1", "--img-path", some, "--snapshot", run, "--save-path", result],
         ["pytorch2onnx.py", "--snapshot", run, "--save-path", os.path.join(run, "model.onnx")],
     ]
-
-
-if __name__ == "__main__":
-    run_command(main)
