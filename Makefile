@@ -16,17 +16,19 @@ KILLS ?= 300
 ROUNDS ?= 30
 SEED ?= 1
 SECONDS ?= 60
+FASHION ?= /usr/share/datasets/fashion-mnist
+LEARN_WORK ?= /tmp/webvision-learn
 TORCH_ENV ?= /tmp/webvision-torch
 GPU_LOCK_ENV ?= /tmp/webvision-gpu-lock
 # The rooms that never start TensorFlow
-QUICK := tests/lists tests/pictures tests/views tests/archives tests/scoring tests/docs tests/test_imports.py tests/test_files.py \
+QUICK := tests/lists tests/pictures tests/views tests/scoring tests/docs tests/test_imports.py tests/test_files.py \
 	tests/test_progress.py
 # Folders whose public functions are typed: what other programs import. Grows until it is all of webvision/data.
 TYPED := webvision/data/__init__.py webvision/data/data_set.py webvision/data/feeding.py webvision/data/views webvision/data/pictures
 
 .DEFAULT_GOAL := setup
-.PHONY: help setup demo demo-own tutorial test quick lint types test-torch test-browser docs clean \
-	bench-input bench-list bench-read bench-scale bench-scoring bench-step bench-wait \
+.PHONY: help setup demo demo-own tutorial test quick lint types test-torch test-browser test-backbones docs clean \
+	bench-input bench-list bench-read bench-scale bench-scoring bench-step bench-wait learn \
 	fuzz soak-archives soak-check soak-disk soak-download soak-kill soak-memory soak-preprocess check-gpu-lock gpu-check lock lock-gpu lock-docs
 
 help: ## this list
@@ -52,7 +54,7 @@ demo: setup ## the whole road on a small data set that it draws: 3 minutes; cont
 	$(PY) utils/demo.py
 
 demo-own: setup ## from a folder of pictures to a checked model, by classification/'s commands: under 4 minutes, in demo-own/
-	$(PY) -P -m webvision demo-own
+	PYTHONPATH=$(CURDIR) $(PY) -P -m webvision demo-own
 
 tutorial: setup ## classification/tutorial/tutorial.ipynb, from README.md beside it
 	$(PY) classification/tutorial/make_notebook.py
@@ -61,7 +63,7 @@ tutorial: setup ## classification/tutorial/tutorial.ipynb, from README.md beside
 test: setup ## every test, or those of a room: make test T=tests/lists
 	$(PY) -P -m pytest $(T)
 
-quick: setup ## the rooms without TensorFlow (lists, pictures, views, archives, scoring, docs, walls): under a minute
+quick: setup ## rooms without TensorFlow (lists, pictures, views, scoring, docs, walls): about a minute
 	$(PY) -P -m pytest $(QUICK)
 
 lint: setup ## ruff's format and rules, and mypy over the rooms that other programs import
@@ -89,7 +91,7 @@ $(TORCH_ENV)/.installed: pyproject.toml
 	touch $@
 
 # Installs nothing: on Debian, `apt-get install chromium chromium-driver` provides both.
-test-browser: setup ## the report and the site in headless Chromium
+test-browser: setup ## the report in headless Chromium
 	@command -v chromedriver >/dev/null && { command -v chromium || command -v google-chrome; } >/dev/null || \
 		{ echo "make test-browser needs chromium and chromedriver on the PATH (Debian: apt-get install chromium chromium-driver)" >&2; exit 2; }
 	$(PY) -P -m pytest tests/soak/browser_report.py tests/soak/browser_serve.py
@@ -119,6 +121,10 @@ bench-step: setup ## ResNet-50 on the CPU: our step, a bare session's, tf_keras'
 bench-wait: setup ## the share of time that training waits for data; ten minutes; WAIT="--rounds 1"
 	$(PY) benchmarks/bench_wait.py $(WAIT)
 
+learn: setup ## noisy labels: arms of recipes, three seeds, a table; hours, goes on when given again; LEARN="--arms card,oracle,web"
+	@test -d $(FASHION) || { echo "$(FASHION) is not there: apt-get install dataset-fashion-mnist, or make learn FASHION=DIR"; exit 1; }
+	$(PY) -m benchmarks.learn.run --fashion $(FASHION) --work $(LEARN_WORK) $(LEARN)
+
 ##@ To break it (minutes each; KILLS=300 SEED=1 SECONDS=60)
 fuzz: setup ## mutated image bytes, tar headers, list lines and indexes, SECONDS each
 	$(PY) tests/soak/fuzz.py --seconds $(SECONDS) --seed $(SEED)
@@ -143,6 +149,9 @@ soak-archives: setup ## kill -9 over packing, indexing and reading from archives
 
 soak-memory: setup ## 20,000 steps: memory and descriptors must not grow
 	$(PY) tests/soak/memory_soak.py
+
+test-backbones: setup ## every backbone against PyTorch's figures and logits; trained, saved, exported; half an hour
+	$(PY) -P -m pytest tests/soak/backbones.py
 
 gpu-check: setup ## all that only a GPU can tell, 8 minutes, goes on when given again; GPU_CHECK="--wheels DIR"; also without a GPU
 	$(PY) -P benchmarks/gpu_check.py $(GPU_CHECK)

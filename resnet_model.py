@@ -40,6 +40,8 @@ def _choose_blocks(depth, mode):
         pooled = mode == "d"
         block = resnet_bottleneck if deep else resnet_basicblock
         return resnet_group, lambda l, channels, stride: block(l, channels, stride, _pooled if pooled else _shortcut)
+    if mode == "v1" and deep:
+        return resnet_group, v1_bottleneck
     if mode == "preact":
         return preact_group, preact_bottleneck if deep else preact_basicblock
     if mode == "se" and deep:
@@ -74,6 +76,14 @@ def resnet_basicblock(l, channels, stride, shortcut=None):
 
 def resnet_bottleneck(l, channels, stride, shortcut=None):
     return _bottleneck(l, channels, stride) + (shortcut or _shortcut)(l, channels * 4, stride, activation=bn)
+
+
+def v1_bottleneck(l, channels, stride):
+    """A bottleneck as first published, whose first 1x1 convolution strides (He et al. 2015; Caffe's, Keras's)."""
+    shortcut = _shortcut(l, channels * 4, stride, activation=bn)
+    l = Conv("conv1", l, channels, 1, strides=stride, activation=BNReLU)
+    l = Conv("conv2", l, channels, 3, activation=BNReLU)
+    return Conv("conv3", l, channels * 4, 1, activation=bn_zero) + shortcut
 
 
 def se_bottleneck(l, channels, stride):

@@ -6,7 +6,18 @@ import os
 from tests.support.data_set import ROOT
 
 MAY_USE = {
-    "commands": {"challenges", "data", "doctor", "inference", "machine", "model", "prep", "scoring", "training"},
+    "commands": {
+        "challenges",
+        "data",
+        "doctor",
+        "export",
+        "inference",
+        "machine",
+        "model",
+        "prep",
+        "scoring",
+        "training",
+    },
     "machine": set(),
     "doctor": {"data", "machine"},
     "prep": {"data"},  # lists and image reading, to check what training will read
@@ -14,6 +25,7 @@ MAY_USE = {
     "model": {"data", "machine"},  # the presets' normalisation
     "training": {"data", "machine", "model", "scoring"},
     "inference": {"data", "machine", "model", "scoring"},
+    "export": {"data", "model"},
     "scoring": {"data"},
     "challenges": {"data", "scoring"},
 }
@@ -29,7 +41,7 @@ INNER = {
     },
     "inference": {"serving": set()},
     "commands": {"own_pictures": set()},
-    "model": {"networks": set(), "foreign": set()},
+    "model": {"networks": set(), "foreign": {"networks"}},
     "scoring": {"predictions": set(), "figures": {"predictions"}, "report": {"figures", "predictions"}},
     "training": {"parts": set()},
     "prep": {

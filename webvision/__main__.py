@@ -41,6 +41,7 @@ ROAD = {  # in the order in which one needs them
     "eval": Command("evaluate", TRAINING, "predict a list with a checkpoint and write the prediction file"),
     "predict": Command("predict", PIXELS, "what is on these pictures? a picture, a folder, a list; JSON and tables"),
     "judge": Command("judge", PIXELS, "how good is a model? its figures over a folder of class folders"),
+    "export": Command("export", TRAINING, "ONNX, TFLite, SavedModel, int8: each proven against its original"),
     "serve": Command("serve", PIXELS, "a page on this machine that says what is on a picture"),
     "score": Command("score", ("numpy",), "errors of prediction files, compared, averaged, merged"),
     "report": Command("report", PIXELS, "one HTML page: what the network gets wrong, and where to look"),

@@ -45,6 +45,7 @@ CUDA_LIBRARIES = cuda_libraries.open_libraries() if gpus_visible() else []
 os.environ["TF_USE_LEGACY_KERAS"] = "1"  # tensorpack's layers are Keras 2 layers; can go with tensorpack
 # Errors only; without a GPU not even those, since the missing driver is one (errors that matter arrive as exceptions).
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if installed_gpus() else "3")
+os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # --gpu 1 is what nvidia-smi calls 1
 os.environ.setdefault("TF_GPU_THREAD_MODE", "gpu_private")  # kernels of one GPU are not delayed by the host's threads
 os.environ.setdefault("TF_GPU_THREAD_COUNT", "2")  # both as NVIDIA's ResNet-50 runs set them
 

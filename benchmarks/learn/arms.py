@@ -2,41 +2,35 @@
 
 from dataclasses import dataclass
 
-REGULAR = ("mixup=1", "neighbours=0.5")  # what pays where labels are learned by heart
-
 
 @dataclass(frozen=True)
 class Arm:
-    """A recipe by name and settings; `oracle`: trained on the right rows only."""
+    """A recipe by name and settings."""
 
     recipe: str
     settings: tuple = ()
-    oracle: bool = False
-    averaged: bool = False  # judged by its averaged weights
-    weighted: bool = False  # second of two passes: the rows that the margins of the arm `web` suspect weigh nothing
+    oracle: bool = False  # trained on the right rows only
+    averaged: bool = True  # judged by its averaged weights
+    second_pass: bool = False  # rows that the margins of the arm `web` suspect weigh nothing
 
 
-WEB = Arm("web", REGULAR, averaged=True)
-
-
-def without(*settings):
-    """`web` with these settings after its own."""
-    return Arm("web", (*REGULAR, *settings), averaged="averages=0" not in settings)
+def web(*settings, **how):
+    """The recipe web with these settings."""
+    return Arm("web", settings, **how)
 
 
 ARMS = {
-    "card": Arm("card", ("margins=true",)),
-    "oracle": Arm("web", (), oracle=True, averaged=True),
-    "web": WEB,
-    "logit adjustment alone": Arm("web", ("averages=0",)),
-    "web without mixup": without("mixup=0"),
-    "web without neighbours": without("neighbours=0"),
-    "web without averages": without("averages=0"),
-    "web without logit adjustment": without("logit_adjust=0"),
-    "web on the upsampled list": without("balance=upsample"),
-    "web with smoothing": without("label_smoothing=0.1"),
-    "web with cosine": without("schedule=cosine"),
-    "web with SAM": without("sam=0.05"),
-    "web with early learning": without("early_learning=3", "neighbours=0"),
-    "web, oracle": Arm("web", REGULAR, oracle=True, averaged=True),
+    "card": Arm("card", ("margins=true",), averaged=False),
+    "oracle": web(oracle=True),
+    "web": web(),
+    "web without averages": web("averages=0", averaged=False),
+    "web without logit adjustment": web("logit_adjust=0"),
+    "web with mixup and neighbours": web("mixup=1", "neighbours=0.5"),
+    "web with mixup": web("mixup=1"),
+    "web with neighbours": web("neighbours=0.5"),
+    "web with label smoothing": web("label_smoothing=0.1"),
+    "web with cosine": web("schedule=cosine"),
+    "web with SAM": web("sam=0.05"),
+    "web with early learning": web("early_learning=3"),
+    "two passes": web(second_pass=True),
 }

@@ -3,10 +3,12 @@
 import gzip
 import json
 import os
+import shutil
 
 import numpy as np
 
 from benchmarks.learn.noise import Noisy, class_sizes, likeness, web_noise
+from webvision.errors import DataError
 
 KNOWN = 8  # classes; the others are the pictures of no class
 REFERENCE = 500  # clean pictures of a class that tell likeness and are never trained on
@@ -71,6 +73,20 @@ def _write(out, images, found, names):
     wrong = float((found.truth != found.folders).mean())
     with open(os.path.join(meta, "task.json"), "w") as file:
         json.dump({"rows": len(found.folders), "wrong": wrong, "sizes": np.bincount(found.folders).tolist()}, file)
+
+
+def link_set(data, truth, out):
+    """The set at `data` as a task at `out`: its pictures and lists as links, `truth` beside them."""
+    os.makedirs(os.path.join(out, "meta"))
+    for split in ("train", "val"):
+        os.symlink(os.path.abspath(os.path.join(data, split)), os.path.join(out, split))
+    for name in ("synsets.txt", "train.txt", "val.txt"):
+        shutil.copyfile(os.path.join(data, "meta", name), os.path.join(out, "meta", name))
+    shutil.copyfile(truth, os.path.join(out, "meta", "truth.txt"))
+    with open(truth) as true, open(os.path.join(out, "meta", "train.txt")) as told:
+        rows = sum(1 for _ in true), sum(1 for _ in told)
+    if rows[0] != rows[1]:
+        raise DataError(f"{truth} has {rows[0]} lines and the training list {rows[1]}: one true class for each line")
 
 
 def make_oracle(folder, out):

@@ -103,6 +103,7 @@ def outcome(path):
     "name, kind, reason",
     [
         ("../up.jpg", tarfile.REGTYPE, "leads out of its folder"),
+        ("../up/", tarfile.DIRTYPE, "leads out of its folder"),
         ("/abs.jpg", tarfile.REGTYPE, "is absolute"),
         ("link.jpg", tarfile.SYMTYPE, "is a symbolic link"),
         ("hard.jpg", tarfile.LNKTYPE, "is a hard link"),

@@ -19,6 +19,7 @@ import pytest
 from tests.support import tiny_run
 from tests.support.data_set import ROOT
 from tests.support.own_pictures import encoded, heic, photograph, write_classes
+from webvision.commands import export, predict
 from webvision.commands.own_pictures.finetuning import Tuned
 from webvision.commands.own_pictures.probing import Probed
 from webvision.commands.own_pictures.road import choose
@@ -32,6 +33,23 @@ from webvision.prep.own_folder.prepare import prepare
 def lines(data, name):
     with open(os.path.join(data, "meta", name), encoding="utf-8") as file:
         return file.read().splitlines()
+
+
+def test_1_an_export_answers_as_its_checkpoint_from_the_file_alone(undisturbed, tiny_data, tmp_path, monkeypatch):
+    """The file says how pictures are prepared and what classes are called; the same pictures, the same answers."""
+    monkeypatch.setattr("webvision.model.backbones.Network", tiny_run.Tiny)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    onnx = tmp_path / "model.onnx"
+    export.main([str(undisturbed.folder), str(onnx), "--data", str(tiny_data)])
+    monkeypatch.chdir(tmp_path)
+    answers = {}
+    for flag, model in (("--snapshot", undisturbed.folder), ("--onnx", onnx)):
+        predict.main(["--img-path", str(tiny_data / "val"), flag, str(model), "--gpu", "-1", "--workers", "0"])
+        answers[flag] = json.loads((tmp_path / "inference_result.json").read_text())
+    assert len(answers["--onnx"]) == 9
+    for ours, theirs in zip(answers["--snapshot"], answers["--onnx"], strict=True):
+        assert [label for _, label in ours["0_0"]] == [label for _, label in theirs["0_0"]]
+        assert np.allclose([p for p, _ in ours["0_0"]], [p for p, _ in theirs["0_0"]], atol=1e-4)
 
 
 def test_2_a_label_is_a_name_whatever_folders_val_has(tmp_path):
@@ -128,3 +146,10 @@ def test_9_the_best_weights_count_and_no_twin_judges_its_twin(tmp_path):
     val = {line.split(" ")[-2].removeprefix("own/ants/") for line in lines(data, "val.txt") if "ants" in line}
     of_twins = {line for line in lines(data, "val.txt") if "twin" in line}
     assert len(val) > 0 and len(of_twins) == len([line for line in lines(data, "val.txt") if "ants/0" in line])
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.tflite", "saved"])
+def test_10_every_export_that_is_promised_is_written(name, undisturbed, tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr("webvision.model.backbones.Network", tiny_run.Tiny)
+    export.main([str(undisturbed.folder), str(tmp_path / name), "--data", str(tiny_data)])
+    assert (tmp_path / name).exists()

@@ -34,7 +34,7 @@ def test_the_notebook_is_made_of_the_page():
     with open(os.path.join(TUTORIAL, "tutorial.ipynb"), encoding="utf-8") as file:
         assert json.load(file) == made, "`make tutorial` brings it up to date"
     code = ["".join(cell["source"]) for cell in made["cells"] if cell["cell_type"] == "code"]
-    assert len(code) == 5 and all("!python3" in source or "PICTURES" in source or source == "%cd .." for source in code)
+    assert len(code) == 6 and all("!python3" in source or "PICTURES" in source or source == "%cd .." for source in code)
 
 
 @pytest.fixture
@@ -70,5 +70,7 @@ def test_every_command_of_the_page_works(checkout, tmp_path):
     run = checkout / "classification" / "snapshots" / "bees-and-ants"
     answers = json.loads((checkout / "classification" / "inference_result.json").read_text())
     assert len(answers) == 16 and {label for _, label in answers[0]["0_0"]} == {"six", "nine"}
+    by_onnx = json.loads((checkout / "classification" / "onnx_result.json").read_text())
+    assert [a["0_0"][0][1] for a in by_onnx] == [a["0_0"][0][1] for a in answers]
     assert (run / "report.html").exists() and (run / "chosen.json").exists()
     assert "16 images of 2 classes" in done.stdout

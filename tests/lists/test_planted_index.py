@@ -140,6 +140,7 @@ def test_a_wide_umask_does_not_make_every_start_a_first_one(tmp_path, builds):
 @pytest.mark.parametrize("compiled", [True, False])
 def test_a_side_file_cut_short_in_use_ends_in_an_error_not_in_a_signal(tmp_path, compiled, monkeypatch):
     path = a_list(tmp_path, rows=200_000)
+    compiled = compiled and bool(library.loaded())  # without a compiler both are the same case
     if not compiled:
         monkeypatch.setattr(library, "guard", lambda mapped, address: None)
     opened = open_index(path, 7)

@@ -1,6 +1,7 @@
 """What `auto` means on the GPUs at hand."""
 
 import json
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from tests.support.data_set import write_data_set
 from tests.support.driver import nvml_library
 from webvision import devices
-from webvision.commands import choosing, train
+from webvision.commands import choosing, flags, train
 from webvision.commands import step as step_command
 from webvision.errors import ResourceError, UsageError
 from webvision.machine import nvml
@@ -70,7 +71,7 @@ def gpus(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "answers, flags, precision, xla, said",
+    "answers, typed, precision, xla, said",
     [
         (
             {"major": 8, "minor": 0, "name": "A100"},
@@ -87,24 +88,33 @@ def gpus(monkeypatch, tmp_path):
         ({"major": 9}, ["--precision", "tf32"], "tf32", False, ""),
     ],
 )
-def test_the_command_chooses_for_its_gpus_and_says_so(gpus, capsys, answers, flags, precision, xla, said):
-    args = train.parse_args([*gpus(**answers), *flags])
+def test_the_command_chooses_for_its_gpus_and_says_so(gpus, capsys, answers, typed, precision, xla, said):
+    args = train.parse_args([*gpus(**answers), *typed])
     assert (args.precision, args.devices.xla, args.recipe.batch) == (precision, xla, 256)
     told = capsys.readouterr().err
     assert said in told if said else told == ""
 
 
+def test_a_gpu_whose_memory_others_hold_is_refused_before_anything_begins(gpus, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")  # restored, whatever the command sets
+    args = train.parse_args([*gpus(used=16000, holder=os.getppid()), "--gpu", "1"])
+    with pytest.raises(ResourceError, match=rf"GPU 1 .* are taken, by process {os.getppid()} "):
+        flags.use_devices(args)
+    gpus(used=100)
+    flags.use_devices(args)
+
+
 @pytest.mark.parametrize(
-    "flags, words",
+    "typed, words",
     [
         (["--gpu", "-1", "--batch", "auto"], "--batch auto goes by the memory of GPUs, and this run has none"),
         (["--gpu", "GPU-77", "--precision", "auto"], "the driver does not know all of these GPUs"),
         (["--fp16", "--precision", "bfloat16"], "not allowed with argument --fp16"),
     ],
 )
-def test_what_cannot_be_chosen_is_refused(gpus, capsys, flags, words):
+def test_what_cannot_be_chosen_is_refused(gpus, capsys, typed, words):
     with pytest.raises(SystemExit) as refusal:
-        train.parse_args([*gpus(major=8), *flags])
+        train.parse_args([*gpus(major=8), *typed])
     assert refusal.value.code == 2 and words in capsys.readouterr().err
 
 

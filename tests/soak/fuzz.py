@@ -8,6 +8,7 @@ make fuzz                      # a minute each; SECONDS=600 SEED=7 for more
 import argparse
 import collections
 import gzip
+import io
 import json
 import multiprocessing
 import os
@@ -242,6 +243,87 @@ class Archives:
             return "refused"
 
 
+class Members:
+    """Pictures read inside an archive: what unpacking would write, or its refusal, with and without compiled code; a
+    forged index of members gives bytes as they are in the archive, or an error."""
+
+    def __init__(self, folder):
+        from tests.archives import test_members as tests
+        from webvision.data.archives import building, store, tarstream, walk
+        from webvision.data.native import library
+        from webvision.errors import DataError
+
+        self.store, self.tarstream, self.walk, self.library = store, tarstream, walk, library
+        self.refusals, self.path = DataError, folder / "x.tar"
+        self.corpus = [path.read_bytes() for path in map(Path, tests.odd_archive(folder / "odd"))]
+        self.files = {f"{number}.jpg": bytes([number]) * (50 + number) for number in range(40)}
+        tests.write_tar(folder / "set" / "0.tar", self.files)
+        self.members = building.open_members(str(folder / "set"), beside=str(folder))
+        self.index, self.set = open(self.members.path, "rb").read(), folder / "set"
+
+    def one(self, rng):
+        if rng.random() < 0.3:
+            data = bytearray(self.index)
+            for _ in range(rng.randint(1, 6)):  # behind the header: a torn one is made anew
+                at = rng.randrange(128, len(data))
+                data[at] = rng.randrange(256)
+            return bytes(data), lambda: self.forged(bytes(data))
+        data = mutated(rng.choice(self.corpus), rng)
+        return data, lambda: self.walked(data)
+
+    def forged(self, data):
+        with open(self.members.path, "wb") as file:
+            file.write(data)
+        try:
+            pictures = self.store.PictureArchives(str(self.set), self.store.Members(self.members.path))
+        except self.store.StaleMembers:
+            return "forged index made anew"
+        whole = (self.set / "0.tar").read_bytes()
+        for name in self.files:
+            try:
+                assert pictures.read(name.encode()) in whole
+            except self.refusals:
+                continue
+        return "forged index read"
+
+    def walked(self, data):
+        self.path.write_bytes(data)
+        found = [self.outcome()]
+        self.library._library, kept = False, self.library.loaded()
+        try:
+            found.append(self.outcome())
+        finally:
+            self.library._library = kept
+        assert found[0] == found[1]
+        state, members = self.as_unpacked(data)
+        assert found[0][0] == state or (found[0][0], state) == ("archive cut off", "archive refused"), (found[0], state)
+        assert state != "archive read" or found[0][1] == members
+        return state
+
+    def outcome(self):
+        try:
+            records, damage = self.walk.walk(str(self.path), 0)
+        except self.refusals:
+            return "archive refused", None
+        sizes = {record.tobytes()[:12]: int(record["size"]) for record in records}
+        return ("archive cut off" if damage else "archive read"), sizes
+
+    def as_unpacked(self, data):
+        members = {}
+        try:
+            for member in self.tarstream.Reader(io.BytesIO(data)):
+                name = self.tarstream.checked_name(member.name)
+                if member.odd:
+                    return "archive refused", None
+                if not member.folder and not name.endswith(self.walk.SIDECARS):
+                    members[self.walk.digest(name)] = member.size
+        except self.tarstream.TarError:
+            return "archive cut off", members
+        except self.refusals:
+            return "archive refused", None
+        return "archive read", members
+
+
 class Devkits:
     """MAT-files, and the archives that they come in: labels or a reason."""
 
@@ -362,7 +444,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     failed = False
-    for kind in (Pictures, Tars, Lists, Indexes, Archives, Devkits, Runs):
+    for kind in (Pictures, Tars, Lists, Indexes, Archives, Members, Devkits, Runs):
         kept = os.path.join(tempfile.gettempdir(), f"fuzz-{kind.__name__.lower()}-{os.getpid()}")
         results = multiprocessing.SimpleQueue()
         child = multiprocessing.Process(target=fuzz, args=(kind, args.seconds, args.seed, kept, results))

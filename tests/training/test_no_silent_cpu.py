@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.driver import nvml_library
 from webvision import devices
+from webvision.commands import evaluate, step
 from webvision.compat import tf, tfv1
 from webvision.devices import Devices
 from webvision.errors import ResourceError, UsageError, WebvisionError
@@ -41,11 +42,14 @@ def refused(command):
 def test_training_measuring_and_evaluating_end_where_tensorflow_has_no_gpu(device_file, train):
     refused(lambda: train("--gpu", "0"))
     refused(lambda: train())  # all that are there are asked for
-    refused(lambda: train("--gpu", "0", "--fake"))
+    refused(lambda: step.main(["--gpu", "0"]))
     assert not train.folder.exists(), "nothing was begun"
     train("--gpu", "-1", "--epochs", "1")
     assert train.steps() == [4], "the CPU is there for whom asks for it"
-    refused(lambda: train("--gpu", "0", "--eval", "--load", train.folder))
+    out = str(train.out / "predictions.json")
+    flags = ["--data", str(train.data), "--load", str(train.folder), "--out", out, "--workers", "0"]
+    refused(lambda: evaluate.main([*flags, "--gpu", "0"]))
+    assert not os.path.exists(out)
     assert train.steps() == [4]
 
 

@@ -8,7 +8,9 @@ import sys
 from webvision.commands import choosing
 from webvision.devices import Devices, choose_gpus, cpu_cores
 from webvision.errors import UsageError
+from webvision.machine import gpu_facts
 from webvision.machine.choices import PRECISIONS
+from webvision.machine.why_no_gpu import refuse_full
 from webvision.model.backbones import DEPTHS, MODES, backbone_of
 
 
@@ -206,6 +208,7 @@ def use_devices(args):
     """Have TensorFlow see the devices that were chosen, and no other; before it is imported."""
     if args.gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(args.gpus)
+        refuse_full(gpu_facts.known_gpus(args.gpus))
     elif args.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     if args.xla and not args.gpus:

@@ -32,6 +32,14 @@ def visible_gpus(machine, visible):
     return [by_name[entry.strip()] for entry in visible.split(",") if entry.strip() in by_name]
 
 
+def known_gpus(entries):
+    """The nvml.Gpu of each CUDA_VISIBLE_DEVICES entry that the driver knows; none where it does not answer."""
+    try:
+        return visible_gpus(nvml.ask(), ",".join(entries))
+    except nvml.NvmlError:
+        return []
+
+
 def chosen_gpus(entries):
     """The nvml.Gpu of each CUDA_VISIBLE_DEVICES entry; UsageError where the driver does not answer."""
     if not entries:

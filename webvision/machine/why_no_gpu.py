@@ -164,6 +164,12 @@ def held_by_others(gpu, room=ROOM, own=None):
     return f"{held}, by {others}; wait for it, or choose another GPU with --gpu"
 
 
+def refuse_full(gpus):
+    """ResourceError if one of `gpus` has no room, which others hold; right before this process takes any of it."""
+    for reason in filter(None, map(held_by_others, gpus)):
+        raise ResourceError(reason)
+
+
 def others_on(gpu, own=None):
     """The processes that compute on a GPU, besides `own`, in words; '' where there are none to be seen."""
     return ", ".join(_process(*process) for process in gpu.processes[:4] if process[0] != own)

@@ -27,7 +27,7 @@ VARIABLE = "webvision/card"
 FORMAT, VERSION = "webvision-card", 1
 MAX_BYTES = 1 << 23  # 5,000 classes with words and counts are 0.3 MB; json.loads takes up to 25 bytes for one of these
 MIN_IMAGE_SIZE = 32
-PADDINGS = ("same", "symmetric")  # TensorFlow's, with the odd pixel at the end, and PyTorch's
+PADDINGS = ("same", "symmetric", "caffe")  # of networks/layers.py, which tells them apart
 DATA_FORMATS = ("NHWC", "NCHW")
 
 

@@ -5,7 +5,7 @@ import os
 
 from webvision.compat import tf
 from webvision.errors import ResourceError
-from webvision.machine import gpu_facts, nvml
+from webvision.machine import gpu_facts
 from webvision.machine.why_no_gpu import others_on
 
 
@@ -24,10 +24,8 @@ def shortage_told(network, batch, devices):
 def _held_by_others(devices):
     if not devices.on_gpu:
         return ""
-    try:
-        gpus = gpu_facts.visible_gpus(nvml.ask(), os.environ.get("CUDA_VISIBLE_DEVICES"))
-    except nvml.NvmlError:
-        return ""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = gpu_facts.known_gpus([str(number) for number in range(devices.count)] if visible is None else [visible])
     return "".join(
         f". On GPU {gpu.index} there is also {others}" for gpu in gpus if (others := others_on(gpu, os.getpid()))
     )

@@ -55,7 +55,7 @@ def walk(wanted, *, say=print):
     for line in prepared.report:
         say(line)
     write_class_map(os.path.join(wanted.run, "class_id.json"), prepared.classes)
-    start = find_start(wanted.backbone, len(prepared.classes), snapshot=wanted.snapshot)
+    start = find_start(wanted.backbone, len(prepared.classes), folder=wanted.run, snapshot=wanted.snapshot)
     say(f"{start.network.backbone}: {start.words}")
     data = DataSet.open(prepared.data)
     sets = {name: data.split(name) for name in ("train", "val")}

@@ -216,9 +216,6 @@ class SortedFile:
         self._at += count
         return records
 
-    def __repr__(self):
-        return f"SortedFile({self._path!r}, {self.count})"
-
 
 def sorted_file(members, numbers):
     """The records of an open index as a SortedFile: what of it still holds need not be walked again."""

@@ -101,10 +101,6 @@ class PictureArchives:
         cache = fields["cache"] and Cache(*fields["cache"])
         return cls(fields["root"], members, ImagePolicy.from_json(fields["policy"]), cache=cache)
 
-    def describe(self, name):
-        """Where the picture `name` (bytes) is looked for, for messages."""
-        return f"{printable(os.fsdecode(self.root))}/*.tar: {printable(os.fsdecode(name))}"
-
     def has(self, names):
         """bool [n]: which of `names` (bytes) are members."""
         return self.members.find(names)[0]

@@ -82,6 +82,7 @@ def _members(file, reader, size):
                 f"member '{printable(os.fsdecode(member.name))}' is {member.odd}; pictures are read from archives of "
                 "regular files and folders only. Unpack it without such members: download.sh --skip-odd-members"
             )
+        tarstream.checked_name(member.name)  # a folder's too: an archive that unpacking refuses is refused
         if not member.folder and reader.offset + member.size <= size:
             yield [member.name], [reader.offset], [member.size], [seal(reader.header)]
         if reader.offset + member.size + -member.size % tarstream.BLOCK > size:

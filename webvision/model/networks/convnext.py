@@ -1,5 +1,7 @@
 """ConvNeXt (Liu et al. 2022): a ResNet with what transformers brought: patches, layer norm, GELU, 7x7 depthwise."""
 
+import math
+
 from webvision.compat import tf, tfv1
 from webvision.model.networks.layers import (
     ChannelNorm,
@@ -34,10 +36,15 @@ def _conv(name, l, filters, kernel, *, stride=1):
     return Conv(name, l, filters, kernel, strides=stride, use_bias=True, kernel_initializer=initializer)
 
 
+def _gelu(l):
+    # Not tf.nn.gelu, which is written with erfc: ONNX and TFLite know erf alone.
+    return l * (tf.math.erf(l * math.sqrt(0.5)) + 1.0) * 0.5
+
+
 def _block(l, drop_path):
     shortcut, width = l, channels_of(l)
     l = ChannelNorm("norm", DepthwiseConv("dw", l, 7, use_bias=True))
-    l = tf.nn.gelu(_conv("expand", l, 4 * width, 1))
+    l = _gelu(_conv("expand", l, 4 * width, 1))
     l = _conv("project", l, width, 1)
     scale = tfv1.get_variable("scale", [width], l.dtype, initializer=tfv1.constant_initializer(1e-6))
     l = l * tf.reshape(scale, [1, width, 1, 1] if data_format() == "NCHW" else [1, 1, 1, width])

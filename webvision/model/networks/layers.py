@@ -5,6 +5,7 @@ Two things differ between where weights come from, and belong to a network as it
 
 - `padding` of what strides. 'same' is TensorFlow's: on an even side the smaller half comes first, so a 3x3 window pads
   (0, 1). 'symmetric' is PyTorch's: (kernel - 1) // 2 on both sides. Mixed up, logits are off by 4 to 8 % of the range.
+  'caffe' is Caffe's: convolutions as PyTorch's, pooling as TensorFlow's.
 - `epsilon` of batch norm.
 
 Both, and the memory layout, are set by `style(...)` around a whole network.
@@ -21,6 +22,12 @@ from tensorpack.tfutils.argscope import argscope, get_arg_scope
 from tensorpack.tfutils.common import get_global_step_var
 from tensorpack.tfutils.tower import get_current_tower_context
 
+PADDINGS = {  # of convolutions, of pooling
+    "same": ("same", "same"),
+    "symmetric": ("symmetric", "symmetric"),
+    "caffe": ("symmetric", "same"),
+}
+
 
 class Endpoints(NamedTuple):
     """What a network knows about a batch, by name."""
@@ -33,10 +40,12 @@ class Endpoints(NamedTuple):
 @contextlib.contextmanager
 def style(*, data_format, padding="same", epsilon=1e-5):
     """Every layer within has this layout, padding and epsilon."""
-    if padding not in ("same", "symmetric"):
-        raise ValueError(f"padding {padding!r} is neither 'same' nor 'symmetric'")
+    if padding not in PADDINGS:
+        raise ValueError(f"padding {padding!r} is none of {', '.join(PADDINGS)}")
+    of_conv, of_pool = PADDINGS[padding]
     with (
-        argscope([Conv, DepthwiseConv, MaxPool], data_format=data_format, padding=padding),
+        argscope([Conv, DepthwiseConv], data_format=data_format, padding=of_conv),
+        argscope(MaxPool, data_format=data_format, padding=of_pool),
         argscope([AvgPooling, GlobalAvgPooling, BatchNorm, ChannelNorm], data_format=data_format),
         argscope(BatchNorm, epsilon=epsilon),
     ):
@@ -82,9 +91,10 @@ def Conv(
     # fan_out, as ResNet's authors do it (He et al. 2015): the variance of gradients is kept, not that of activations
     initializer = kernel_initializer or tfv1.variance_scaling_initializer(2.0, mode="fan_out")
     weights = tfv1.get_variable("W", shape, l.dtype, initializer=initializer)
-    l = tf.nn.conv2d(
-        l, weights, _strides(strides, data_format), _pads(padding, kernel, strides, data_format), data_format
-    )
+    pads = _pads(padding, kernel, strides, data_format)
+    if groups > 1 and not isinstance(pads, str):  # TensorFlow's gradient of groups on the CPU fails with explicit pads
+        l, pads = tf.pad(l, pads), "VALID"
+    l = tf.nn.conv2d(l, weights, _strides(strides, data_format), pads, data_format)
     return _biased(l, filters, use_bias, activation, data_format)
 
 
@@ -101,8 +111,10 @@ def DepthwiseConv(l, kernel, strides=1, *, use_bias=False, activation=None, padd
 
 @layer_register()
 def MaxPool(l, window, strides, *, padding="same", data_format="NHWC"):
-    """The largest value of each window."""
+    """The largest value of each window, of values that a ReLU keeps from below zero: zeros are padded."""
     pads = _pads(padding, window, strides, data_format)
+    if not isinstance(pads, str):  # TFLite has no explicit pads here; lowest() for zeros would ruin the ranges of int8
+        l, pads = tf.pad(l, pads), "VALID"
     return tf.nn.max_pool2d(l, window, strides, pads, data_format)
 
 

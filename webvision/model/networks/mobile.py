@@ -81,16 +81,9 @@ def efficientnet(
     image, *, num_classes, width, depth, dropout, squeeze=True, activation="swish", fixed_ends=False, drop_path=0.2
 ):
     """EfficientNet scaled by `width` and `depth`; with `fixed_ends` (Lite) stem, head, first and last stage are not."""
-    last = len(EFFICIENTNET) - 1
     stages = [
-        (
-            kernel,
-            repeats if fixed_ends and number in (0, last) else math.ceil(repeats * depth),
-            scaled(out, width),
-            expansion,
-            stride,
-        )
-        for number, (kernel, repeats, out, expansion, stride) in enumerate(EFFICIENTNET)
+        (kernel, repeats, scaled(out, width), expansion, stride)
+        for (kernel, _, out, expansion, stride), repeats in zip(EFFICIENTNET, _repeats(depth, fixed_ends), strict=True)
     ]
     stem, top = (32, 1280) if fixed_ends else (scaled(32, width), scaled(1280, width))
     blocks = [
@@ -102,6 +95,21 @@ def efficientnet(
 
 def _narrowed(count):
     return count // 4 * 3
+
+
+def _repeats(depth, fixed_ends):
+    ends = (0, len(EFFICIENTNET) - 1) if fixed_ends else ()
+    return [
+        repeats if number in ends else math.ceil(repeats * depth)
+        for number, (_, repeats, *_) in enumerate(EFFICIENTNET)
+    ]
+
+
+def stages_of(settings):
+    """How many blocks each stage has, in a network of these settings: others name blocks by stage."""
+    if "depth" in settings:
+        return _repeats(settings["depth"], settings.get("fixed_ends", False))
+    return [repeats for _, repeats, *_ in MOBILENET_V2]
 
 
 def scaled(count, width):
