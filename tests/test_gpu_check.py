@@ -8,9 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks import gpu_check
-from benchmarks.gpu import journal, peak, run
+from benchmarks.gpu import commands, journal, loading, peak, run
 from benchmarks.gpu.journal import FAILED, HELD, MEASURED, NOT_RUN, Result
 from benchmarks.gpu.table import CHECKS, Check
+from webvision import devices
+from webvision.commands import step, train
 from webvision.errors import UsageError
 
 NOWHERE = run.Place(0, "", "")
@@ -124,6 +126,28 @@ def test_wheels_are_installed_from_their_folder_alone_and_the_rest_of_the_call_g
     monkeypatch.setattr(gpu_check.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1))
     with pytest.raises(UsageError, match="not everything that the locks pin is there"):
         gpu_check.main([f"--wheels={tmp_path}", "--out", str(tmp_path)])
+
+
+@pytest.mark.parametrize("gpus", [1, 3, 8])
+def test_the_commands_that_only_gpus_get_take_their_flags(monkeypatch, gpus, tmp_path):
+    """They cannot run here: what they type is read by the commands themselves."""
+    typed = []
+    monkeypatch.setattr(devices, "installed_gpus", lambda: gpus)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(commands, "make_set", lambda *_: str(tmp_path))
+    monkeypatch.setattr(loading, "make_set", lambda *_: str(tmp_path))
+    done = SimpleNamespace(returncode=7, stderr="error: out of memory with --batch 8192", stdout="")
+    monkeypatch.setattr(commands.subprocess, "run", lambda command, **_: typed.append(command[2:]) or done)
+    place = run.Place(gpus, "H100", str(tmp_path))
+    told = commands.out_of_memory(place)
+    assert told["held"] is (8192 % gpus == 0) and "exit 7: error: out of memory" in told["words"]
+    loading.waiting(place)
+    commands.nan_guard(place)
+    fake, *trainings = typed
+    assert fake[0] == "--fake" and step.parse_args(fake[1:]).batch % gpus == 0
+    for flags in trainings:
+        args = train.parse_args(["--runs" if word == "--out" else word for word in flags])
+        assert args.devices.gpus == gpus and args.depth == 50 and args.recipe.batch % gpus == 0
 
 
 def test_every_check_names_a_function_that_is_there():

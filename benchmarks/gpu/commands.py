@@ -17,11 +17,15 @@ BOUND = 0.05  # of two runs on a GPU without deterministic kernels, norm of the 
 
 
 def run_training(place, *flags, environment=None, limit=200):
-    """The finished process of `imagenet-resnet.py` on real photographs, small enough for where it runs."""
+    """The finished process of a training of `imagenet-resnet.py`, small enough for where it runs."""
     network = ["-d", "50", "--image-size", "224"] if place.gpus else ["-d", "18", "--image-size", "64"]
-    command = [sys.executable, os.path.join(ROOT, "imagenet-resnet.py"), *network, "--workers", "2", "--log-every", "4"]
+    return run_card(*network, "--workers", 2, "--log-every", 4, *flags, environment=environment, limit=limit)
+
+
+def run_card(*flags, environment=None, limit=200):
+    """The finished process of the card's command."""
     return subprocess.run(
-        [*command, *map(str, flags)],
+        [sys.executable, os.path.join(ROOT, "imagenet-resnet.py"), *map(str, flags)],
         env={**os.environ, **(environment or {})},
         text=True,
         capture_output=True,
@@ -64,7 +68,7 @@ def kill_and_resume(place):
 def out_of_memory(place):
     """A batch that does not fit ends the run with exit code 7 and one line that says what to do."""
     batch = divided(8192, place)  # of a ResNet-152: 230 GB on each of eight GPUs, 1.9 TB on one
-    done = run_training(place, "--fake", "-d", 152, "--batch", batch)
+    done = run_card("--fake", "-d", 152, "--batch", batch)
     words = _last_line(done)
     held = done.returncode == 7 and f"out of memory with --batch {batch}" in words
     return {"held": held, "words": f"exit {done.returncode}: {words[:200]}"}

@@ -12,10 +12,10 @@ def _task(task, results):
     by_arm = {arm: {r["seed"]: r for r in results if r["arm"] == arm} for arm in _unique(results, "arm")}
     card, oracle = by_arm.get("card", {}), by_arm.get("oracle", {})
     lines = [
-        f"{task}: " + ", ".join(f"seed {s}: {len(_of_seed(results, s))} arms" for s in _unique(results, "seed")),
+        f"{task}: balanced error of seeds " + ", ".join(map(str, sorted(_unique(results, "seed")))),
         "",
-        "| arm | seeds | balanced error | against card, paired | gap closed G | CPU, card = 1 | finder precision |",
-        "|---|---|---|---|---|---|---|",
+        "| arm | error of each seed | against card, paired | gap closed G | CPU, card = 1 | finder precision |",
+        "|---|---|---|---|---|---|",
     ]
     for arm, runs in by_arm.items():
         seeds = sorted(set(runs) & set(card))
@@ -25,8 +25,7 @@ def _task(task, results):
         found = [r["finder_precision"] for r in runs.values() if "finder_precision" in r]
         cells = [
             arm,
-            str(len(runs)),
-            _mean([r["error"] for r in runs.values()]),
+            " / ".join(f"{runs[s]['error']:.3f}" if s in runs else "-" for s in sorted(_unique(results, "seed"))),
             interval(differences),
             _mean(gaps, 2),
             _mean(costs, 2),
@@ -53,7 +52,3 @@ def _mean(values, digits=3):
 
 def _unique(results, key):
     return list(dict.fromkeys(r[key] for r in results))
-
-
-def _of_seed(results, seed):
-    return [r for r in results if r["seed"] == seed]

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 from tests.support.data_set import ROOT
+from webvision.scoring.predictions import fusion
 from webvision.scoring.predictions.file import PredictionWriter, open_predictions
 
 SCRIPT = os.path.join(ROOT, "utils", "eval_score.py")
 
 
-def run(folder, *args, code=0):
+def run(folder, *args, code=0, stderr=False):
     result = subprocess.run([sys.executable, SCRIPT, *map(str, args)], cwd=folder, capture_output=True, text=True)
     assert result.returncode == code and "Traceback" not in result.stderr, result.stderr
-    return result.stdout if code == 0 else result.stderr
+    return result.stderr if code or stderr else result.stdout
 
 
 def write(path, labels, scores, k=5, all_scores=True, names=None):
@@ -272,3 +273,17 @@ def test_labels_that_are_all_0_are_remarked_upon(tmp_path):
         assert ("Every label is 0" in run(tmp_path, "top.json", "labels.json")) is told
         card = json.loads(run(tmp_path, "top.json", "labels.json", "--json"))
         assert card["labels_are_all_zero"] is told
+
+
+def test_files_are_fused_with_weights_fitted_on_one_half_and_told_on_the_other(folder):
+    flags = ("--average", "train_log/predictions.json", "b.json", "--fuse", "geometric", "--fit-weights")
+    said = run(folder, *flags, "--out", "f.json", stderr=True)
+    fused = open_predictions(folder / "f.json")
+    weights = fused.header["fusion"]["weights"]
+    assert fused.header["fusion"]["method"] == "geometric" and sum(weights) == pytest.approx(1)
+    blocks = [open_predictions(folder / name).all_scores() for name in ("train_log/predictions.json", "b.json")]
+    expected = fusion.fuse(blocks, "geometric", weights)
+    np.testing.assert_array_equal(fused.all_scores(), expected)
+    wrong = np.mean(expected[1::2].argmax(1) != fused.arrays().labels[1::2])
+    assert f"these weights: {wrong:.4f}" in said
+    assert "belong to --average" in run(folder, "b.json", "--fuse", "rank", code=2)

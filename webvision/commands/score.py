@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 
 from webvision.commands import flags
 
@@ -27,6 +28,16 @@ def make_parser():
     )
     parser.add_argument("--compare", action="store_true", help="compare two files image by image")
     parser.add_argument("--average", action="store_true", help="average the probabilities of several files, then score")
+    parser.add_argument(
+        "--fuse",
+        choices=("mean", "geometric", "rank"),
+        help="what --average takes the mean of: probabilities (default), their logarithms, or 1 / rank",
+    )
+    parser.add_argument(
+        "--fit-weights",
+        action="store_true",
+        help="with --average: weigh the files as every other row wants it; errors on the rows between are told",
+    )
     parser.add_argument("--merge", action="store_true", help="join the shards of one list to one file, then score it")
     parser.add_argument(
         "--out",
@@ -76,6 +87,8 @@ def check(parser, args):
         parser.error("--compare takes two prediction files")
     if args.average and len(args.predictions) < 2:
         parser.error("--average takes two or more prediction files")
+    if (args.fuse or args.fit_weights) and not args.average:
+        parser.error("--fuse and --fit-weights belong to --average")
     if args.merge and not args.predictions:
         parser.error("--merge takes the shards")
     if args.out and not (args.average or args.merge):
@@ -105,7 +118,10 @@ def main(argv=None):
         files = [evaluation.merge_files(args.predictions, args.out)] if args.merge else args.predictions
         runs = evaluation.load_files(files, args.labels, args.classes)
         if args.average:
-            runs = [evaluation.average_files(runs, args.out)]
+            method = args.fuse or "mean"
+            weights, told = evaluation.fitted_weights(runs, method) if args.fit_weights else (None, [])
+            print(*told, sep="\n", end="\n" * bool(told), file=sys.stderr)
+            runs = [evaluation.average_files(runs, args.out, method=method, weights=weights)]
         result, lines = evaluation.score_runs(runs, args.k or (1, 5), args.tie_rule, args.per_class)
     if args.json:
         print(json.dumps(result, indent=2))

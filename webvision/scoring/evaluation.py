@@ -2,8 +2,11 @@
 
 import os
 
-from webvision.errors import DataError, printable
+import numpy as np
+
+from webvision.errors import DataError, UsageError, printable
 from webvision.scoring.figures import intervals, scorecard
+from webvision.scoring.predictions import fusion
 from webvision.scoring.predictions import loaded as runs
 from webvision.scoring.predictions.file import DEFAULT_PATH
 from webvision.scoring.predictions.shards import merge_shards
@@ -21,9 +24,29 @@ def load_files(paths, labels_path=None, num_classes=None):
     return [runs.load_run(path, labels_path, num_classes=num_classes) for path in paths]
 
 
-def average_files(loaded, out=None):
-    """The mean of `loaded` runs, kept in `out`."""
-    return runs.average_runs(loaded, out or os.path.join(os.path.dirname(loaded[0].path), "averaged.json"))
+def average_files(loaded, out=None, *, method="mean", weights=None):
+    """The mean of `loaded` runs, by one of fusion's methods, kept in `out`."""
+    out = out or os.path.join(os.path.dirname(loaded[0].path), "averaged.json")
+    return runs.average_runs(loaded, out, method=method, weights=weights)
+
+
+def fitted_weights(loaded, method):
+    """(weights of the runs, lines that tell them and the errors on the rows that they were not fitted on)."""
+    labels = loaded[0].labels
+    if labels is None or len(labels) < 2 or (labels < 0).any() or any(run.all_scores is None for run in loaded):
+        raise UsageError("--fit-weights needs labelled files of --eval --scores all")
+    for run in loaded:
+        runs.same_images(loaded[0], run)
+    fitted, judged = slice(0, None, 2), slice(1, None, 2)
+    weights = fusion.fit_weights([np.asarray(run.all_scores[fitted]) for run in loaded], labels[fitted], method)
+    blocks = [np.asarray(run.all_scores[judged]) for run in loaded]
+    errors = {f"{weight:.3f}  {printable(run.path)}": block for weight, run, block in zip(weights, loaded, blocks)} | {
+        "equal weights": fusion.fuse(blocks, method),
+        "these weights": fusion.fuse(blocks, method, weights),
+    }
+    lines = [f"weights ({method}), fitted on every other row, and top-1 error on the rest:"]
+    lines += [f"  {name}: {np.mean(said.argmax(axis=1) != labels[judged]):.4f}" for name, said in errors.items()]
+    return weights, lines
 
 
 def merge_files(paths, out=None):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from webvision.errors import DataError, UsageError
+from webvision.scoring.predictions import fusion
 from webvision.scoring.predictions.file import PredictionWriter, open_predictions
 from webvision.scoring.predictions.ranking import topk_from_scores
 from webvision.scoring.predictions.scan import Arrays
@@ -82,9 +83,9 @@ def same_images(a, b):
         raise DataError(f"{b.path}: {b.num_classes} classes, {a.path} has {a.num_classes}")
 
 
-def average_runs(runs, out):
+def average_runs(runs, out, *, method="mean", weights=None):
     """Write the mean of the probabilities of `runs` (other models, crops or flips of the same images) as a prediction
-    file.
+    file; by another of fusion's methods, and weighted, on request.
 
     Every run must hold the scores of all classes. The result holds them too, so that it can be averaged and scored
     further.
@@ -100,10 +101,15 @@ def average_runs(runs, out):
             raise UsageError(f"{out}: is one of the files to average; name another --out")
     origins = [{key: run.header.get(key) for key in ("model", "checkpoint", "preprocessing")} for run in runs]
     header = {**first.header, "averaged": origins}
+    if method != "mean" or weights is not None:
+        header["fusion"] = {"method": method, "weights": None if weights is None else [float(w) for w in weights]}
     with PredictionWriter(out, header) as writer:
         for start in range(0, len(first.arrays.names), CHUNK):
             part = slice(start, start + CHUNK)
-            scores = _mean([run.all_scores[part] for run in runs], [run.path for run in runs])
+            blocks = [run.all_scores[part] for run in runs]
+            scores = _mean(blocks, [run.path for run in runs])  # refuses what are no probabilities
+            if "fusion" in header:
+                scores = fusion.fuse(blocks, method, weights)
             top, top_scores = topk_from_scores(scores, first.arrays.top.shape[1])
             writer.write(
                 first.arrays.names[part],
