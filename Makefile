@@ -21,7 +21,7 @@ LEARN_WORK ?= /tmp/webvision-learn
 TORCH_ENV ?= /tmp/webvision-torch
 GPU_LOCK_ENV ?= /tmp/webvision-gpu-lock
 # The rooms that never start TensorFlow
-QUICK := tests/lists tests/pictures tests/views tests/archives tests/scoring tests/docs tests/test_imports.py tests/test_files.py \
+QUICK := tests/lists tests/pictures tests/views tests/scoring tests/docs tests/test_imports.py tests/test_files.py \
 	tests/test_progress.py
 # Folders whose public functions are typed: what other programs import. Grows until it is all of webvision/data.
 TYPED := webvision/data/__init__.py webvision/data/data_set.py webvision/data/feeding.py webvision/data/views webvision/data/pictures
@@ -63,7 +63,7 @@ tutorial: setup ## classification/tutorial/tutorial.ipynb, from README.md beside
 test: setup ## every test, or those of a room: make test T=tests/lists
 	$(PY) -P -m pytest $(T)
 
-quick: setup ## the rooms without TensorFlow (lists, pictures, views, archives, scoring, docs, walls): under a minute
+quick: setup ## rooms without TensorFlow (lists, pictures, views, scoring, docs, walls): about a minute
 	$(PY) -P -m pytest $(QUICK)
 
 lint: setup ## ruff's format and rules, and mypy over the rooms that other programs import
@@ -91,7 +91,7 @@ $(TORCH_ENV)/.installed: pyproject.toml
 	touch $@
 
 # Installs nothing: on Debian, `apt-get install chromium chromium-driver` provides both.
-test-browser: setup ## the report and the site in headless Chromium
+test-browser: setup ## the report in headless Chromium
 	@command -v chromedriver >/dev/null && { command -v chromium || command -v google-chrome; } >/dev/null || \
 		{ echo "make test-browser needs chromium and chromedriver on the PATH (Debian: apt-get install chromium chromium-driver)" >&2; exit 2; }
 	$(PY) -P -m pytest tests/soak/browser_report.py tests/soak/browser_serve.py

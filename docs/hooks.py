@@ -61,7 +61,7 @@ def help_of(command):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=600,
     )
     if done.returncode:
         raise SystemExit(f"webvision {command} --help: {done.stderr}")
@@ -148,7 +148,7 @@ def cited_codes():
     citing = defaultdict(set)
     for folder, _, names in os.walk(os.path.join(ROOT, "tests")):
         for name in names:
-            if name.endswith(".py"):
+            if name.endswith(".py") and name != "test_promises.py":  # which tests this, by made-up citations
                 with open(os.path.join(folder, name), encoding="utf-8") as file:
                     text = file.read()
                 place = os.path.relpath(os.path.join(folder, name), os.path.join(ROOT, "tests"))

@@ -8,6 +8,7 @@ import pytest
 from tests.support.backbone_fixtures import (
     REFERENCE,
     check_cost,
+    check_export,
     check_logits,
     check_saving,
     check_training,
@@ -30,6 +31,11 @@ def test_logits(row):
 @pytest.mark.parametrize("name", BACKBONES)
 def test_training(name):
     check_training(name)
+
+
+@pytest.mark.parametrize("name", [name for name in BACKBONES if sources_of(name)])
+def test_export(name, tmp_path):
+    check_export(name, tmp_path)
 
 
 @pytest.mark.parametrize("name", [name for name in BACKBONES if sources_of(name)])

@@ -1,7 +1,8 @@
 """Archives in object storage, against moto's S3 server on loopback: same bytes, credentials, a changed object, one that
 is not there. Needs a Python with boto3 and moto[server] beside NumPy, OpenCV and simplejpeg:
 
-    python3.11 -m venv s3 && s3/bin/pip install numpy opencv-python-headless simplejpeg boto3==1.44.8 "moto[server]==5.2.5"
+    python3.11 -m venv s3
+    s3/bin/pip install numpy opencv-python-headless simplejpeg boto3==1.44.8 "moto[server]==5.2.5"
     s3/bin/python tests/soak/s3_archives.py
 """
 

@@ -5,10 +5,15 @@ import json
 import os
 
 import numpy as np
+import onnx
 
 from tests.support.data_set import ROOT
 from tests.support.seeded import seeded_images, seeded_tensor
 from webvision.compat import tf, tfv1
+from webvision.export.formats import export_onnx, export_tflite
+from webvision.export.graph import freeze
+from webvision.export.onnx_writer import Options
+from webvision.export.original import Original
 from webvision.model.backbones import BACKBONES, HEAD, Network
 from webvision.model.counting import cost_of
 from webvision.model.foreign.names import foreign_name
@@ -100,6 +105,21 @@ def check_training(name):
             assert sum(np.abs(value).max() > 0 for value in values) > len(values) / 6  # others wait for a zeroed scale
             session.run(step)
             assert session.run(loss) < before
+
+
+def check_export(name, folder):
+    """ONNX and TFLite answer as TensorFlow does, without a transpose or a batch norm left."""
+    found, network = seeded_pretrained(name, sources_of(name)[0].name)
+    pictures = np.random.default_rng(5).integers(0, 256, (8, network.height, network.width, 3), dtype=np.uint8)
+    preset = found.preset if name == "FP_classifier" else found.preset.scaled(96)
+    original = Original(freeze(network, found.weights(network), preset), lambda: [pictures])
+    for product in (
+        export_onnx(original, os.path.join(folder, "model.onnx"), Options()),
+        export_tflite(original, os.path.join(folder, "model.tflite")),
+    ):
+        assert product.parity.of_range <= 1e-4 and product.parity.same_top1 == 1
+    kinds = {node.op_type for node in onnx.load(os.path.join(folder, "model.onnx")).graph.node}
+    assert "Transpose" not in kinds and "BatchNormalization" not in kinds
 
 
 def check_saving(name, folder):

@@ -10,8 +10,13 @@ from webvision.devices import cpu_cores
 
 def make_parser():
     parser = flags.CommandParser(description=__doc__)
+    parser.add_argument("--data", metavar="DIR", help="an ILSVRC-layout folder; its training list is used")
     parser.add_argument(
-        "--data", required=True, metavar="DIR", help="an ILSVRC-layout folder; its training list is used"
+        "--backbones",
+        nargs="*",
+        metavar="NAME",
+        help="instead: parameters, size, and time of a picture for these backbones (all, if none is named), in "
+        "TensorFlow, ONNX Runtime and int8, beside what Kneron publishes",
     )
     parser.add_argument(
         "--workers", type=int, default=cpu_cores(), metavar="N", help="to try together (%(default)s, the cores here)"
@@ -34,6 +39,8 @@ def make_parser():
 def parse_args(argv=None):
     parser = make_parser()
     args = parser.parse_args(argv)
+    if (args.data is None) == (args.backbones is None):
+        parser.error("either --data DIR, to time a data set, or --backbones, to time networks")
     if not 1 <= args.workers <= 512:
         parser.error(f"--workers {args.workers} is outside 1..512")
     if args.batch < 1 or args.pictures < 1:
@@ -72,8 +79,32 @@ def step_rate(depth, size, batch):
     return float(rate.group(1))
 
 
+def time_backbones(names, *, as_json):
+    """Print the figures of each backbone as soon as they are there."""
+    import json
+    from dataclasses import asdict
+
+    from webvision.errors import UsageError, printable
+    from webvision.model.backbones import BACKBONES, named_backbone
+
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    try:
+        names = [named_backbone(name) for name in names] or list(BACKBONES)
+    except ValueError as error:
+        raise UsageError(f"--backbones: {printable(error)}") from None
+    from webvision.export import timing
+
+    if not as_json:
+        print(timing.HEADING)
+    for name in names:
+        found = timing.time_backbone(name)
+        print(json.dumps(asdict(found)) if as_json else timing.line(found), flush=True)
+
+
 def main(argv=None):
     args = parse_args(argv)
+    if args.backbones is not None:
+        return time_backbones(args.backbones, as_json=args.json)
     import json
 
     from webvision.data.data_set import DataSet

@@ -34,12 +34,16 @@ class Frozen:
 
 
 def freeze(network, weights, preset, *, batch=None):
-    """The Frozen of `network` with `weights` (model.weights.Weights); its pictures are prepared by `preset`."""
+    """The Frozen of `network` with `weights` (model.weights.Weights; None: fresh ones); its pictures are prepared by
+    `preset`."""
     with tf.Graph().as_default() as graph, PredictTowerContext(""):
         image = tfv1.placeholder(tf.float32, [batch, network.height, network.width, 3], name=INPUT)
         tf.identity(network.logits(image, data_format="NHWC"), name=LOGITS)
         with tfv1.Session() as session:
-            load_into(session, tfv1.global_variables(), weights)
+            if weights is None:
+                session.run(tfv1.global_variables_initializer())
+            else:
+                load_into(session, tfv1.global_variables(), weights)
             constant = tfv1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), [LOGITS])
     frozen = tf.Graph()
     with frozen.as_default():

@@ -3,6 +3,7 @@
 Per channel is not a nicety: of EfficientNet-Lite0's answers over 274 pictures 92.3 % stay with it, 59.5 % without.
 """
 
+import logging
 import os
 import tempfile
 
@@ -15,6 +16,7 @@ def int8_model(model, pictures):
     `pictures`."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
+    logging.getLogger().addFilter(_no_advice)
     with tempfile.TemporaryDirectory() as folder:
         before, after = os.path.join(folder, "float.onnx"), os.path.join(folder, "int8.onnx")
         onnx.save(model, before)
@@ -32,6 +34,11 @@ def int8_model(model, pictures):
     del quantised.metadata_props[:]
     quantised.metadata_props.extend(model.metadata_props)
     return quantised
+
+
+def _no_advice(record):
+    """ONNX Runtime asks for a preparation that our writer's files do not need: they are folded already."""
+    return "pre-processing before quantization" not in record.getMessage()
 
 
 class _Pictures:
