@@ -61,7 +61,7 @@ def help_of(command):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=600,
     )
     if done.returncode:
         raise SystemExit(f"webvision {command} --help: {done.stderr}")

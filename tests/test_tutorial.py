@@ -19,7 +19,7 @@ def test_the_first_tutorial_ends_in_a_submission(tmp_path):
     env = {**os.environ, "PATH": f"{python.parent}:{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": ""}
     for block in blocks("docs/tutorials/first-run.md", "bash", "run"):
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block], cwd=folder, env=env, capture_output=True, text=True, timeout=500
+            ["bash", "-euo", "pipefail", "-c", block], cwd=folder, env=env, capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
     for name in ("demo/data/check/imbalance.png", "train_log/first/best.json", "train_log/report.html"):

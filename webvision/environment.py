@@ -48,12 +48,21 @@ def import_only_code():
     os.environ["PYTHONPATH"] = os.pathsep.join(entry for entry in given if entry not in here or entry == ROOT)
 
 
+def _without_traceback_of_an_interrupt(kind, error, trace):
+    """For a Ctrl-C while a command still imports; Python ends as after one, whatever is printed."""
+    if issubclass(kind, KeyboardInterrupt):
+        print(f"{os.path.basename(sys.argv[0])}: error: interrupted", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
 def use_project_environment(*needed):
     """Go on in `.venv` if the running interpreter lacks one of the modules `needed`; exit 2 if there is no `.venv`.
 
     Every command's first step, so that what all of them need before any other is done here: `import_only_code` and
     `open_standard_streams`.
     """
+    sys.excepthook = _without_traceback_of_an_interrupt
     import_only_code()
     open_standard_streams()
     import importlib.util

@@ -36,7 +36,7 @@ def command(*args, cwd, **variables):
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=600,
     )
 
 
@@ -138,7 +138,7 @@ def test_the_container_of_a_pytorch_class_brings_its_files_and_its_packages(tmp_
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=600,
         )
 
     flags = ["-n", "resnext101_32x48d_wsl", "-c", "w.pth", "-i", "me/x"]

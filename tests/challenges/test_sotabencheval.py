@@ -51,7 +51,7 @@ def start(folder, *path, **variables):
     env = {key: value for key, value in os.environ.items() if not key.startswith("SOTABENCH")}
     env |= {"PYTHONPATH": os.pathsep.join(map(str, path or (ROOT,))), **variables}
     return subprocess.run(
-        [sys.executable, "sotabench.py"], cwd=folder, env=env, capture_output=True, text=True, timeout=100
+        [sys.executable, "sotabench.py"], cwd=folder, env=env, capture_output=True, text=True, timeout=600
     )
 
 

@@ -29,7 +29,7 @@ def help_of(script):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=600,
         env={**os.environ, "COLUMNS": "200"},
     )
     assert done.returncode == 0, f"{script} --help: {done.stderr}"

@@ -15,7 +15,7 @@ def read(name):
 
 def make(*args):
     # By this environment: what a dry run would install is of no interest.
-    done = subprocess.run(["make", *args, "-o", "setup"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["make", *args, "-o", "setup"], cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -28,7 +28,8 @@ class Trainings:
                 patch.setattr(faults, "point", fault)
             else:
                 patch.setenv(faults.VARIABLE, fault)
-            tiny_run.main([*tiny_run.ARGS, "--data", str(self.data), "--out", str(self.out), *map(str, flags)])
+            args = [] if "--eval" in flags else tiny_run.ARGS  # of which --eval knows few
+            tiny_run.main([*args, "--data", str(self.data), "--out", str(self.out), *map(str, flags)])
 
     def weights(self, folder=None):
         return ((folder or self.folder) / f"model-{STEPS}.data-00000-of-00001").read_bytes()

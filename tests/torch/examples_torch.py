@@ -18,7 +18,7 @@ def test_the_example_trains_validates_and_writes_weights_that_load(tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=600,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr

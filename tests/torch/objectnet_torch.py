@@ -94,7 +94,7 @@ def evaluate(folder, *args, name="small"):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=600,
     )
 
 
@@ -213,7 +213,7 @@ def test_the_validator_under_its_own_name_accepts_the_file(folder):
         cwd=objectnet,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=600,
     )
     assert done.returncode == 0 and json.loads(done.stdout)["prediction_file_status"] == "VALIDATED", done.stderr
 

@@ -34,11 +34,12 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    from webvision.files import atomic_write
+    from webvision.files import atomic_write, remove_abandoned
     from webvision.scoring.report.report import Sources, build_report
 
     out = args.out or os.path.join(os.path.dirname(args.predictions[0]), "report.html")
     page, remarks = build_report(args.predictions, Sources(args.data, args.run, args.names))
+    remove_abandoned(out)  # by reports that were killed
     with atomic_write(out) as file:
         file.write(page)
     for remark in remarks:

@@ -152,7 +152,10 @@ class _Process:
     def _run(self):
         self._write(json.dumps({"run": True}).encode() + b"\n")
         answer = self._answer()
-        data = self._from.read(4 * int(np.prod(answer["shape"])))
+        size = 4 * int(np.prod(answer["shape"]))
+        data = self._from.read(size)
+        if len(data) < size:
+            raise self._ended()
         return np.frombuffer(data, np.float32).reshape(answer["shape"])
 
     def _send(self, array):
@@ -170,13 +173,16 @@ class _Process:
     def _answer(self):
         line = self._from.readline()
         if not line:
-            code = self._process.wait()
-            how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            raise ResourceError(
-                f"the process of the model {printable(self._model.name)} {how}; what it printed is above. Signal 9 is "
-                "what the kernel sends where memory runs out: a smaller --batch_size needs less"
-            )
+            raise self._ended()
         answer = json.loads(line)
         if "error" in answer:
             raise _ERRORS.get(answer["code"], WebvisionError)(answer["error"])
         return answer
+
+    def _ended(self):
+        code = self._process.wait()
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return ResourceError(
+            f"the process of the model {printable(self._model.name)} {how}; what it printed is above. Signal 9 is what "
+            "the kernel sends where memory runs out: a smaller --batch_size needs less"
+        )

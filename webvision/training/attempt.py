@@ -19,11 +19,12 @@ from webvision.training.objective import Classifier
 from webvision.training.placed import PlacementCheck
 from webvision.training.reports import EpochLine, EventFile, History
 from webvision.training.rollback import Rollbacks
+from webvision.training.running_means import RunningMeans
 from webvision.training.trace import TraceStep
 from webvision.training.trainer import ReplicatedTrainer, SessionCreator
 from webvision.training.validation import AVERAGED, Validation
 
-from tensorpack.callbacks import MergeAllSummaries, MovingAverageSummary, ProgressBar, RunUpdateOps
+from tensorpack.callbacks import MergeAllSummaries, ProgressBar, RunUpdateOps
 from tensorpack.models import BatchNorm
 from tensorpack.tfutils.argscope import argscope
 from tensorpack.tfutils.sessinit import SessionInit
@@ -140,13 +141,13 @@ class Attempt(SessionInit):
             if patience and is_over(history, patience):
                 trainer.finished_early = f"Ended early after step {step}: {_no_better(history, patience)}"
 
-        callbacks = [
-            StepWatch(job.recipe.batch, queue.arrived_at, watching=job.watching, events=events, staged=devices.staged),
-            PlacementCheck(devices),
-            RunUpdateOps(),
-        ]
+        watch = StepWatch(
+            job.recipe.batch, queue.arrived_at, watching=job.watching, events=events, staged=devices.staged
+        )
+        self._means = RunningMeans(self._state.figures if self._state else {}, watch)
+        callbacks = [watch, PlacementCheck(devices), RunUpdateOps()]
         if job.watching.trace:
-            callbacks.append(TraceStep(job.folder))
+            callbacks.append(TraceStep(job.folder, steps_left=job.recipe.total_steps - self.step))
         callbacks += self._learning.callbacks(network_variables)
         # Saved before it is validated: a run that ends in validation continues from here.
         callbacks.append(Saving(self, job.keeping, stop=self._stop, last_step=job.recipe.total_steps))
@@ -158,12 +159,12 @@ class Attempt(SessionInit):
             validation.averages = self._learning.averages
             callbacks.append(validation)
         rate = LearningRate(job.recipe, scale=self._rollbacks.rate_scale, history=self._history.epochs)
-        return [*callbacks, MovingAverageSummary(), MergeAllSummaries(), rate, ProgressBar()]
+        return [*callbacks, self._means, MergeAllSummaries(), rate, ProgressBar()]
 
     def save(self, session, step):
         """Write a checkpoint of `step`."""
         epoch, position = divmod(step * self._job.recipe.batch, self._job.pictures.entries)
-        state = State(step, self._job.start.seed, epoch, position, self._job.pictures.list_hash)
+        state = State(step, self._job.start.seed, epoch, position, self._job.pictures.list_hash, self._means.state())
         self.writer.save(session, state)
 
     def _setup_graph(self):

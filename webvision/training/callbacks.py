@@ -50,6 +50,7 @@ class StepWatch(Callback):
         self._log_every, self._style = watching.log_every, watching.log_style
         self._events = events
         self._staged = staged
+        self.speed = {}  # of the last epoch whose end this process saw
 
     def _setup_graph(self):
         losses = [tower.get_tensor("xentropy-loss") for tower in self.trainer.tower_func.towers.training()]
@@ -116,10 +117,16 @@ class StepWatch(Callback):
 
     def _after_epoch(self):
         seconds = max(time.perf_counter() - self._epoch_start, 1e-9)
-        put = self.trainer.monitors.put_scalar
-        put("images-per-second", self._epoch_steps * self._batch / seconds)
-        put("data-wait-share", self._epoch_wait / seconds)
-        put("learning-rate", float(self._rate.eval(self.trainer.sess)))
+        self.speed = {
+            "images-per-second": self._epoch_steps * self._batch / seconds,
+            "data-wait-share": self._epoch_wait / seconds,
+        }
+        for name, value in self.speed.items():
+            self.trainer.monitors.put_scalar(name, value)
+
+    def _trigger_epoch(self):
+        for name in ("learning-rate", "learning_rate"):  # the second as tensorpack's tools know it
+            self.trainer.monitors.put_scalar(name, float(self._rate.eval(self.trainer.sess)))
 
 
 def waited(started, arrived, ended, *, computed=None):

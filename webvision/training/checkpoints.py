@@ -9,7 +9,7 @@ were not left so by this program, may be all that somebody has, and are never de
 import contextlib
 import os
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
 
@@ -36,6 +36,7 @@ class State:
     epoch: int  # of the data order: how many times the whole (balanced) list has been through
     position: int  # entries of that order already trained on
     list_hash: str
+    figures: dict = field(default_factory=dict)  # RunningMeans.state()
 
 
 class CheckpointFolder:
@@ -110,7 +111,7 @@ class CheckpointFolder:
             problem = self._damage(step)
             if problem is None:
                 state = self._manifest(step)[0]
-                return State(**{field.name: state[field.name] for field in fields(State) if field.name in state})
+                return State(**{part.name: state[part.name] for part in fields(State) if part.name in state})
             logger.error("Checkpoint model-%d is damaged (%s); going back to the one before it", step, problem)
         if steps:
             raise CheckpointError(

@@ -26,7 +26,6 @@ from webvision.training.recipes import CARD, Recipe, Task
 from tensorpack.models import l2_regularizer, regularize_cost
 from tensorpack.tfutils.gradproc import GlobalNormClip
 from tensorpack.tfutils.optimizer import apply_grad_processors
-from tensorpack.tfutils.summary import add_moving_summary
 from tensorpack.tfutils.tower import get_current_tower_context
 from tensorpack.train import ModelDesc
 
@@ -82,11 +81,9 @@ class Classifier(ModelDesc):
         loss = tf.reduce_mean(self._losses(logits, label, fed, targets), name="xentropy-loss")
         top = tf.identity(top_classes(logits, self.forward.network.num_classes), name="res-top5")
         for k in (1, TOP_K):
-            wrong = _wrong(top, label, k)
-            add_moving_summary(tf.reduce_mean(wrong, name=f"train-error-top{k}"))
+            tf.reduce_mean(_wrong(top, label, k), name=f"train-error-top{k}")
         decay = self._decay("l2_regularize_loss")
         cost = tf.add(loss, decay, name="cost")
-        add_moving_summary(loss, decay, cost)
         self._tell_margins(logits, label, fed)
         if self.recipe.sam:
             cost = self._cost_uphill(cost, decay, (image, label, fed, targets))
@@ -176,7 +173,6 @@ class Classifier(ModelDesc):
 
     def optimizer(self):
         learning_rate = tfv1.get_variable("learning_rate", initializer=0.1, trainable=False)
-        tfv1.summary.scalar("learning_rate-summary", learning_rate)
         optimizer = optimisers.make(self.recipe, learning_rate)
         if self.recipe.clip:
             optimizer = apply_grad_processors(optimizer, [GlobalNormClip(self.recipe.clip)])

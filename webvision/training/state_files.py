@@ -50,6 +50,8 @@ def parse_manifest(value, step):
     for name in ("step", "seed", "epoch", "position"):
         if not _is_count(state.get(name)):
             raise ValueError(f"its {name} is no number of steps or pictures")
+    if not _are_figures(state.get("figures", {})):
+        raise ValueError("its figures are no numbers")
     if type(state.get("list_hash")) is not str or state["step"] != step or len(files) < 2:
         raise ValueError("of another checkpoint")
     for name, expected in files.items():
@@ -90,6 +92,22 @@ def parse_rollbacks(value):
     ):
         raise ValueError("not pairs of steps")
     return value
+
+
+def _are_figures(value):
+    """Whether `value` is what RunningMeans.state() gives, or {}."""
+    if type(value) is not dict or not value.keys() <= {"means", "speed"}:
+        return False
+    means, speed = value.get("means", {}), value.get("speed", {})
+    return (
+        type(means) is dict
+        and all(
+            type(mean) is list and len(mean) == 2 and all(map(_is_number, mean)) and mean[1] > 0
+            for mean in means.values()
+        )
+        and type(speed) is dict
+        and all(map(_is_number, speed.values()))
+    )
 
 
 def _is_count(value):

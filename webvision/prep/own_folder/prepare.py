@@ -171,9 +171,8 @@ def _report(found, findings, sided, skipped, table):
     if converted:
         lines.append("converted: " + ", ".join(f"{count} {why}" for why, count in sorted(converted.items())))
     if sided.twins:
-        lines.append(
-            f"look-alikes: {sum(map(len, sided.twins))} pictures in {len(sided.twins)} groups, each on one side"
-        )
+        count, groups = sum(map(len, sided.twins)), len(sided.twins)
+        lines.append(f"look-alikes: {count} pictures in {groups} group{'s' * (groups > 1)}, each on one side")
     for path, why in skipped[:8]:
         lines.append(f"passed over: {printable(path)} ({printable(why)})")
     if len(skipped) > 8:

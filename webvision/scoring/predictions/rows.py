@@ -10,7 +10,7 @@ import numpy as np
 from webvision.errors import DataError
 
 FORMAT, VERSION = "webvision-predictions", 1
-MAX_CLASSES, MAX_ROWS = 1 << 24, 1 << 40  # tables of this many classes are made from a number in a stranger's header
+MAX_CLASSES, MAX_ROWS = 1 << 20, 1 << 40  # tables of this many classes are made from a number in a stranger's header
 KEYS = {"name", "label", "top", "scores", "problem"}
 
 

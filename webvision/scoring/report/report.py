@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from webvision.errors import DataError
+from webvision.errors import DataError, printable
 from webvision.scoring.figures import intervals, metrics, scorecard
 from webvision.scoring.figures.calibration import reliability
 from webvision.scoring.predictions.loaded import LoadedRun, load_run, same_images
@@ -21,6 +21,9 @@ from webvision.scoring.report.html import esc, section, share
 
 SHOWN_MISTAKES, SHOWN_LABEL_ERRORS, SHOWN_PAIRS = 24, 36, 25
 HARD_CLASSES, HARD_IMAGES = 8, 6
+
+
+MAX_CLASSES = 1 << 17  # 131,072 rows make a page of 20 MB, for which a number in a stranger's file is enough
 
 
 class Sources(NamedTuple):
@@ -51,6 +54,11 @@ def build_report(paths, sources=Sources()):
     in which probable label errors are looked for.
     """
     first, others, training = _sort_out([load_run(path) for path in paths])
+    if first.class_range > MAX_CLASSES:
+        raise DataError(
+            f"{printable(first.path)}: speaks of {first.class_range:,} classes; a report has a row for each, and "
+            f"shows up to {MAX_CLASSES:,}"
+        )
     wrong = {k: scorecard.outcomes(first, k) for k in (1, 5)}
     subject = Subject(
         first,
