@@ -21,8 +21,8 @@ LEARN_WORK ?= /tmp/webvision-learn
 TORCH_ENV ?= /tmp/webvision-torch
 GPU_LOCK_ENV ?= /tmp/webvision-gpu-lock
 # The rooms that never start TensorFlow
-QUICK := tests/lists tests/pictures tests/views tests/scoring tests/docs tests/test_imports.py tests/test_files.py \
-	tests/test_progress.py
+QUICK := tests/lists tests/pictures tests/views tests/scoring tests/docs/test_examples.py tests/docs/test_makefile.py \
+	tests/test_imports.py tests/test_files.py tests/test_progress.py
 # Folders whose public functions are typed: what other programs import. Grows until it is all of webvision/data.
 TYPED := webvision/data/__init__.py webvision/data/data_set.py webvision/data/feeding.py webvision/data/views webvision/data/pictures
 

@@ -123,6 +123,13 @@ def test_a_part_that_is_on_changes_the_weights_and_one_that_is_off_does_not(trai
         assert before.keys() - after.keys() == set()
 
 
+def test_web_harms_nothing_where_classes_are_equally_often_shown(train, undisturbed):
+    train("--recipe", "web", "--balance", "upsample")
+    card, web = read(undisturbed.folder / f"model-{STEPS}"), read(train.folder / f"model-{STEPS}")
+    assert all((web[name] == value).all() for name, value in card.items() if name != "webvision/card")
+    assert {name.removeprefix("average/") for name in web.keys() - card.keys()} <= card.keys()
+
+
 def test_another_recipe_does_not_continue_a_run(train, undisturbed):
     train("--epochs", "1")
     with pytest.raises(CheckpointError, match="recipe.mixup: was 0.0, is 0.2"):

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from tests.support.training_fixtures import STEPS, at
-from webvision.errors import CheckpointError, Interrupted, WebvisionError
+from webvision.errors import CheckpointError, Interrupted, ResourceError, WebvisionError
 from webvision.files import read_json
 from webvision.inference.provenance import known_card
 from webvision.model.weights import open_weights
@@ -140,3 +140,13 @@ def test_a_damaged_history_is_set_aside_and_the_training_goes_on(train, undistur
 def test_a_run_folder_that_is_renamed_in_training_loses_nothing(train, undisturbed):
     train(fault=at("step", 2, lambda: os.rename(train.folder, train.out / "elsewhere")))
     assert train.weights() == undisturbed.weights()
+
+
+def test_an_error_of_the_loader_is_told_once_and_without_a_threads_traceback(train, monkeypatch):
+    def fails(*_):
+        raise ResourceError("loader worker 1 of 2 cannot be started (Too many open files)")
+
+    monkeypatch.setattr("webvision.data.loader.pool.Pool._start", fails)
+    with pytest.raises(ResourceError, match="Too many open files"):
+        train("--workers", "2")
+    assert "Traceback" not in train.log() and "Exception in thread" not in train.log()

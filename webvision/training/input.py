@@ -1,11 +1,12 @@
 """The way of training batches into the graph: from NumPy to a queue, cut for the towers, and ahead onto GPUs."""
 
 from webvision.compat import tf, tfv1
+from webvision.errors import WebvisionError
 from webvision.training.clock import now
 
 from tensorflow.python.ops.data_flow_ops import StagingArea
 from tensorpack.callbacks import CallbackFactory
-from tensorpack.dataflow import DataFlow
+from tensorpack.dataflow import DataFlow, DataFlowTerminated
 from tensorpack.input_source import QueueInput, StagingInput
 
 QUEUED_BATCHES = 4  # total batches waiting for the step: 4 x 38 MB at 256 pictures of 224 px
@@ -27,6 +28,9 @@ class TrainingFlow(DataFlow):
         try:
             for batch in self._batches:
                 yield self._feed(batch)
+        except WebvisionError as error:
+            self.error = error  # the command ends with it; the thread that feeds the queue would print its traceback
+            raise DataFlowTerminated from None
         except Exception as error:
             self.error = error
             raise
