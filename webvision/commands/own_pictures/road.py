@@ -37,7 +37,6 @@ class Wanted:
     shares: Shares = Shares()
     probe: bool = True
     fine_tune: object = None  # finetuning.Tuning; None: the probe is the model
-    normalise: str | None = None  # a preset whose scaling of pixels replaces the weights' own
     batch: int = 64
     workers: int = 0
     jobs: int = 1
