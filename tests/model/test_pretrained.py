@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.support.data_set import ROOT
+from webvision.commands.exporting import Wanted, export
 from webvision.compat import tf, tfv1
 from webvision.errors import CheckpointError, UsageError
 from webvision.model.backbones import Network
@@ -39,6 +40,16 @@ def test_the_weights_in_the_package_call_a_cat_a_cat():
     assert packaged_weights("resnet18") is None
     with pytest.raises(CheckpointError, match="0 names are missing|names are missing"):
         open_pretrained(path, "efficientnet-lite1").weights(Network("efficientnet-lite1", 1000))
+
+
+def test_what_cannot_be_exported_is_said_before_anything_is_computed(tmp_path):
+    (tmp_path / "made.onnx").write_bytes(b"")
+    for path, words in (
+        (packaged_weights("efficientnet-lite0"), "do not say what they are of; give --backbone NAME"),
+        (str(tmp_path / "made.onnx"), "is an export already"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            export(Wanted(path, str(tmp_path / "model.onnx")))
 
 
 def write_caffe(path, *, bias):

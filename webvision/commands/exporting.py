@@ -85,9 +85,16 @@ def _refuse_senseless(wanted, kind):
 def _model(wanted, say):
     """(Network, Weights, Preset, class names or None) of the snapshot, or of another maker's file."""
     from webvision.inference.snapshot import best_weights
+    from webvision.model.foreign.pretrained import is_foreign
     from webvision.model.weights import open_weights
 
     path = best_weights(wanted.snapshot)
+    if path.lower().endswith((".onnx", ".tflite")):
+        raise UsageError(f"{printable(path)} is an export already; name the run or the checkpoint")
+    if not wanted.backbone and is_foreign(path):
+        raise UsageError(
+            f"{printable(path)}: another maker's weights do not say what they are of; give --backbone NAME"
+        )
     if wanted.backbone and os.path.isfile(path):
         from webvision.model.backbones import named_backbone
         from webvision.model.foreign.pretrained import open_pretrained
@@ -101,8 +108,6 @@ def _model(wanted, say):
             network = found.network()
             return network, found.weights(network), found.preset, wanted.classes
     snapshot = open_snapshot(wanted.snapshot, backbone=wanted.backbone, names_otherwise=wanted.classes)
-    if snapshot.network is None:
-        raise UsageError(f"{printable(wanted.snapshot)} is an export already; name the run or the checkpoint")
     return snapshot.network, open_weights(snapshot.weights), snapshot.preset, snapshot.names
 
 

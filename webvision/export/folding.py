@@ -25,6 +25,17 @@ def source(tensor):
     return operation
 
 
+def ancestors(tensor):
+    """The names of all operations that `tensor` is made of."""
+    found, waiting = set(), [tensor.op]
+    while waiting:
+        operation = waiting.pop()
+        if operation.name not in found:
+            found.add(operation.name)
+            waiting += [value.op for value in operation.inputs]
+    return found
+
+
 def constant_of(tensor):
     """The value of a constant tensor, else None."""
     operation = source(tensor)

@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from webvision.errors import UsageError
-from webvision.export.folding import batch_norm, constant_of, folded, is_global, padded_image, pads, source
+from webvision.export.folding import ancestors, batch_norm, constant_of, folded, is_global, padded_image, pads, source
 
 OPSETS = range(11, 19)
 IR_VERSION = 8  # what ONNX 1.11 to 1.14 read; newer runtimes read it too
@@ -244,6 +244,10 @@ def onnx_model(frozen, options=Options(), *, metadata=None):
     writer = _Writer(options)
     height, width = frozen.network.height, frozen.network.width
     writer.done[frozen.input.name] = frozen.input.op.name
+    needed = ancestors(frozen.logits)
+    for operation in frozen.graph.get_operations():  # sum by sum: 150 layers are more than Python's stack has frames
+        if operation.type in ("Add", "AddV2") and operation.name in needed:
+            writer.value(operation.outputs[0])
     last = writer.value(frozen.logits)
     writer.nodes[-1].output[0] = frozen.logits.op.name  # the last layer ends in `logits` itself: no Identity
     assert writer.nodes[-1].name == last

@@ -137,6 +137,11 @@ def packaged_weights(backbone):
     return None
 
 
+def is_foreign(path):
+    """Whether `path` is a file of PyTorch, safetensors or Keras, by its first bytes."""
+    return os.path.isfile(path) and _reader(path) is not _read_npz
+
+
 def _reader(path):
     path = os.fspath(path)
     if os.path.isdir(path) or os.path.exists(path + ".index"):

@@ -56,6 +56,7 @@ def pack_set(splits, meta, out, options):
         raise UsageError(f"{options.per_shard} pictures a shard")
     os.makedirs(os.path.join(out, "meta"), exist_ok=True)
     with directory_lock(out, "packing"):
+        remove_leftovers(os.path.join(out, "meta"))
         _keep_settings(out, splits, options)
         done = {}
         for name, (index, pictures) in splits.items():
