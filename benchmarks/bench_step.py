@@ -101,7 +101,7 @@ def bare_session(compute_type):
         from webvision.compat import tf, tfv1
         from webvision.devices import Devices
         from webvision.model.session import session_config
-        from webvision.training.objective import Classifier
+        from webvision.training.graph.objective import Classifier
 
         from tensorpack.tfutils.tower import TrainTowerContext
 

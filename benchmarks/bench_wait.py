@@ -45,10 +45,11 @@ from webvision.devices import Devices  # noqa: E402
 from webvision.model.backbones import Network  # noqa: E402
 from webvision.model.card import card_of  # noqa: E402
 from webvision.model.forward import Arithmetic, Forward  # noqa: E402
-from webvision.training import attempt, job, objective  # noqa: E402
+from webvision.training import attempt, job  # noqa: E402
 from webvision.training.fit import fit  # noqa: E402
+from webvision.training.graph import objective  # noqa: E402
 from webvision.training.recipes import Recipe  # noqa: E402
-from webvision.training.run_folder import describe_run  # noqa: E402
+from webvision.training.state.run_folder import describe_run  # noqa: E402
 
 from tensorflow.python.data.experimental.ops.testing import sleep  # noqa: E402
 from tensorpack.callbacks import Callback  # noqa: E402

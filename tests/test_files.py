@@ -98,7 +98,7 @@ def put_there(kind, path, victim):
 def test_logs_locks_and_partial_files_are_never_another_file(tmp_path, kind):
     """A folder that somebody else has prepared: whatever has the name, nothing is written to, and nobody waits."""
     from webvision.challenges.objectnet.predictions_csv import PredictionsCsv
-    from webvision.training import run_log
+    from webvision.training.watching import run_log
 
     victim = tmp_path / "victim"
     victim.write_text("precious")

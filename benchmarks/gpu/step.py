@@ -7,10 +7,10 @@ import numpy as np
 from webvision.compat import tf, tfv1
 from webvision.model.sync_batch_norm import synchronised_batch_norm
 from webvision.training.callbacks import LearningRate
-from webvision.training.input import TotalBatchInput, staged
-from webvision.training.objective import Classifier
+from webvision.training.graph.input import TotalBatchInput, staged
+from webvision.training.graph.objective import Classifier
+from webvision.training.graph.trainer import ReplicatedTrainer, SessionCreator
 from webvision.training.recipes import Recipe
-from webvision.training.trainer import ReplicatedTrainer, SessionCreator
 
 from tensorpack.callbacks import RunUpdateOps
 from tensorpack.dataflow import DataFromList, RepeatedData

@@ -106,7 +106,7 @@ def test_fine_tuning_that_makes_it_worse_is_not_kept(train):
 
 def test_a_run_is_normalised_as_its_weights_were(train, monkeypatch):
     """The card's preset reaches training: another one would change what the first weights see."""
-    from webvision.training import objective
+    from webvision.training.graph import objective
 
     seen = []
     real = objective.Classifier.__init__
@@ -166,7 +166,7 @@ def test_a_judged_folder_needs_known_classes_and_not_all_of_them(train, pictures
 
 
 def test_the_range_test_only_lowers():
-    from webvision.training.range_test import MARGIN, STEPS, rates, safe_rate
+    from webvision.training.small_sets.range_test import MARGIN, STEPS, rates, safe_rate
 
     assert safe_rate(1e-3, [0.3] * STEPS) == 1e-3
     assert safe_rate(1e-3, [0.3] * 12 + [9.0] * 8) < rates(1e-3)[12] / MARGIN * 1.01

@@ -14,7 +14,7 @@ from webvision.commands import step as step_command
 from webvision.errors import ResourceError, UsageError
 from webvision.machine import nvml
 from webvision.machine.choices import best_precision, search_batch, xla_pays
-from webvision.training import largest_batch
+from webvision.training.graph import largest_batch
 
 
 @pytest.mark.parametrize(

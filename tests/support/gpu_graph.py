@@ -8,10 +8,10 @@ import functools
 
 from webvision.compat import tf, tfv1
 from webvision.model.sync_batch_norm import synchronised_batch_norm
-from webvision.training.input import TotalBatchInput, staged
-from webvision.training.objective import Classifier
+from webvision.training.graph.input import TotalBatchInput, staged
+from webvision.training.graph.objective import Classifier
+from webvision.training.graph.trainer import ReplicatedTrainer
 from webvision.training.recipes import CARD, Task
-from webvision.training.trainer import ReplicatedTrainer
 
 from tensorflow.python.framework import kernels
 from tensorpack.dataflow import FakeData

@@ -13,7 +13,7 @@ import pytest
 from tests.support.training_fixtures import STEPS, at
 from webvision.errors import CheckpointError, ResourceError
 from webvision.training import callbacks, job
-from webvision.training.checkpoints import CheckpointFolder, State
+from webvision.training.state.checkpoints import CheckpointFolder, State
 
 
 def checkpoint(folder, step, content=b"weights"):
@@ -260,7 +260,7 @@ def test_a_run_folder_that_vanishes_is_made_again_for_the_next_checkpoint(train,
 
 
 def test_figures_that_cannot_be_written_only_warn(train, undisturbed, monkeypatch):
-    from webvision.training import reports
+    from webvision.training.watching import reports
 
     def refuse(*_):
         raise OSError(28, "No space left on device")

@@ -8,7 +8,7 @@ import pytest
 from tests.support.training_fixtures import STEPS, at
 from webvision.compat import tf, tfv1
 from webvision.errors import CheckpointError, DivergedError, Interrupted
-from webvision.training.rollback import MOST, Rollbacks
+from webvision.training.state.rollback import MOST, Rollbacks
 
 
 def poison():

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from webvision.training.early_stop import Patience, falls, is_over, standing
+from webvision.training.small_sets.early_stop import Patience, falls, is_over, standing
 
 
 def history(*values, figure="val-error-top1"):

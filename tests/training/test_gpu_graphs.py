@@ -12,7 +12,7 @@ from webvision.errors import UsageError
 from webvision.model.backbones import Network
 from webvision.model.forward import choose_arithmetic
 from webvision.model.misplaced import misplaced, refuse_misplaced
-from webvision.training import replicas
+from webvision.training.graph import replicas
 from webvision.training.recipes import WEB, Task
 
 from tensorpack.models import BatchNorm, Conv2D, FullyConnected, GlobalAvgPooling, MaxPooling

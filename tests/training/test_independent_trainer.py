@@ -11,12 +11,12 @@ from webvision.data.views.presets import PRESETS
 from webvision.devices import Devices
 from webvision.model.forward import Arithmetic
 from webvision.training.callbacks import LearningRate
-from webvision.training.input import TotalBatchInput, TrainingFlow
-from webvision.training.learning import Feed, Learning
-from webvision.training.objective import Classifier
+from webvision.training.graph.input import TotalBatchInput, TrainingFlow
+from webvision.training.graph.learning import Feed, Learning
+from webvision.training.graph.objective import Classifier
+from webvision.training.graph.trainer import ReplicatedTrainer, SessionCreator
 from webvision.training.parts import mixing
 from webvision.training.recipes import Recipe, Task
-from webvision.training.trainer import ReplicatedTrainer, SessionCreator
 
 from tensorpack.callbacks import Callback
 from tensorpack.tfutils.sessinit import JustCurrentSession

@@ -18,8 +18,8 @@ from webvision.model.forward import Arithmetic, Forward
 from webvision.model.session import open_session, require_gpus
 from webvision.model.towers import PredictionTowers
 from webvision.training import attempt
-from webvision.training.memory import shortage_told
-from webvision.training.placed import PlacementCheck
+from webvision.training.graph.memory import shortage_told
+from webvision.training.graph.placed import PlacementCheck
 
 ON_GPU = Devices(on_gpu=True)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from webvision.training import probe as probe_module
-from webvision.training.probe import Problem, fit_probe, lbfgs
+from webvision.training.small_sets import probe as probe_module
+from webvision.training.small_sets.probe import Problem, fit_probe, lbfgs
 
 
 def clouds(counts, size=20, spread=1.5, seed=0, views=2):

@@ -12,10 +12,10 @@ from webvision.errors import CheckpointError, Interrupted, ResourceError, Webvis
 from webvision.files import read_json
 from webvision.inference.provenance import known_card
 from webvision.model.weights import open_weights
-from webvision.training.checkpoints import CheckpointFolder
-from webvision.training.reports import History
-from webvision.training.rollback import Rollbacks
-from webvision.training.run_folder import open_run
+from webvision.training.state.checkpoints import CheckpointFolder
+from webvision.training.state.rollback import Rollbacks
+from webvision.training.state.run_folder import open_run
+from webvision.training.watching.reports import History
 
 WRONG = [
     "null",

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from webvision.compat import tf
-from webvision.training import step_log
-from webvision.training.step_log import Progress, StepTimes
+from webvision.training.watching import step_log
+from webvision.training.watching.step_log import Progress, StepTimes
 
 NOW = Progress(
     epoch=1,

@@ -12,7 +12,7 @@ from tests.support import tiny_run
 from tests.support.training_fixtures import STEPS, at
 from webvision import faults
 from webvision.errors import Interrupted
-from webvision.training.stopping import StopRequest
+from webvision.training.state.stopping import StopRequest
 
 
 @pytest.mark.parametrize(

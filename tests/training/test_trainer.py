@@ -10,13 +10,13 @@ from webvision.data.views.presets import PRESETS
 from webvision.devices import Devices
 from webvision.model.forward import Arithmetic, choose_arithmetic, recolour
 from webvision.model.sync_batch_norm import synchronised_batch_norm
-from webvision.training import replicas
 from webvision.training.callbacks import LearningRate
 from webvision.training.fake import measure_step
-from webvision.training.input import TotalBatchInput, staged
-from webvision.training.objective import Classifier
+from webvision.training.graph import replicas
+from webvision.training.graph.input import TotalBatchInput, staged
+from webvision.training.graph.objective import Classifier
+from webvision.training.graph.trainer import ReplicatedTrainer, SessionCreator
 from webvision.training.recipes import Recipe
-from webvision.training.trainer import ReplicatedTrainer, SessionCreator
 
 from tensorpack.callbacks import RunUpdateOps
 from tensorpack.dataflow import DataFromList

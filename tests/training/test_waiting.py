@@ -13,11 +13,11 @@ from webvision.model.forward import Arithmetic
 from webvision.model.session import session_config
 from webvision.training import callbacks
 from webvision.training.callbacks import LearningRate, StepWatch, waited
-from webvision.training.input import QUEUED_BATCHES, TotalBatchInput, staged
+from webvision.training.graph.input import QUEUED_BATCHES, TotalBatchInput, staged
+from webvision.training.graph.objective import Classifier
+from webvision.training.graph.trainer import ReplicatedTrainer, SessionCreator
 from webvision.training.job import Watching
-from webvision.training.objective import Classifier
 from webvision.training.recipes import Recipe
-from webvision.training.trainer import ReplicatedTrainer, SessionCreator
 
 from tensorpack.dataflow import DataFlow
 from tensorpack.tfutils.sessinit import JustCurrentSession

@@ -31,7 +31,7 @@ def largest_batch(args):
     """The batch of the run that is there, else the largest that the step fits the GPUs with."""
     from webvision.data.data_set import DataSet
     from webvision.model.backbones import Network, backbone_of
-    from webvision.training import largest_batch as search
+    from webvision.training.graph import largest_batch as search
 
     backbone = backbone_of(args.mode, args.depth)
     folder = os.path.join(args.runs, args.name or f"imagenet-{Network(backbone, 1).name}")

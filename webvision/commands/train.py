@@ -224,9 +224,9 @@ def job_of(args):
     from webvision.model.backbones import Network, backbone_of
     from webvision.model.card import card_of
     from webvision.training import job
-    from webvision.training.learning import check_towers, weights_of
+    from webvision.training.graph.learning import check_towers, weights_of
     from webvision.training.recipes import Task, visits_told
-    from webvision.training.run_folder import choose_folder
+    from webvision.training.state.run_folder import choose_folder
 
     data = DataSet.open(args.data, allow_outside=args.allow_outside)
     split = data.split("train")
@@ -300,7 +300,7 @@ def _validation_batches(args, data, network):
 
 def _description(args, data, split, order, network):
     from webvision.data.pictures import decode
-    from webvision.training.run_folder import describe_run
+    from webvision.training.state.run_folder import describe_run
 
     return describe_run(
         command=shlex.join([*_called_as(), *sys.argv[1:]]),

@@ -7,22 +7,22 @@ from webvision.errors import printable
 from webvision.model.sync_batch_norm import synchronised_batch_norm
 from webvision.model.weights import is_batch_norm_moment, load_into, open_weights
 from webvision.scoring.figures.stop_rules import with_accuracies
-from webvision.training import step_log
 from webvision.training.callbacks import LearningRate, Saving, StepWatch
-from webvision.training.checkpoints import CheckpointWriter, State
-from webvision.training.early_stop import is_over, standing
-from webvision.training.histograms import WithHistograms
-from webvision.training.input import TotalBatchInput, TrainingFlow, staged
-from webvision.training.learning import Feed, Learning
-from webvision.training.memory import shortage_told
-from webvision.training.objective import Classifier
-from webvision.training.placed import PlacementCheck
-from webvision.training.reports import EpochLine, EventFile, History
-from webvision.training.rollback import Rollbacks
+from webvision.training.graph.input import TotalBatchInput, TrainingFlow, staged
+from webvision.training.graph.learning import Feed, Learning
+from webvision.training.graph.memory import shortage_told
+from webvision.training.graph.objective import Classifier
+from webvision.training.graph.placed import PlacementCheck
+from webvision.training.graph.trainer import ReplicatedTrainer, SessionCreator
 from webvision.training.running_means import RunningMeans
-from webvision.training.trace import TraceStep
-from webvision.training.trainer import ReplicatedTrainer, SessionCreator
+from webvision.training.small_sets.early_stop import is_over, standing
+from webvision.training.state.checkpoints import CheckpointWriter, State
+from webvision.training.state.rollback import Rollbacks
 from webvision.training.validation import AVERAGED, Validation
+from webvision.training.watching import step_log
+from webvision.training.watching.histograms import WithHistograms
+from webvision.training.watching.reports import EpochLine, EventFile, History
+from webvision.training.watching.trace import TraceStep
 
 from tensorpack.callbacks import MergeAllSummaries, ProgressBar, RunUpdateOps
 from tensorpack.models import BatchNorm

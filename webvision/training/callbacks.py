@@ -6,9 +6,9 @@ import time
 from webvision import watchdog
 from webvision.compat import tf, tfv1
 from webvision.errors import DivergedError, ResourceError
-from webvision.training import step_log
-from webvision.training.clock import now
-from webvision.training.step_log import Progress, StepTimes
+from webvision.training.graph.clock import now
+from webvision.training.watching import step_log
+from webvision.training.watching.step_log import Progress, StepTimes
 
 from tensorpack.callbacks import Callback
 from tensorpack.utils import logger

@@ -9,12 +9,12 @@ import numpy as np
 from webvision.compat import tf
 from webvision.model.session import require_gpus
 from webvision.training.callbacks import LearningRate
-from webvision.training.input import TotalBatchInput, staged
-from webvision.training.memory import shortage_told
-from webvision.training.objective import Classifier
-from webvision.training.placed import PlacementCheck
+from webvision.training.graph.input import TotalBatchInput, staged
+from webvision.training.graph.memory import shortage_told
+from webvision.training.graph.objective import Classifier
+from webvision.training.graph.placed import PlacementCheck
+from webvision.training.graph.trainer import ReplicatedTrainer, SessionCreator
 from webvision.training.recipes import Recipe
-from webvision.training.trainer import ReplicatedTrainer, SessionCreator
 
 from tensorpack.callbacks import Callback, ProgressBar, RunUpdateOps
 from tensorpack.dataflow import FakeData

@@ -7,11 +7,11 @@ from webvision import faults, watchdog
 from webvision.errors import DivergedError, UsageError
 from webvision.files import directory_lock
 from webvision.model.session import require_gpus
-from webvision.training import run_folder
 from webvision.training.attempt import Attempt
-from webvision.training.checkpoints import CheckpointFolder
-from webvision.training.run_log import log_to
-from webvision.training.stopping import StopRequest
+from webvision.training.state import run_folder
+from webvision.training.state.checkpoints import CheckpointFolder
+from webvision.training.state.stopping import StopRequest
+from webvision.training.watching.run_log import log_to
 
 from tensorpack.utils import logger
 

@@ -9,8 +9,8 @@ import difflib
 from dataclasses import dataclass
 
 from webvision.data.views.augment import Augmentation
-from webvision.training.early_stop import Patience, falls
 from webvision.training.parts import schedules
+from webvision.training.small_sets.early_stop import Patience, falls
 
 CARD_EPOCHS = 110
 SCHEDULES = ("steps", "cosine", "plateau")
@@ -73,11 +73,10 @@ class Recipe:
     early_learning: float = 0.0  # weight; keeps classes x pictures in half precision
     early_learning_memory: float = 0.7
     sam: float = 0.0  # how far uphill the gradient is taken (Foret et al. 2021)
-    sam_every: int = 1  # steps
     margins: bool = False  # keep each training picture's mean logit margin, 6 bytes a row
 
     def __post_init__(self):
-        for name in ("epochs", "epoch_size", "batch", "accumulate", "sam_every", "neighbours_count"):
+        for name in ("epochs", "epoch_size", "batch", "accumulate", "neighbours_count"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.lr is not None and not self.lr > 0:

@@ -111,7 +111,7 @@ class Tuning:
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             pass
         losses = self._range_test(wanted, start, sets, begin, recipe, computing)
-        from webvision.training.range_test import safe_rate
+        from webvision.training.small_sets.range_test import safe_rate
 
         rate = safe_rate(SEED_RATE, losses)
         faults.point("own-stage")
@@ -121,8 +121,8 @@ class Tuning:
         return rate
 
     def _range_test(self, wanted, start, sets, begin, recipe, computing):
-        from webvision.training.objective import Classifier
-        from webvision.training.range_test import STEPS, measure
+        from webvision.training.graph.objective import Classifier
+        from webvision.training.small_sets.range_test import STEPS, measure
 
         batch = min(_RANGE_BATCH, recipe.batch)
         spec = BatchSpec(replace(recipe.view, image_size=start.network.image_size), batch)
@@ -145,7 +145,7 @@ class Tuning:
             batches.close()
 
     def _description(self, start, train, card, recipe, computing, wanted, entries):
-        from webvision.training.run_folder import describe_run
+        from webvision.training.state.run_folder import describe_run
 
         return describe_run(
             command=shlex.join(["python3", *sys.argv]),

@@ -18,7 +18,7 @@ from webvision.inference.predictor import Predictor
 from webvision.model.card import VARIABLE
 from webvision.model.weights import write_npz
 from webvision.progress import Progress
-from webvision.training.probe import fit_probe
+from webvision.training.small_sets.probe import fit_probe
 
 CROPS = 2  # random views of a training picture, besides its centre and that mirrored
 AREA = (0.35, 1.0)  # of a crop: what the thing is must be on it

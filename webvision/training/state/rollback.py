@@ -4,7 +4,7 @@ import os
 
 from webvision.errors import DivergedError
 from webvision.files import write_json
-from webvision.training.state_files import parse_rollbacks, read_state
+from webvision.training.state.files import parse_rollbacks, read_state
 
 MOST = 3  # three cuts to a tenth: a rate that is still too high then is not the reason
 CUT = 0.1

@@ -4,7 +4,7 @@ from webvision import faults, watchdog
 from webvision.compat import tf, tfv1
 from webvision.errors import WebvisionError
 from webvision.model.session import open_session
-from webvision.training.replicas import Replicas
+from webvision.training.graph.replicas import Replicas
 
 from tensorpack.train import SyncMultiGPUTrainerReplicated
 

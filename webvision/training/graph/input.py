@@ -2,7 +2,7 @@
 
 from webvision.compat import tf, tfv1
 from webvision.errors import WebvisionError
-from webvision.training.clock import now
+from webvision.training.graph.clock import now
 
 from tensorflow.python.ops.data_flow_ops import StagingArea
 from tensorpack.callbacks import CallbackFactory

@@ -12,7 +12,7 @@ import time
 from webvision.compat import tf, tfv1
 from webvision.errors import CheckpointError, printable, short_reason
 from webvision.files import write_json
-from webvision.training.state_files import parse_epochs, read_state
+from webvision.training.state.files import parse_epochs, read_state
 
 from tensorpack.callbacks import MonitorBase
 from tensorpack.utils import logger

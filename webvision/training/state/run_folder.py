@@ -16,7 +16,7 @@ from webvision.files import read_json, write_json
 from webvision.machine.versions import git_revision, installed_version
 from webvision.model.backbones import described_network
 from webvision.training.recipes import CARD
-from webvision.training.state_files import refuse_what_is_no_file
+from webvision.training.state.files import refuse_what_is_no_file
 
 FIXED = ("network", "classes_sha256", "list_sha256", "balance", "seed", "batch", "epoch_size", "weights_sha256")
 # Of a recipe: what only steers a run, and what is described beside it.

@@ -18,7 +18,7 @@ from webvision.compat import tf, tfv1
 from webvision.errors import CheckpointError, DivergedError, ResourceError, printable, short_reason
 from webvision.files import atomic_write, file_sha256, read_json, remove_leftovers, sync_directory, write_json
 from webvision.model.card import VARIABLE
-from webvision.training.state_files import parse_best, parse_manifest, read_state
+from webvision.training.state.files import parse_best, parse_manifest, read_state
 
 from tensorflow.python.training import saver
 from tensorpack.utils import logger

@@ -8,7 +8,7 @@ which is the last step's.
 from dataclasses import dataclass
 
 from webvision.compat import tf
-from webvision.training.clock import now
+from webvision.training.graph.clock import now
 
 
 @dataclass(frozen=True)
