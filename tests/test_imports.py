@@ -43,7 +43,13 @@ INNER = {
     "commands": {"own_pictures": set()},
     "model": {"networks": set(), "foreign": {"networks"}},
     "scoring": {"predictions": set(), "figures": {"predictions"}, "report": {"figures", "predictions"}},
-    "training": {"parts": set(), "state": set(), "watching": {"state"}, "graph": {"parts"}, "small_sets": {"parts"}},
+    "training": {
+        "parts": set(),
+        "state": set(),
+        "watching": {"state", "graph"},
+        "graph": {"parts"},
+        "small_sets": {"parts"},
+    },
     "prep": {
         "download": {"arrange"},
         "arrange": set(),
