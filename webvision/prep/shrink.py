@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import cv2
-import numpy as np
 
 from webvision.data.data_set import DataSet
+from webvision.data.lists.repeats import is_repeated
 from webvision.data.lists.text import encode_name
 from webvision.data.pictures.images import DEFAULT_POLICY, ImageError, inspect, read_image
 from webvision.errors import DataError, ResourceError, UsageError, printable
@@ -190,7 +190,7 @@ def _run(job, index, pool, split):
     """Bring a split over; returns (what was done, as text; how many pictures were left out)."""
     counts, before, after = collections.Counter(), 0, 0
     said = time.monotonic()
-    repeated = _repeated(index)
+    repeated = is_repeated(index)
     for rows in _chunks(index):
         numbered = list(zip(rows, index.paths(rows)))
         again = [pair for pair in numbered if repeated[pair[0]]]
@@ -213,14 +213,6 @@ def _run(job, index, pool, split):
 def _chunks(index):
     for start in range(0, len(index), _CHUNK):
         yield range(start, min(start + _CHUNK, len(index)))
-
-
-def _repeated(index):
-    """Which rows name a picture that an earlier row names: bool [n]. Told by 64-bit hashes, 8 bytes a row."""
-    hashes = np.fromiter((hash(path) for rows in _chunks(index) for path in index.paths(rows)), np.int64, len(index))
-    repeated = np.ones(len(index), bool)
-    repeated[np.unique(hashes, return_index=True)[1]] = False
-    return repeated
 
 
 def _copy_list(source, target):
