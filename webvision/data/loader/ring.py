@@ -83,7 +83,8 @@ def _reserve(size):
             raise
     except OSError as error:
         raise ResourceError(
-            f"{size >> 20} MB of memory for batches cannot be had ({error.strerror}); {advice(error.errno, LESS_MEMORY)}"
+            f"{size >> 20} MB of memory for batches cannot be had ({error.strerror}); "
+            f"{advice(error.errno, LESS_MEMORY)}"
         ) from None
 
 

@@ -22,7 +22,7 @@ import stat
 import numpy as np
 
 from webvision.errors import DataError, IncompleteError
-from webvision.files import atomic_write
+from webvision.files import atomic_write, parse_json
 from webvision.scoring.predictions.rows import (
     FORMAT,
     VERSION,
@@ -30,7 +30,6 @@ from webvision.scoring.predictions.rows import (
     check_frame,
     format_rows,
     name_bytes,
-    parse_json,
     parse_row,
 )
 from webvision.scoring.predictions.scan import Scan, Unreadable
