@@ -7,6 +7,7 @@ webvision train PICTURES                a plain folder of class folders; webvisi
 import argparse
 import dataclasses
 import os
+import re
 import shlex
 import sys
 
@@ -76,7 +77,11 @@ def _add_recipe_flags(parser):
     )
     group.add_argument("--lr", type=flags.above(0), help="learning rate (default: 0.1 for each 256 of --batch)")
     group.add_argument(
-        "--seed", type=flags.at_least(0), default=0, metavar="N", help="of order, augmentation and first weights"
+        "--seed",
+        type=flags.at_least(0),
+        default=0,
+        metavar="N",
+        help="of order, augmentation and first weights (default: 0)",
     )
     group.add_argument(
         "--weights", metavar="FILE.npy", help="how much each row of the list counts: label-errors writes it"
@@ -138,9 +143,18 @@ def _add_run_flags(parser):
 
 def _add_watching_flags(parser):
     group = parser.add_argument_group("watching")
-    group.add_argument("--log-every", type=flags.at_least(1), default=100, metavar="STEPS")
     group.add_argument(
-        "--log-style", choices=["plain", "di"], default="plain", help="di: DI-engine's lines and TensorBoard tags"
+        "--log-every",
+        type=flags.at_least(1),
+        default=100,
+        metavar="STEPS",
+        help="a line of figures every so many steps (default: 100)",
+    )
+    group.add_argument(
+        "--log-style",
+        choices=["plain", "di"],
+        default="plain",
+        help="di: DI-engine's lines and TensorBoard tags (default: plain)",
     )
     group.add_argument("--histograms", action="store_true", help="of weights and gradients, each epoch")
     group.add_argument(
@@ -191,6 +205,35 @@ def _recipe(args):
         raise UsageError(str(error)) from None
 
 
+def names_pictures(argv):
+    """True where the words name a folder of one's own pictures, without lists: first, or last and no flag's value.
+
+    The parser's error where flags of training from lists stand beside it.
+    """
+    from webvision.commands import train_pictures
+
+    parser = make_parser()
+    own, theirs = parser._option_string_actions, train_pictures.make_parser()._option_string_actions
+    if not argv or argv[0].startswith("-") and not _ends_in_a_word(argv, {**own, **theirs}):
+        return False
+    for word in argv:
+        flag = word.split("=")[0]
+        if flag in own and flag not in theirs:
+            parser.error(
+                f"{flag} is of training from lists; `webvision train-pictures --help` tells what goes with PICTURES"
+            )
+    return True
+
+
+def _ends_in_a_word(argv, known):
+    """True if the last of `argv` is no flag and, by the flags `known`, no flag's value."""
+    *_, before, last = "", *argv
+    if last.startswith("-"):
+        return False
+    takes_none = "=" in before or before in known and known[before].nargs == 0
+    return takes_none or not re.match(r"-[^\d]", before)  # -1 is a value: --gpu -1
+
+
 def _balance(text):
     from webvision.data.lists.balance import parse_balance
 
@@ -202,7 +245,7 @@ def _balance(text):
 
 def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
-    if argv and not argv[0].startswith("-"):  # a folder of one's own pictures, without lists
+    if names_pictures(argv):
         from webvision.commands import train_pictures
 
         return train_pictures.main(argv)

@@ -1,6 +1,6 @@
 """From a folder of pictures to a model: PICTURES/<class>/*, or PICTURES/{train,val}/<class>/* where it is split.
 
-    python3 train.py --gpu -1 --backbone efficientnet-lite0 PICTURES
+    %(prog)s --gpu -1 --backbone efficientnet-lite0 PICTURES
 
 Looks, converts what is no plain picture, splits by lists (nothing in PICTURES is changed), trains the last layer on
 what the frozen network sees, then the whole network from there, keeps what is better on val, and leaves figures and a
@@ -64,7 +64,7 @@ def make_parser():
         "--test", type=flags.share, default=0.0, metavar="SHARE", help="of each class kept for a last look (default: 0)"
     )
     add("--probe", type=int, choices=[0, 1], default=1, help="0: fine-tune without the probe (default: 1)")
-    add("--seed", type=flags.at_least(0), default=0, metavar="N")
+    add("--seed", type=flags.at_least(0), default=0, metavar="N", help="of split, order and first weights (default: 0)")
     return parser
 
 

@@ -203,6 +203,9 @@ def open_regular(path):
             raise DataError(f"{path}: not a regular file")
         return open(path, "rb")
     except FileNotFoundError:
+        folder = os.path.dirname(os.path.dirname(os.path.abspath(path)))  # of DATA/meta/NAME.txt
+        if os.path.basename(os.path.dirname(path)) == "meta" and not os.path.isdir(folder):
+            raise DataError(f"{os.path.dirname(os.path.dirname(path))}: no such folder") from None
         raise DataError(f"{path}: no such file; {DOOR} prepare writes the lists into DATA/meta") from None
 
 
