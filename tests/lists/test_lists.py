@@ -108,7 +108,7 @@ AS_UPSTREAM = {
     "tab": (lambda line: b"\t".join(line.rsplit(b" ", 1)), "a tab for a blank"),
     "several blanks": (lambda line: b" \t  ".join(line.rsplit(b" ", 1)), ""),
     "trailing blanks": (lambda line: line + b" \t ", ""),
-    "leading blanks": (lambda line: b"  " + line, "more blanks than one"),
+    "leading blanks": (lambda line: b"  " + line, "blanks around the line"),
     "BOM": (lambda line: b"\xef\xbb\xbf" + line, "a byte order mark"),
     "all": (lambda line: b"\xef\xbb\xbf " + b"\t ".join(line.rsplit(b" ", 1)) + b" \r", "a byte order mark"),
 }

@@ -143,7 +143,7 @@ def evaluate_split(args):
         closing(EvalBatches(split, spec, workers=args.workers)) as batches,
     ):
         averages = ", averaged weights" if predictor.averaged else ""
-        print(f"{predictor.checkpoint}: {predictor.fit.counts()}{averages}", file=sys.stderr)
+        print(f"{predictor.checkpoint}: {predictor.match.counts()}{averages}", file=sys.stderr)
         header = prediction_header(
             split.index,
             classes=classes_in_header(data.classes, card),

@@ -55,7 +55,7 @@ class Predictor:
         with tf.Graph().as_default():
             variable_towers = PredictionTowers(Forward(network, arithmetic, preset), devices.names)
             with open_session(devices) as session:
-                self.fit = load_into(session, tfv1.global_variables(), weights)
+                self.match = load_into(session, tfv1.global_variables(), weights)
                 self._towers = variable_towers.frozen(session)
         self._session = open_session(devices, self._towers.graph)
         self.checkpoint = weights.path

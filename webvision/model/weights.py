@@ -221,7 +221,7 @@ def _plain(name):
 
 
 @dataclass(frozen=True)
-class Fit:
+class Match:
     """How a checkpoint's variables and a network's compare."""
 
     loaded: list = field(default_factory=list)
@@ -248,11 +248,11 @@ class Fit:
 
 
 def compare(wanted, weights):
-    """The Fit of `weights` to the shapes `wanted` ({name: tuple})."""
+    """The Match of `weights` to the shapes `wanted` ({name: tuple})."""
     both = [name for name in wanted if name in weights.shapes]
     mismatched = [(name, weights.shapes[name], wanted[name]) for name in both if weights.shapes[name] != wanted[name]]
     differing = {name for name, _, _ in mismatched}
-    return Fit(
+    return Match(
         loaded=[name for name in both if name not in differing],
         missing=[name for name in wanted if name not in weights.shapes],
         unexpected=[name for name in weights.shapes if name not in wanted and not _is_bookkeeping(name)],
@@ -270,29 +270,29 @@ def is_batch_norm_moment(name):
 
 
 def load_into(session, variables, weights, *, new_head=False):
-    """Assign every one of `variables` from `weights`, all or nothing; returns the Fit.
+    """Assign every one of `variables` from `weights`, all or nothing; returns the Match.
 
     With `new_head`, the last layer may have another number of classes and then keeps its initial weights; everything
     else must match by name and shape. CheckpointError says what differs.
     """
     by_name = {variable.op.name: variable for variable in variables}
     wanted = {name: tuple(variable.shape.as_list()) for name, variable in by_name.items()}
-    fit = compare(wanted, weights)
-    forgiven = {name for name, _, _ in fit.mismatched if new_head and HEAD.match(name)}
-    if fit.missing or fit.unexpected or len(fit.mismatched) > len(forgiven):
+    match = compare(wanted, weights)
+    forgiven = {name for name, _, _ in match.mismatched if new_head and HEAD.match(name)}
+    if match.missing or match.unexpected or len(match.mismatched) > len(forgiven):
         advice = "is --mode, --depth or the class list another one?"
         if (
             not new_head
-            and fit.mismatched
-            and all(HEAD.match(name) for name, _, _ in fit.mismatched)
-            and not fit.missing
+            and match.mismatched
+            and all(HEAD.match(name) for name, _, _ in match.mismatched)
+            and not match.missing
         ):
             advice = "only the number of classes differs: --finetune starts the last layer anew"
         raise CheckpointError(
-            f"{printable(weights.path)} does not fit the network: {fit.counts()}; {advice}\n  "
-            + "\n  ".join(map(printable, fit.examples()))
+            f"{printable(weights.path)} does not fit the network: {match.counts()}; {advice}\n  "
+            + "\n  ".join(map(printable, match.examples()))
         )
-    values = {name: weights[name] for name in fit.loaded}
+    values = {name: weights[name] for name in match.loaded}
     for name, value in values.items():
         if value.dtype.kind != "f" and by_name[name].dtype.is_floating:
             raise CheckpointError(
@@ -306,7 +306,7 @@ def load_into(session, variables, weights, *, new_head=False):
             f"{printable(damaged[0])} first; use a checkpoint from before the run diverged"
         )
     assign(session, {by_name[name]: value for name, value in values.items()})
-    return fit
+    return match
 
 
 def assign(session, values):

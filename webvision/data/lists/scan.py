@@ -5,7 +5,6 @@ it or says why not; so the two readers cannot disagree about what a list means.
 """
 
 import hashlib
-import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -14,14 +13,13 @@ from webvision.data.lists.text import (
     MAX_LABEL_DIGITS,
     MAX_LINE,
     LineRules,
+    OddLines,
     empty_error,
     first_line_is_labelled,
     line_error,
-    oddity,
     parse_line,
     plain_line,
 )
-from webvision.errors import printable
 
 CHUNK = 1 << 20  # bytes at a time: the temporaries stay in the caches
 NEWLINE, BLANK, HASH, DOT, SLASH, ZERO = (ord(c) for c in "\n #./0")
@@ -50,7 +48,7 @@ def offset_dtype(size):
 def scan_list(file, path, *, size, num_classes, allow_outside=False):
     """Scan an unbuffered binary file of about `size` bytes; DataError with `path` and line at the first wrong line."""
     digest = hashlib.sha256()
-    rules, row, base, odd_lines, first_odd = None, 0, 0, 0, None
+    rules, row, base, odd = None, 0, 0, OddLines(path)
     offsets, all_labels = _Column(offset_dtype(size)), _Column(label_dtype(num_classes))
     offsets.append(np.zeros(1))
     for lines in _chunks(file, digest):
@@ -65,17 +63,14 @@ def scan_list(file, path, *, size, num_classes, allow_outside=False):
             except ValueError as reason:
                 raise line_error(path, row + int(i) + 1, reason) from None
             if line != plain_line(line, labelled=rules.labelled):
-                odd_lines += 1
-                first_odd = first_odd or (row + int(i) + 1, oddity(line))
+                odd.add(row + int(i) + 1, line)
         offsets.append(ends + (base + 1))
         all_labels.append(labels)
         row += len(ends)
         base += len(lines)
     if rules is None:
         raise empty_error(path)
-    if first_odd:
-        more = f", and {odd_lines - 1:,} more lines" if odd_lines > 1 else ""
-        print(f"{printable(path)}:{first_odd[0]}: {first_odd[1]}{more}; read as upstream reads it", file=sys.stderr)
+    odd.tell()
     return Scan(offsets.values(), all_labels.values() if rules.labelled else None, digest.hexdigest(), file.tell())
 
 

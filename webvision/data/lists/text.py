@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import stat
+import sys
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -69,12 +70,32 @@ def plain_line(line, *, labelled):
     return line[: gap.start()] + b" " + line[gap.end() :]
 
 
-def oddity(line):
+class OddLines:
+    """Counts the lines of one list that are not as `plain_line` gives them, and names the first."""
+
+    def __init__(self, path):
+        self._path, self._count, self._first = path, 0, None
+
+    def add(self, number, line):
+        """Line `number` (from 1) is `line` (bytes)."""
+        self._count += 1
+        self._first = self._first or f"{number}: {_oddity(line)}"
+
+    def tell(self):
+        """One remark on stderr, if there was any."""
+        if self._first:
+            more = f", and {self._count - 1:,} more lines" if self._count > 1 else ""
+            print(f"{printable(self._path)}:{self._first}{more}; read as upstream reads it", file=sys.stderr)
+
+
+def _oddity(line):
     """What upstream's reader overlooks in a line that is not as `plain_line` gives it, for a person."""
     if line.startswith(_BOM):
         return "a byte order mark"
     if line.endswith(b"\r"):
         return "a Windows line end (CR LF)"
+    if line != line.strip(_AROUND):
+        return "blanks around the line"
     return "a tab for a blank" if b"\t" in line else "more blanks than one before the label"
 
 

@@ -2,7 +2,8 @@
 `test000001.jpg`.
 
 Read once, in pieces; the names stay in the mapped file, and a row costs 14 bytes: 16 million rows 224 MB. What is
-wrong with a line is said with file, line, reason and remedy; nothing is skipped.
+wrong with a line is said with file, line, reason and remedy; nothing is skipped. What upstream's reader overlooks
+(Windows line ends, a byte order mark, tabs, blanks around) is read as it reads it, and told once.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from array import array
 
 import numpy as np
 
+from webvision.data.lists.text import OddLines, plain_line
 from webvision.errors import DataError, printable
 
 CHUNK_BYTES = 1 << 20
@@ -30,7 +32,7 @@ class RawList:
         self.path = path
         self._starts, self._lengths = array("q"), array("H")
         labels, start = array("i"), 0
-        digest = hashlib.sha256()
+        digest, odd = hashlib.sha256(), OddLines(path)
         for number, line in enumerate(_lines(path, digest), 1):
             try:
                 name, label = parse_line(line, num_classes)
@@ -42,12 +44,15 @@ class RawList:
                     f"{'have' if label < 0 else 'have none'}: {_quote(line)}; a list is labelled as a whole or not at "
                     "all"
                 )
+            if not _is_plain(line, name, label):
+                odd.add(number, line)
             self._starts.append(start + line.index(name))
             self._lengths.append(len(name))
             labels.append(label)
             start += len(line) + 1
         if not labels:
             raise DataError(f"{path}: is empty; was it downloaded and unpacked to its end?")
+        odd.tell()
         self.sha256 = digest.hexdigest()
         self.labels = None if labels[-1] == UNLABELLED else np.frombuffer(labels, np.int32)
         with open(path, "rb") as file:
@@ -68,13 +73,14 @@ class RawList:
 def parse_line(line, num_classes):
     """b'name label' or b'name' -> (name, label or UNLABELLED). ValueError says what is wrong with it.
 
-    The label is the digits after the last blank; names may contain blanks. Blanks and CR around the line and a tab
-    before the label are the distributor's, and harmless. A name that would lead out of its folder is refused.
+    The label is the digits after the last blank; names may contain blanks. A byte order mark, blanks and CR around the
+    line and tabs before the label are the distributor's, and harmless. A name that would lead out of its folder is
+    refused.
     """
     plain = _PLAIN_LINE(line)
     if plain and (label := int(plain[2])) < num_classes:
         return plain[1], label
-    line = line.strip()
+    line = plain_line(line, labelled=False)
     if not line:
         raise ValueError("blank line; delete it")
     name, label = line, UNLABELLED
@@ -96,20 +102,24 @@ def parse_line(line, num_classes):
     return name, label
 
 
+def _is_plain(line, name, label):
+    """Whether `line` is `name`, or `name`, one blank and its label, and nothing more."""
+    if label == UNLABELLED:
+        return line == name
+    end = len(name)
+    return line[end : end + 1] == b" " and line[end + 1 :].isdigit()
+
+
 def _looks_like_label(tail):
     """Whether the last word was meant as a label: '-1', '1e3', '007', 'n01440764', not the end of 'my photo.jpg'."""
     return b"." not in tail or tail.replace(b".", b"", 1).lstrip(b"+-").isdigit()
 
 
 def _check_name(name):
-    if b"\0" in name or b"\t" in name:
-        raise ValueError(f"the name contains a NUL or tab: {_quote(name)}")
-    if name[:1] == b"/" or b"//" in name or name[-1:] == b"/" or name[:3] == b"\xef\xbb\xbf":
-        raise ValueError(
-            "starts with a byte order mark; save the list as plain UTF-8"
-            if name[:1] == b"\xef"
-            else f"not a file below the set's folder: {_quote(name)}"
-        )
+    if b"\0" in name or b"\t" in name or b"\r" in name:
+        raise ValueError(f"the name contains a NUL, tab or carriage return: {_quote(name)}")
+    if name[:1] == b"/" or b"//" in name or name[-1:] == b"/":
+        raise ValueError(f"not a file below the set's folder: {_quote(name)}")
     if b"." in (name[:1], name[-1:]) or b"/." in name:  # cheap first: almost no name has these
         if not {b"", b".", b".."}.isdisjoint(name.split(b"/")):
             raise ValueError(f"'.' or '..' leads out of the set's folder: {_quote(name)}")
@@ -118,19 +128,14 @@ def _check_name(name):
 def read_synsets(path):
     """The class ids of a raw synsets.txt (`wnid words...` a line), in order; DataError names the line."""
     classes = []
-    seen = {}
+    seen, odd = {}, OddLines(path)
     for number, line in enumerate(_lines(path, hashlib.sha256()), 1):
-        words = line.split()
+        plain = plain_line(line, labelled=False)
+        words = plain.split()
         wnid = os.fsdecode(words[0]) if words else ""
         problem = (
             "blank line; delete it"
             if not words
-            else "starts with a byte order mark; save it as plain UTF-8"
-            if line[:3] == b"\xef\xbb\xbf"
-            else "ends in CR LF; convert it: sed -i 's/\\r$//'"
-            if line[-1:] == b"\r"
-            else f"the line starts with a blank: {_quote(line)}"
-            if line[:1].isspace()
             else f"class id {_quote(words[0])} can't name a folder"
             if wnid in (".", "..") or "/" in wnid or not wnid.isprintable()
             else f"class id {wnid} is already on line {seen[wnid]}"
@@ -139,10 +144,13 @@ def read_synsets(path):
         )
         if problem:
             raise DataError(f"{path}:{number}: {problem}")
+        if plain != line:
+            odd.add(number, line)
         seen[wnid] = number
         classes.append(wnid)
     if not classes:
         raise DataError(f"{path}: is empty; was it downloaded and unpacked to its end?")
+    odd.tell()
     return classes
 
 

@@ -115,7 +115,7 @@ def _look_through(split, work, options):
     """Fill in a split's findings."""
     split.records = _scan(split, work, options)
     hashes = split.records["path"]
-    split.repeats = lists.find_repeats(split.checked.index, hashes)
+    split.repeats = lists.judge_repeats(split.checked.index, hashes)
     if os.path.isdir(split.pictures.root):
         with Progress(f"{split.name}: files not listed", None, "files") as progress:
             split.unlisted = lists.find_unlisted(split.pictures, hashes, progress=progress.update)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from webvision.data.lists.index import ListIndex, open_index
+from webvision.data.lists.repeats import find_repeats
 from webvision.data.lists.text import (
     LineRules,
     empty_error,
@@ -88,19 +89,9 @@ class Repeats(NamedTuple):
     conflict: np.ndarray  # bool: the two have different labels
 
 
-def find_repeats(index, hashes):
-    """The Repeats of a list. `hashes`: a 64-bit hash of each row's name; equal ones are compared by name."""
-    order = np.argsort(hashes, kind="stable")
-    ordered = hashes[order]
-    equal = ordered[1:] == ordered[:-1]
-    suspects = np.sort(order[np.append(equal, False) | np.append(False, equal)])
-    rows, first, seen = [], [], {}
-    for row, name in zip(suspects.tolist(), index.names(suspects), strict=True):
-        earlier = seen.setdefault(name, row)
-        if earlier != row:
-            rows.append(row)
-            first.append(earlier)
-    rows, first = np.array(rows, np.int64), np.array(first, np.int64)
+def judge_repeats(index, hashes):
+    """The Repeats of a list. `hashes`: a 64-bit hash of each row's name."""
+    rows, first = find_repeats(index, hashes)
     differs = index.labels[rows] != index.labels[first] if index.labelled else np.zeros(len(rows), bool)
     return Repeats(rows, first, differs)
 

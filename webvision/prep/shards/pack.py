@@ -17,6 +17,7 @@ import numpy as np
 
 from webvision.data.archives.shards import COMMENT, label_name, member_name
 from webvision.data.lists.order import permute
+from webvision.data.lists.repeats import is_repeated
 from webvision.data.lists.text import encode_name
 from webvision.data.pictures.images import ImageError
 from webvision.environment import DOOR
@@ -107,7 +108,7 @@ def _pack_split(name, index, pictures, folder, options):
     os.makedirs(folder, exist_ok=True)
     remove_leftovers(folder)
     order = _order(index, options.seed)
-    repeated = _repeated(index)
+    repeated = is_repeated(index)
     shards = -(-len(index) // options.per_shard)
     if shards > _MOST_SHARDS:
         raise UsageError(f"{shards:,} shards; a larger --per-shard makes fewer than {_MOST_SHARDS:,}")
@@ -134,17 +135,6 @@ def _order(index, seed):
     if seed is None:
         return lambda first, end: np.arange(first, end)
     return lambda first, end: permute(np.arange(first, end), len(index), seed=seed, epoch=0)
-
-
-def _repeated(index):
-    """Which rows name a picture that an earlier row names: bool [n]. Told by 64-bit hashes, 8 bytes a row."""
-    hashes = np.empty(len(index), np.int64)
-    for low in range(0, len(index), _CHUNK):
-        high = min(low + _CHUNK, len(index))
-        hashes[low:high] = [hash(path) for path in index.paths(np.arange(low, high))]
-    repeated = np.ones(len(index), bool)
-    repeated[np.unique(hashes, return_index=True)[1]] = False
-    return repeated
 
 
 def _write_shard(path, index, pictures, rows):
