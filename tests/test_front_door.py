@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.data_set import ROOT
 from webvision import __main__ as door
-from webvision.commands import card, completion, train
+from webvision.commands import card, completion, train, train_pictures
 from webvision.environment import DOOR
 from webvision.errors import WebvisionError
 
@@ -123,7 +123,7 @@ def test_a_wrong_word_is_one_line_that_says_which(capsys, words, part):
     ],
 )
 def test_train_sees_a_folder_of_pictures_before_and_behind_the_flags(words, pictures):
-    assert train.names_pictures(words) is pictures
+    assert train_pictures.are_named(words, instead_of=train.make_parser()) is pictures
 
 
 @pytest.mark.parametrize(
