@@ -130,6 +130,7 @@ def test_train_sees_a_folder_of_pictures_before_and_behind_the_flags(words, pict
     "command, words, part",
     [
         ("shrink", ["--data", "/nowhere/set", "--out", "b"], "/nowhere/set: no such folder"),
+        ("check", ["--data", "."], "a plain folder of class folders is trained by"),
         ("predict", [".", "--onnx", "/nowhere.onnx"], "/nowhere.onnx: no such file; `"),
         ("score", ["/nowhere.json"], f"`{DOOR} eval --load CHECKPOINT --data DIR` writes it"),
     ],
