@@ -1,9 +1,11 @@
 """What every test may ask for by name; the fixtures of a room are in tests/support/."""
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -40,3 +42,12 @@ def run():
         )
 
     return run
+
+
+@pytest.fixture
+def hurried_progress(monkeypatch):
+    """A minute passes between any two looks of a progress display at the clock, so that every one of them shows."""
+    from webvision import progress
+
+    moments = itertools.count(0, 60)
+    monkeypatch.setattr(progress, "time", types.SimpleNamespace(monotonic=lambda: next(moments)))

@@ -112,6 +112,12 @@ def test_the_views_of_a_picture_are_averaged(folder, tmp_path, crops, flip):
         assert arrays.top[row].tolist() == np.argsort(-scores[row], kind="stable")[:5].tolist()
 
 
+def test_how_far_it_is_stands_in_the_log(folder, tmp_path, capsys, hurried_progress):
+    predictions_of(folder, tmp_path / "p.json", crops=1, flip=False)
+    shown = capsys.readouterr().err
+    assert "predicting: 8 pictures of 11 pictures (72.7 %)" in shown and "11 pictures of 11 pictures" in shown
+
+
 def test_ten_views_do_not_depend_on_workers_or_batch(folder, tmp_path):
     for name, options in {"a": {}, "b": {"batch": 1}, "c": {"workers": 2, "batch": 3}}.items():
         predictions_of(folder, tmp_path / name, crops=5, flip=True, **options)

@@ -49,6 +49,11 @@ def content(folder):
     }
 
 
+def test_how_far_it_is_stands_in_the_log(data, tmp_path, capsys, hurried_progress):
+    run(data, tmp_path / "out")
+    assert "shrinking train: 30 pictures of 30 pictures (100.0 %)" in capsys.readouterr().err
+
+
 def test_pictures_shrink_and_lists_stay_true(data, tmp_path):
     before = content(data)
     out = tmp_path / "out"
