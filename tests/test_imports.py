@@ -63,7 +63,7 @@ INNER = {
 WITHOUT_TENSORFLOW = ("doctor", "machine", "prep", "data", "scoring", "challenges")
 ROOT_MODULES = {"imagenet5k", "resnet_model"}
 REACHED_FROM = {"webvision/model/backbones.py"}  # the table through which the root modules are reached
-SHARED = {"errors", "files", "environment", "devices", "faults", "compat", "progress"}
+SHARED = {"errors", "files", "environment", "devices", "faults", "compat", "progress", "processes"}
 
 
 def python_files():

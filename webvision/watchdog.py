@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 
+from webvision import processes
 from webvision.errors import HangError
 from webvision.files import NotOwnError, append_own
 
@@ -94,8 +95,8 @@ class _Watch:
         dump = threading.Thread(target=self._dump, args=(limit,), daemon=True)
         dump.start()
         dump.join(DUMP_SECONDS)
-        for pid in children():
-            _kill(pid, signal.SIGKILL)
+        for pid in processes.children():
+            processes.send_signal(pid)
         os._exit(HangError.exit_code)
 
     def _dump(self, limit):
@@ -103,14 +104,14 @@ class _Watch:
             f"error: no progress for {limit:.0f} s ({self.section}); the same command goes on from what is saved, and "
             "--hang-limit sets the seconds. Where it stood:"
         ]
-        lines += [f"child process {pid}: {_doing(pid)}" for pid in children()]
+        lines += [f"child process {pid}: {_doing(pid)}" for pid in processes.children()]
         text = "\n".join(lines) + "\n"
         os.write(2, text.encode())
         faulthandler.dump_traceback(2, all_threads=True)
-        for pid in children():  # a Python process that was told to prints its stack and dies
+        for pid in processes.children():  # a Python process that was told to prints its stack and dies
             with contextlib.suppress(OSError, ValueError):
                 resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
-            _kill(pid, signal.SIGABRT)
+            processes.send_signal(pid, signal.SIGABRT)
         if self._folder:
             path = os.path.join(self._folder, "hang.log")
             with contextlib.suppress(NotOwnError), append_own(path, encoding="utf-8") as file:
@@ -120,27 +121,9 @@ class _Watch:
         time.sleep(1.0)
 
 
-def children(parent=None):
-    """The process numbers of the children of `parent` (None: of this process)."""
-    parent = str(parent or os.getpid())
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError):
-                if _stat(name)[1] == parent:
-                    found.append(int(name))
-    return sorted(found)
-
-
-def _stat(pid):
-    """Fields of /proc/PID/stat from the state on: the name before it may hold anything."""
-    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-        return file.read().rpartition(")")[2].split()
-
-
 def _doing(pid):
     try:
-        fields = _stat(pid)
+        fields = processes.stat_fields(pid)
         with open(f"/proc/{pid}/wchan", encoding="utf-8", errors="replace") as file:
             waits_in = file.read()
     except OSError as error:
@@ -149,8 +132,3 @@ def _doing(pid):
     return f"state {fields[0]}, {seconds:.1f} s of CPU" + (
         f", waits in {waits_in}" if waits_in not in ("", "0") else ""
     )
-
-
-def _kill(pid, number):
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)

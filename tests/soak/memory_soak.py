@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 
 from tests.support import tiny_run
 from tests.support.data_set import write_data_set
-from webvision.watchdog import children
+from webvision.processes import children
 
 EPOCHS = 20
 WARMUP = 0.2  # of the run: the allocator's and TensorFlow's pools fill

@@ -12,8 +12,6 @@ import os
 import re
 import sys
 
-import numpy as np
-
 from webvision.commands import flags
 from webvision.errors import DataError, UsageError, printable
 from webvision.files import atomic_write, read_json
@@ -42,6 +40,8 @@ def main(argv=None):
     args = make_parser().parse_args(argv)
     if args.out and not args.out.endswith((".csv", ".json")):
         raise UsageError(f"--out {printable(args.out)}: the name ends in .csv or .json")
+    import numpy as np
+
     from webvision.data.data_set import DataSet
     from webvision.scoring.figures.label_errors import suspicion
 
@@ -82,6 +82,8 @@ def _margins(run, index):
 
 
 def _flagged(predictions, means, index, classes):
+    import numpy as np
+
     from webvision.scoring.figures import label_errors
 
     if not predictions:
@@ -123,6 +125,8 @@ def _write_suspects(path, rows, index, known):
 
 
 def _write_list(path, index, flagged):
+    import numpy as np
+
     kept = np.flatnonzero(~flagged)
     with atomic_write(path) as file:
         for row in kept.tolist():
@@ -130,6 +134,8 @@ def _write_list(path, index, flagged):
 
 
 def _tell(rows, index, known, source):
+    import numpy as np
+
     classes, means = known
     unseen = int(np.isnan(means).sum())
     print(f"{printable(source)}: {len(rows)} of {len(index)} labels are probably wrong")

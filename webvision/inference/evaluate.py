@@ -13,11 +13,10 @@ from webvision.environment import DOOR
 from webvision.errors import DataError, IncompleteError, printable
 from webvision.files import remove_abandoned
 from webvision.model.forward import TOP_K
+from webvision.progress import Progress
 from webvision.scoring.predictions.file import PredictionWriter, matrix_path
 from webvision.scoring.predictions.ranking import topk_from_scores
 from webvision.scoring.predictions.score_matrix import ScoreMatrix
-
-from tensorpack.utils.utils import get_tqdm
 
 _SHOWN = 5  # duplicate names in an error
 _SUSPECTS = 1 << 16  # rows with equal hashes that are compared by name: a list doubled as a whole has millions
@@ -46,7 +45,8 @@ def evaluate(predictor, loader, index, *, header, outputs):
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(PredictionWriter(outputs.predictions, header))
         matrix = stack.enter_context(ScoreMatrix(outputs.logits, index.num_classes)) if outputs.logits else None
-        progress = stack.enter_context(get_tqdm(total=len(index), unit="images"))
+        progress = stack.enter_context(Progress("predicting", len(index), "pictures"))
+        progress.update(0)
         for batch in loader:
             faults.point("predict")
             results = _predict(predictor, batch, kept)
@@ -67,7 +67,7 @@ def evaluate(predictor, loader, index, *, header, outputs):
                 matrix.append(results["logits"])
             seen += len(names)
             bad += int(np.count_nonzero(batch.status))
-            progress.update(len(names))
+            progress.update(seen)
         faults.point("predictions")
         if seen != len(index):
             raise IncompleteError(

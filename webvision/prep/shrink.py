@@ -8,8 +8,6 @@ import errno
 import json
 import os
 import shutil
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -21,9 +19,9 @@ from webvision.data.lists.text import encode_name
 from webvision.data.pictures.images import DEFAULT_POLICY, ImageError, inspect, read_image
 from webvision.errors import DataError, ResourceError, UsageError, printable
 from webvision.files import atomic_write, directory_lock, write_json
+from webvision.progress import Progress
 
 _CHUNK = 2048  # rows at a time, so that memory does not grow with the list
-_PROGRESS_S = 5.0
 KINDS = {
     "rewritten": "rewritten",
     "small": "copied, small enough",
@@ -71,7 +69,8 @@ def shrink_set(data, out, *, splits, short_side, quality, jobs, max_bad=0.01, po
         for split in present:
             part = source.split(split)
             job = _Split(part.pictures, os.path.join(out, split), temporary, short_side, quality)
-            line, left_out = _run(job, part.index, pool, split)
+            with Progress(f"shrinking {split}", len(part.index), "pictures") as progress:
+                line, left_out = _run(job, part.index, pool, progress)
             lines.append(f"{split}: {line}")
             if left_out > max_bad * len(part.index):
                 incomplete.append(split)
@@ -186,11 +185,11 @@ class _Split:
             os.rename(temporary, target)
 
 
-def _run(job, index, pool, split):
+def _run(job, index, pool, progress):
     """Bring a split over; returns (what was done, as text; how many pictures were left out)."""
     counts, before, after = collections.Counter(), 0, 0
-    said = time.monotonic()
     repeated = is_repeated(index)
+    progress.update(0)
     for rows in _chunks(index):
         numbered = list(zip(rows, index.paths(rows)))
         again = [pair for pair in numbered if repeated[pair[0]]]
@@ -202,9 +201,7 @@ def _run(job, index, pool, split):
                 if kind != "repeated":
                     before += size
                     after += small
-        if time.monotonic() - said > _PROGRESS_S:
-            said = time.monotonic()
-            print(f"{split}: {rows.stop} of {len(index)}", file=sys.stderr)
+        progress.update(rows.stop)
     parts = ", ".join(f"{counts[kind]} {text}" for kind, text in (KINDS | LEFT_OUT).items() if counts[kind])
     left_out = sum(counts[kind] for kind in LEFT_OUT)
     return f"{len(index)} listed: {parts}; {before / 1e6:.1f} MB became {after / 1e6:.1f} MB", left_out

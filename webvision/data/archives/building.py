@@ -6,13 +6,11 @@ them. Of archives that have not changed since the last index nothing is walked a
 """
 
 import contextlib
-import ctypes
 import fcntl
 import hashlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -37,12 +35,12 @@ from webvision.data.lists.index import cache_folders
 from webvision.devices import cpu_cores
 from webvision.errors import DataError, ResourceError, printable
 from webvision.files import atomic_write, remove_leftovers
+from webvision.processes import end_with_parent
 from webvision.progress import Progress
 
 LOT_BYTES = 8 << 30  # of archives that are walked in one go: 300,000 pictures, a second
 _IN_PROCESS = 256 << 20  # below, starting processes takes longer than the walk
 _COMPARED = 1 << 20
-_PR_SET_PDEATHSIG = 1
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 _CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from webvision.data.archives.building import main; main()"
 
@@ -217,9 +215,7 @@ def main():
     if not text:  # whoever started it died first
         return
     task = json.loads(text)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != task["parent"]:  # it ended before the line above
-        return
+    end_with_parent(task["parent"])
     try:
         for lot, path in task["tasks"]:
             walk_lot(task["folder"], lot, path)

@@ -5,7 +5,6 @@ process: TensorFlow's threads hold locks that a copy would inherit. It ends when
 doing.
 """
 
-import ctypes
 import errno
 import json
 import os
@@ -15,13 +14,13 @@ import sys
 import threading
 import traceback
 
-_PR_SET_PDEATHSIG = 1
+from webvision.processes import end_with_parent
 
 
 def main():
     """`spec` (JSON) is the only argument; see pool.py for what it holds."""
     spec = json.loads(sys.argv[1])
-    _die_with_parent(spec["parent"])
+    end_with_parent(spec["parent"])  # of the thread in spawn.py that lives as long as its process
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)  # meant for the training process, which saves its state first
     jobs = queue.SimpleQueue()
@@ -53,14 +52,6 @@ def _is_of_memory(error):
         or getattr(error, "errno", None) == errno.ENOMEM
         or "start new thread" in str(error)
     )
-
-
-def _die_with_parent(parent):
-    """The kernel kills this process when the thread that started it ends; pool.py keeps that thread for the process's
-    life."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before the line above
-        os._exit(0)
 
 
 def _read_jobs(fd, jobs):

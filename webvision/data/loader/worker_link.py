@@ -10,6 +10,7 @@ import subprocess
 from webvision.data.loader.ring import inheritable
 from webvision.data.loader.spawn import start_worker
 from webvision.errors import HangError, ResourceError
+from webvision.processes import stat_fields
 
 
 class WorkerLink:
@@ -76,8 +77,7 @@ class WorkerLink:
     def is_stopped(self):
         """Whether somebody stopped it (SIGSTOP, a debugger)."""
         try:
-            with open(f"/proc/{self.pid}/stat", "rb") as file:
-                return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
+            return stat_fields(self.pid)[0] in ("T", "t")
         except OSError:
             return False
 

@@ -5,7 +5,6 @@ Workers are forked, talk over pipes of their own, and end with their parent howe
 
 import collections
 import contextlib
-import ctypes
 import mmap
 import os
 import select
@@ -16,6 +15,7 @@ import traceback
 
 from webvision.errors import DataError, ResourceError, WebvisionError
 from webvision.files import let_go_of_locks
+from webvision.processes import end_with_parent, send_signal
 
 _STRIKES = (
     2  # deaths or time-outs at one row: the first may be chance (the kernel's memory killer), two are the picture
@@ -74,7 +74,7 @@ class ScanPool:
         """End all workers."""
         for worker in self._workers:
             if worker.pid:
-                os.kill(worker.pid, signal.SIGKILL)
+                send_signal(worker.pid)
                 self._bury(worker)
 
     def _ready(self, workers):
@@ -108,7 +108,7 @@ class ScanPool:
         for worker in workers:
             row, since = _SLOT.unpack_from(self._slots, worker.number * _SLOT.size)
             if worker.block is not None and row >= 0 and now - since > self._timeout_s:
-                os.kill(worker.pid, signal.SIGKILL)
+                send_signal(worker.pid)
                 self._replace(worker, "time-out")
 
     def _replace(self, worker, reason):
@@ -145,7 +145,7 @@ class ScanPool:
         worker.pid = os.fork()
         if not worker.pid:
             try:
-                _end_with_parent(parent)
+                end_with_parent(parent)
                 let_go_of_locks()  # or they outlive a killed parent by a moment, and the same command is refused
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
                 for other in self._workers:  # or a sibling would hold our pipes open
@@ -188,10 +188,3 @@ class ScanPool:
             os.close(fd)
         os.waitpid(worker.pid, 0)
         worker.pid = worker.commands = worker.answers = worker.block = None
-
-
-def _end_with_parent(parent):
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before we asked
-        os._exit(1)
