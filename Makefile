@@ -12,6 +12,8 @@ UV_COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-ind
 
 # What tests/, soaks and benchmarks take
 T ?=
+# Processes that share the whole of them, file by file
+JOBS ?= 2
 KILLS ?= 300
 ROUNDS ?= 30
 SEED ?= 1
@@ -61,7 +63,7 @@ tutorial: setup ## classification/tutorial/tutorial.ipynb, from README.md beside
 
 ##@ To change it
 test: setup ## every test, or those of a room: make test T=tests/lists
-	$(PY) -P -m pytest $(T)
+	$(PY) -P -m pytest $(or $(T),-n $(JOBS) --dist loadfile)
 
 quick: setup ## rooms without TensorFlow (lists, pictures, views, scoring, docs, walls): about a minute
 	$(PY) -P -m pytest $(QUICK)

@@ -299,3 +299,35 @@ def test_faults_strike_at_the_nth_passing_only(monkeypatch):
         with pytest.raises(OSError) as full:
             faults.point("save")
         assert full.value.errno == errno.ENOSPC
+
+
+@pytest.mark.parametrize(
+    "data, words",
+    [
+        (b'{"a": NaN}', "NaN is not a JSON number"),
+        (b"[" * 200_000, "nested too deeply"),
+        (b"9" * 10_000, "not valid JSON"),
+        (b'"\xff"', "not valid JSON"),
+        (b"[" + b" " * 1000 + b"]", "1002 bytes, over 1000"),
+        ("folder", "a folder, pipe or device"),
+        ("pipe", "a folder, pipe or device"),
+        (None, "no such file"),
+    ],
+)
+def test_json_of_strangers_is_strict_and_refused_by_name(tmp_path, data, words):
+    path = tmp_path / "a\x1b.json"
+    if data == "folder":
+        path.mkdir()
+    elif data == "pipe":
+        os.mkfifo(path)
+    elif data is not None:
+        path.write_bytes(data)
+    limit = 1000 if words.startswith("1002") else 1 << 20
+    with pytest.raises(errors.DataError, match=words) as caught:
+        files.read_untrusted_json(path, max_bytes=limit)
+    assert str(caught.value).startswith(f"{tmp_path}/a\\x1b.json: ")
+
+
+def test_json_of_strangers_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a": [1, 2.5, null]}')
+    assert files.read_untrusted_json(tmp_path / "a.json") == {"a": [1, 2.5, None]}

@@ -1,6 +1,10 @@
 """`webvision COMMAND`: the list, each command's own flags, wrong words, completion, and the package put elsewhere."""
 
+import argparse
+import ast
+import importlib
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -9,7 +13,9 @@ import pytest
 
 from tests.support.data_set import ROOT
 from webvision import __main__ as door
-from webvision.commands import card, completion
+from webvision.commands import card, completion, train, train_pictures
+from webvision.environment import DOOR
+from webvision.errors import WebvisionError
 
 FRONT_DOOR = "-m", "webvision"
 
@@ -59,6 +65,118 @@ def test_a_flag_of_another_mode_is_refused_by_the_cards_command(capsys, tiny_dat
     with pytest.raises(SystemExit) as end:
         card.main(["--data", str(tiny_data), *words] if "--fake" not in words else words)
     assert end.value.code == 2 and f"{flag} belongs to {home}" in capsys.readouterr().err
+
+
+def parser_of(name):
+    """The parser of the command called `name`."""
+    return importlib.import_module(f"webvision.commands.{door.COMMANDS[name].module}").make_parser()
+
+
+@pytest.mark.parametrize("name", door.COMMANDS)
+def test_every_flag_is_told_with_its_default(name):
+    for action in parser_of(name)._actions:
+        told = action.help and action.help is not argparse.SUPPRESS
+        assert told, f"{action.option_strings or action.dest}: no help"
+        assert not re.search(r"\[[^\]]*\]$", action.help), action.help
+        takes_none = not action.option_strings or action.nargs == 0 or action.required
+        unsaid = takes_none or action.default in (None, [], argparse.SUPPRESS)
+        ignored = "taken and left alone" in action.help  # --model-def-path
+        assert unsaid or ignored or "default" in action.help, f"{action.option_strings}: {action.default!r} is not said"
+
+
+@pytest.mark.parametrize(
+    "words, part",
+    [
+        (["train"], "--data DIR is needed (--help"),
+        (["eval", "--data", "/nowhere", "--load", "x"], "--data /nowhere: no such folder (--help"),
+        (["check", "--dta", "x"], "are required: --data; did you mean --data?"),
+        (["check", "--nosuch"], "there is no --nosuch"),
+        (["plan", "--pictures", "many", "--gpus", "8"], "'many' is no number of things; write 16e6"),
+        (["plan", "--pictures", "9", "--gpus", "8", "--rate", "fast"], "'fast' is not a positive number"),
+        (["serve", "snapshot", "--port", "65536"], "'65536' is no port"),
+        (["pack", "--data", "a", "--out", "b", "--per-shard", "0"], "argument --per-shard: 0 is below 1"),
+        (["export", "run", "m.onnx", "--opset", "99"], "argument --opset: invalid choice"),
+        (["train", "PICTURES", "--recipe", "web"], "--recipe is of training from lists"),
+        (["train", "--gpu", "-1", "--data", "x", "PICTURES"], "--data is of training from lists"),
+    ],
+)
+def test_a_wrong_word_is_one_line_that_says_which(capsys, words, part):
+    command = importlib.import_module(f"webvision.commands.{door.COMMANDS[words[0]].module}")
+    with pytest.raises(SystemExit) as end:
+        command.main(words[1:])
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and said.count("\n") == 1 and part in said, said
+
+
+@pytest.mark.parametrize(
+    "words, pictures",
+    [
+        (["PICTURES"], True),
+        (["--gpu", "-1", "PICTURES"], True),
+        (["--epochs=3", "PICTURES"], True),
+        (["--data", "DIR"], False),
+        (["--data", "DIR", "--runs", "R"], False),
+        (["--data", "DIR", "--fresh"], False),
+        (["--data", "DIR", "--bacth", "5"], False),
+        (["--help"], False),
+        ([], False),
+    ],
+)
+def test_train_sees_a_folder_of_pictures_before_and_behind_the_flags(words, pictures):
+    assert train_pictures.are_named(words, instead_of=train.make_parser()) is pictures
+
+
+@pytest.mark.parametrize(
+    "command, words, part",
+    [
+        ("shrink", ["--data", "/nowhere/set", "--out", "b"], "/nowhere/set: no such folder"),
+        ("check", ["--data", "."], "a plain folder of class folders is trained by"),
+        ("predict", [".", "--onnx", "/nowhere.onnx"], "/nowhere.onnx: no such file; `"),
+        ("score", ["/nowhere.json"], f"`{DOOR} eval --load CHECKPOINT --data DIR` writes it"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_told_with_what_would_make_it(tmp_path, monkeypatch, command, words, part):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WebvisionError, match=re.escape(part)):
+        importlib.import_module(f"webvision.commands.{command}").main(words)
+
+
+def hints():
+    """(file, words) of every hint in the code that begins with the door: as it is printed, values left out."""
+    for folder, _, names in os.walk(os.path.join(ROOT, "webvision")):
+        for path in (os.path.join(folder, name) for name in names if name.endswith(".py")):
+            with open(path, encoding="utf-8") as file:
+                tree = ast.parse(file.read())
+            for node in (node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)):
+                text = "".join(
+                    part.value if isinstance(part, ast.Constant) else f"<{ast.unparse(part.value)}>"
+                    for part in node.values
+                )
+                for hint in text.split("<DOOR> ")[1:]:
+                    yield os.path.relpath(path, ROOT), re.split(r"[`;:,)(]|\. |\n", hint)[0].split()
+
+
+def test_every_hint_is_a_command_that_there_is_with_flags_that_it_has():
+    found = list(hints())
+    assert len(found) > 20
+    for path, (name, *words) in found:
+        assert name in door.COMMANDS, f"{path}: {name}"
+        known = set(parser_of(name)._option_string_actions) | set(
+            parser_of("train-pictures")._option_string_actions if name == "train" else ()
+        )
+        flags = {word.rstrip(".").split("=")[0] for word in words if word.startswith("-")}
+        assert flags <= known, f"{path}: {name} {words}"
+
+
+def test_the_page_of_commands_has_every_command(monkeypatch):
+    monkeypatch.syspath_prepend(os.path.join(ROOT, "docs"))
+    import hooks
+
+    assert hooks.help_of("plan").startswith("usage: webvision plan ")
+    monkeypatch.setattr(hooks, "help_of", lambda name: f"help of {name}")  # the others' are tested above
+    page = hooks.with_commands("# Commands\n")
+    for name, command in door.COMMANDS.items():
+        assert f"| [`{name}`](#{name}) | {command.about} |" in page and f"help of {name}\n" in page
 
 
 @pytest.mark.parametrize("shell", completion.SHELLS)

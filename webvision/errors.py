@@ -84,9 +84,9 @@ class Interrupted(WebvisionError):
         self.exit_code = exit_code
 
 
-_NO_MEMORY = "a smaller --batch or fewer --workers needs less"
+LESS_MEMORY = "use fewer --workers or --jobs, or a smaller --batch"
 _NO_ACCESS = "have it permitted, or choose another folder"
-_MORE_ROOM = "free some and run the same command again"
+_MORE_ROOM = "free some space and run the same command again"
 _BAD_DISK = "the disk, or the way to it, is failing; the system's log (dmesg) tells more"
 _NO_SERVER = "is the file server up? Once it answers, run the same command again"
 _RESOURCE_ADVICE = {
@@ -98,7 +98,7 @@ _RESOURCE_ADVICE = {
     errno.EPERM: _NO_ACCESS,
     errno.EMFILE: "raise `ulimit -n`, or use fewer --workers",
     errno.ENFILE: "the machine as a whole has too many files open",
-    errno.ENOMEM: _NO_MEMORY,
+    errno.ENOMEM: f"{LESS_MEMORY}, or raise `ulimit -v`",
     errno.EAGAIN: "no more processes may be started: raise `ulimit -u`, or use fewer",  # fork; our locks handle theirs
     errno.EIO: _BAD_DISK,
     errno.ENXIO: _BAD_DISK,
@@ -115,6 +115,11 @@ _PATH_ADVICE = {  # a path leads nowhere: one that was given, or one that a data
     errno.ENAMETOOLONG: "too long a name for the file system; choose a shorter one",
     errno.ELOOP: "a symbolic link that leads back to itself",
 }
+
+
+def advice(code, otherwise=""):
+    """What to do about an errno, as the end of a message."""
+    return _RESOURCE_ADVICE.get(code, otherwise)
 
 
 def printable(text):
@@ -162,7 +167,7 @@ def _machines_fault(error):
     are."""
     resource = ResourceError.exit_code
     if isinstance(error, MemoryError) or "failed to map segment" in str(error):  # the latter: of a library, `ulimit -v`
-        return f"out of memory; {_NO_MEMORY}", resource
+        return f"out of memory; {LESS_MEMORY}", resource
     if "can't start new thread" in str(error):
         return "no more threads may be started; raise `ulimit -u` and `ulimit -v`, or use fewer --workers", resource
     if not isinstance(error, OSError):

@@ -11,7 +11,7 @@ import socket
 import stat
 import tempfile
 
-from webvision.errors import LockedError, ResourceError
+from webvision.errors import DataError, LockedError, ResourceError, printable
 
 MAX_JSON = 1 << 23  # bytes that read_json reads, each of which may cost 22 of memory; 5,000 classes need 0.4 MB
 
@@ -116,22 +116,53 @@ def write_json(path, value):
 
 def read_json(path):
     """What `write_json` wrote, bytes of file names that are no UTF-8 included; ValueError if it is damaged, too large,
-    or no file: a pipe would be waited for."""
+    or no file."""
+    data = _read_whole(path, MAX_JSON)
+    try:
+        return json.loads(data.decode("utf-8", "surrogateescape"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def read_untrusted_json(path, *, max_bytes=MAX_JSON):
+    """The strict JSON in a stranger's file, with or without a byte order mark; DataError if there is none."""
+    try:
+        return parse_json(_read_whole(path, max_bytes).decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise DataError(f"{printable(path)}: no such file") from None
+    except ValueError as error:
+        raise DataError(f"{printable(path)}: not valid JSON: {error}") from None
+
+
+def parse_json(text):
+    """`text` as JSON; ValueError for NaN, Infinity, numbers of thousands of digits and nesting beyond reason as
+    well."""
+    try:
+        return _decode(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _forbid_constant(text):
+    raise ValueError(f"{text} is not a JSON number")
+
+
+_decode = json.JSONDecoder(parse_constant=_forbid_constant).decode
+
+
+def _read_whole(path, max_bytes):
+    """The bytes of a regular file; ValueError if it is too large, or none: a pipe would be waited for."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("a folder, pipe or device instead of a file")
-        if status.st_size > MAX_JSON:
-            raise ValueError(f"{status.st_size} bytes, over {MAX_JSON}")
+        if status.st_size > max_bytes:
+            raise ValueError(f"{status.st_size} bytes, over {max_bytes}")
         with open(fd, "rb", closefd=False) as file:
-            data = file.read(MAX_JSON)
+            return file.read(max_bytes)
     finally:
         os.close(fd)
-    try:
-        return json.loads(data.decode("utf-8", "surrogateescape"))
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
 
 
 def file_sha256(path):

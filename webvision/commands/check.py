@@ -37,7 +37,9 @@ def make_parser():
         help="look at N pictures of each list, decoded, drawn without a pattern, and bound the share of bad ones among "
         "all with 95%% confidence (3000 without a bad one: below 0.13%%); writes nothing",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of --sample: draw others (%(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of --sample: draw others (default: %(default)s)"
+    )
     parser.add_argument("--out", metavar="DIR", help="folder for the reports (default: DATA/check)")
     parser.add_argument("--fix", action="store_true", help="write cleaned lists to OUT/fixed/")
     parser.add_argument(

@@ -15,7 +15,7 @@ SHELLS = ("bash", "zsh")
 
 def make_parser():
     parser = flags.CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("shell", choices=SHELLS)
+    parser.add_argument("shell", choices=SHELLS, help="whose")
     return parser
 
 

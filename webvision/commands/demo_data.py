@@ -10,7 +10,11 @@ def make_parser():
         "--out", default="demo/raw", metavar="DIR", help="folder to draw into, new or empty (default: %(default)s)"
     )
     parser.add_argument(
-        "--seed", type=int, default=1, help="another seed, another set; same seed, same bytes (default: %(default)s)"
+        "--seed",
+        type=int,
+        default=1,
+        metavar="N",
+        help="another seed, another set; same seed, same bytes (default: %(default)s)",
     )
     return parser
 

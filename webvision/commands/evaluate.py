@@ -44,7 +44,10 @@ def make_parser():
         "--class-errors", action="store_true", help="also the error of every class, in web_acc{1,5}.json beside FILE"
     )
     group.add_argument(
-        "--scores", choices=["top", "all"], default="top", help="keep the top-5 scores, or those of all classes"
+        "--scores",
+        choices=["top", "all"],
+        default="top",
+        help="keep the top-5 scores, or those of all classes (default: top)",
     )
     group.add_argument(
         "--crops",
@@ -57,7 +60,8 @@ def make_parser():
         "--averaged",
         choices=list(AVERAGED),
         default="better",
-        help="take the averages that the run kept of its weights: yes, no, or where its validation found them better",
+        help="take the averages that the run kept of its weights: yes, no, or where its validation found them "
+        "better (default)",
     )
     group.add_argument("--flip", action="store_true", help="average each crop with its mirror image")
     group.add_argument("--logits", metavar="FILE.npy", help="also stream all logits into this file")

@@ -33,7 +33,7 @@ def add_export_flags(add):
     add("--backbone", metavar="NAME", help="of another maker's weights; a run of ours knows its own")
     add("--num_classes", type=flags.at_least(1), metavar="N", help="compared with the model's")
     add("--data", metavar="DIR", help="a data set whose val list the export is tried on (default: the run's own)")
-    add("--opset", type=int, default=13, metavar="N", help="of ONNX, 11 to 18 (default: 13)")
+    add("--opset", type=int, choices=range(11, 19), default=13, metavar="N", help="of ONNX, 11 to 18 (default: 13)")
     add("--batch", type=flags.at_least(0), default=1, metavar="N", help="pictures at a time; 0: any (default: 1)")
     add("--four-d", action="store_true", help="logits as [n, classes, 1, 1], for chips that have convolutions only")
     add("--preprocess", action="store_true", help="take uint8 RGB pixels: what is done with them goes into the file")

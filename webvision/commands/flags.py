@@ -18,12 +18,24 @@ class CommandParser(argparse.ArgumentParser):
     """A parser whose errors are one line, with the nearest flag to one that there is none of."""
 
     def error(self, message):
-        unknown = message.removeprefix("unrecognized arguments: ").split("=")[0].split(" ")[0]
-        known = self._option_string_actions
-        near = unknown.startswith("-") and difflib.get_close_matches(unknown, known, n=1, cutoff=0.7)
-        meant = f"; did you mean {near[0]}?" if near else ""
+        meant = self._meant() if message.startswith(("unrecognized arguments", "the following arguments")) else ""
         print(f"{self.prog}: error: {message}{meant} (--help tells the flags)", file=sys.stderr)
         raise SystemExit(2)
+
+    def parse_known_args(self, args=None, namespace=None):
+        self._given = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
+    def _meant(self):
+        """What to say of the first flag given that there is none of: argparse tells of what is missing before."""
+        known = self._option_string_actions
+        words = (str(word).split("=")[0] for word in self._given)
+        flags = (word for word in words if word.startswith("--") and word != "--")
+        for flag in flags:
+            if not any(option.startswith(flag) for option in known):
+                near = difflib.get_close_matches(flag, known, n=1, cutoff=0.7)
+                return f"; did you mean {near[0]}?" if near else f"; there is no {flag}"
+        return ""
 
 
 def add_data_flags(parser):
@@ -136,7 +148,7 @@ def at_least(low, kind=int):
 
     def number(text):
         value = kind(text)
-        if value < low:
+        if not value >= low:  # NaN is not
             raise argparse.ArgumentTypeError(f"{text} is below {low}")
         return value
 
@@ -190,7 +202,8 @@ def check_data(parser, args):
     if not args.data:
         parser.error("--data DIR is needed")
     if not os.path.isdir(args.data):
-        parser.error(f"--data {args.data}: no such folder")
+        what = "a file, where a folder is needed" if os.path.exists(args.data) else "no such folder"
+        parser.error(f"--data {args.data}: {what}")
 
 
 def settle_devices(args):

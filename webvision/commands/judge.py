@@ -1,8 +1,8 @@
 """How good is a model? Top-K, precision, recall, F1 and the confusion matrix: of a snapshot over a folder of class
 folders, or of predictions that are there already.
 
-    python3 eval_utils/eval.py --snapshot snapshots/2026-11-25 --data-dir PICTURES
-    python3 eval_utils/eval.py --preds PREDICTIONS --gts truth.json
+    %(prog)s --snapshot snapshots/2026-11-25 --data-dir PICTURES
+    %(prog)s --preds PREDICTIONS --gts truth.json
 """
 
 import argparse
@@ -16,7 +16,7 @@ def make_parser():
     add = flags.adder_of_twins(parser)
     add("--snapshot", metavar="PATH", help="a run's folder, a checkpoint or an ONNX file")
     add("--data-dir", metavar="DIR", help="DIR/<class>/*, or DIR/val/<class>/*")
-    add("--preds", metavar="DIR", help="a JSON for each picture, as inference.py --per-file writes them")
+    add("--preds", metavar="DIR", help="a JSON for each picture, as `webvision predict --per-file` writes them")
     add("--gts", metavar="FILE", help='{"a.jpg": label, ...}')
     add(
         "--class_id_path",
@@ -33,7 +33,7 @@ def make_parser():
         help="taken and left alone: code is never loaded from it",
     )
     add("--gpu", metavar="LIST", help="GPUs, as 0 or 0,1; -1 for the CPU (default: what is there)")
-    add("--batch-size", type=flags.at_least(1), default=64, metavar="N")
+    add("--batch-size", type=flags.at_least(1), default=64, metavar="N", help="pictures at a time (default: 64)")
     add("--workers", type=flags.at_least(0), metavar="N", help="loader processes (default: one a core)")
     return parser
 

@@ -13,12 +13,21 @@ def make_parser():
     parser = flags.CommandParser(description=__doc__.replace("\n\n", " "))
     parser.add_argument("--data", required=True, metavar="DIR", help="an ILSVRC-layout folder; it is only read")
     parser.add_argument("--out", required=True, metavar="DIR", help="the new folder: {train,val,test}/*.tar and meta/")
-    parser.add_argument("--splits", default="train,val,test", help="which lists of meta/, where present (%(default)s)")
     parser.add_argument(
-        "--per-shard", type=int, default=10_000, metavar="N", help="pictures of a shard (%(default)s: 270 MB)"
+        "--splits",
+        default="train,val,test",
+        metavar="A,B",
+        help="which lists of meta/, where present (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--per-shard",
+        type=flags.at_least(1),
+        default=10_000,
+        metavar="N",
+        help="pictures of a shard (default: %(default)s: 270 MB)",
     )
     order = parser.add_mutually_exclusive_group()
-    order.add_argument("--seed", type=int, default=0, metavar="N", help="chooses the order (%(default)s)")
+    order.add_argument("--seed", type=int, default=0, metavar="N", help="chooses the order (default: %(default)s)")
     order.add_argument("--as-listed", action="store_true", help="in the list's order")
     parser.add_argument(
         "--max-bad",
@@ -28,7 +37,9 @@ def make_parser():
         help="write no lists if more of a split's pictures cannot be read (default: 1%%)",
     )
     parser.add_argument("--allow-outside", action="store_true", help="follow links out of the data folder")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="shards at a time (%(default)s)")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), metavar="N", help="shards at a time (default: %(default)s)"
+    )
     return parser
 
 

@@ -10,18 +10,26 @@ from webvision.commands import flags
 def make_parser():
     parser = flags.CommandParser(description=__doc__.replace("\n", " "))
     parser.add_argument("--pictures", type=count, required=True, metavar="N", help="of the training list, e.g. 16e6")
-    parser.add_argument("--gpus", type=count, required=True, metavar="N")
+    parser.add_argument("--gpus", type=count, required=True, metavar="N", help="in all")
     parser.add_argument("--epoch", type=count, metavar="N", help="samples of an epoch, if balancing makes them more")
-    parser.add_argument("--picture-kb", type=positive, default=27.0, metavar="KB", help="mean size (%(default)g)")
+    parser.add_argument(
+        "--picture-kb", type=positive, default=27.0, metavar="KB", help="mean size (default: %(default)g)"
+    )
     parser.add_argument("--speed", metavar="FILE", help="what `webvision speed --json` printed here")
     site = parser.add_argument_group("the machines")
-    site.add_argument("--gpus-per-node", type=count, default=8, metavar="N", help="%(default)s")
-    site.add_argument("--cores", type=count, default=96, metavar="N", help="of a node (%(default)s)")
+    site.add_argument("--gpus-per-node", type=count, default=8, metavar="N", help="of a node (default: %(default)s)")
+    site.add_argument("--cores", type=count, default=96, metavar="N", help="of a node (default: %(default)s)")
     site.add_argument(
-        "--rate", type=positive, default=2400.0, metavar="N", help="pictures/s of one GPU alone (%(default)g: an A100)"
+        "--rate",
+        type=positive,
+        default=2400.0,
+        metavar="N",
+        help="pictures/s of one GPU alone (default: %(default)g: an A100)",
     )
-    site.add_argument("--batch", type=count, default=256, metavar="N", help="of a GPU (%(default)s)")
-    site.add_argument("--link-gbit", type=positive, default=100.0, metavar="N", help="network of a node (%(default)g)")
+    site.add_argument("--batch", type=count, default=256, metavar="N", help="of a GPU (default: %(default)s)")
+    site.add_argument(
+        "--link-gbit", type=positive, default=100.0, metavar="N", help="network of a node (default: %(default)g)"
+    )
     site.add_argument(
         "--storage-gbyte", type=positive, metavar="N", help="GB/s of the file server; none: a copy in each node"
     )
@@ -30,16 +38,26 @@ def make_parser():
 
 def count(text):
     """'16e6' -> 16000000"""
-    if not float(text).is_integer() or float(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of things")
-    return int(float(text))
+    number = _number(text)
+    if not number.is_integer() or number < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of things; write 16e6 or 16000000")
+    return int(number)
 
 
 def positive(text):
     """'1.5' -> 1.5"""
-    if not 0 < float(text) < float("inf"):
+    number = _number(text)
+    if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
-    return float(text)
+    return number
+
+
+def _number(text):
+    """'1.5' -> 1.5; NaN for what is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def main(argv=None):

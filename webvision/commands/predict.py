@@ -1,15 +1,16 @@
 """What is on these pictures? Class names and probabilities of a picture, a folder or a list, by a snapshot or an ONNX
 file.
 
-    python3 inference.py --img-path NEW --snapshot snapshots/2026-11-25
-    python3 inference.py --img-path NEW --onnx model.onnx --gpu -1
-    find NEW -name '*.jpg' | python3 inference.py --img-path - --snapshot snapshots/2026-11-25
+    %(prog)s NEW --snapshot snapshots/2026-11-25
+    %(prog)s NEW --onnx model.onnx --gpu -1
+    find NEW -name '*.jpg' | %(prog)s - --snapshot snapshots/2026-11-25
 """
 
 import argparse
 import os
 
 from webvision.commands import flags
+from webvision.environment import DOOR
 
 OWN_MAP = "./eval_utils/class_id.json"
 
@@ -20,7 +21,7 @@ def make_parser():
     parser.add_argument(
         "pictures", nargs="?", metavar="PICTURES", help="a picture, a folder, a list, or - for standard input"
     )
-    add("--img-path", metavar="PATH", help="the same")
+    add("--img-path", metavar="PATH", help="PICTURES, as Kneron's text gives them")
     add("--snapshot", metavar="PATH", help="a run's folder (its best weights), a checkpoint, or an ONNX file")
     add(
         "--onnx",
@@ -30,7 +31,7 @@ def make_parser():
         help="compute an ONNX file, without TensorFlow: FILE, or --snapshot if FILE is left out",
     )
     add("--save-path", default="inference_result.json", metavar="FILE", help="(default: %(default)s)")
-    add("--per-file", metavar="DIR", help="also a JSON for each picture, as eval.py --preds reads them")
+    add("--per-file", metavar="DIR", help="also a JSON for each picture, as `webvision judge --preds` reads them")
     add("--csv", metavar="FILE", help="also a table")
     add("--top", type=flags.at_least(1), default=5, metavar="K", help="classes of each picture (default: 5)")
     add("--label-ids", action="store_true", help="class numbers in place of names")
@@ -47,7 +48,7 @@ def make_parser():
         help="taken and left alone: code is never loaded from it",
     )
     add("--gpu", metavar="LIST", help="GPUs, as 0 or 0,1; -1 for the CPU (default: what is there)")
-    add("--batch-size", type=flags.at_least(1), default=64, metavar="N")
+    add("--batch-size", type=flags.at_least(1), default=64, metavar="N", help="pictures at a time (default: 64)")
     add("--workers", type=flags.at_least(0), metavar="N", help="loader processes (default: one a core)")
     return parser
 
@@ -61,7 +62,7 @@ def parse_args(argv=None):
     if args.onnx is True and not args.snapshot:
         parser.error("--onnx needs its file: --onnx FILE")
     if not args.snapshot and not args.onnx:
-        parser.error("--snapshot PATH or --onnx FILE is needed: train.py writes snapshots/<date>")
+        parser.error(f"--snapshot PATH or --onnx FILE is needed: `{DOOR} train FOLDER` writes snapshots/<date>")
     return args
 
 

@@ -18,13 +18,15 @@ def make_parser():
     parser.add_argument(
         "--data", metavar="DIR", help="the data folder: thumbnails, class names, training images of each class"
     )
-    parser.add_argument("--run", metavar="DIR", help="the training run, for its curves [the checkpoint's folder]")
+    parser.add_argument(
+        "--run", metavar="DIR", help="the training run, for its curves (default: the checkpoint's folder)"
+    )
     parser.add_argument(
         "--names",
         metavar="FILE",
         help="readable names: a line for each class, a word or `n02165456 ladybug, ladybeetle`",
     )
-    parser.add_argument("--out", metavar="HTML", help="where to write [report.html beside the predictions]")
+    parser.add_argument("--out", metavar="HTML", help="where to write (default: report.html beside the predictions)")
     return parser
 
 

@@ -7,11 +7,11 @@ import sys
 from webvision.commands import flags
 
 EPILOG = """examples:
-  eval_score.py                                      train_log/predictions.json
-  eval_score.py top5_5k.json label_5k.json           upstream's pair of lists
-  eval_score.py --compare A.json B.json              are two runs different?
-  eval_score.py --preds DIR --gts truth.json         Kneron's per-image files
-  eval_score.py --average A.json B.json --out E.json an ensemble, or crops of one model (files of --eval --scores all)
+  %(prog)s                                        train_log/predictions.json
+  %(prog)s top5_5k.json label_5k.json             upstream's pair of lists
+  %(prog)s --compare A.json B.json                are two runs different?
+  %(prog)s --preds DIR --gts truth.json           Kneron's per-image files
+  %(prog)s --average A.json B.json --out E.json   an ensemble, or crops of one model (files of --scores all)
 """
 
 
@@ -20,7 +20,7 @@ def make_parser():
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "predictions", nargs="*", metavar="PREDICTIONS", help="prediction files [train_log/predictions.json]"
+        "predictions", nargs="*", metavar="PREDICTIONS", help="prediction files (default: train_log/predictions.json)"
     )
     parser.add_argument("--labels", metavar="FILE", help="upstream's list of labels, for its list of ids")
     parser.add_argument(
@@ -42,15 +42,15 @@ def make_parser():
     parser.add_argument(
         "--out",
         metavar="FILE",
-        help="where --average or --merge keeps its result [averaged.json, merged.json beside the first file]",
+        help="where --average or --merge keeps its result (default: averaged.json, merged.json beside the first file)",
     )
-    parser.add_argument("--k", type=positives, metavar="K[,K]", help="which top-k errors [1,5]")
+    parser.add_argument("--k", type=positives, metavar="K[,K]", help="which top-k errors (default: 1,5)")
     parser.add_argument(
         "--tie-rule",
         default="lowest",
         choices=("lowest", "highest", "optimistic", "pessimistic"),
         help="which of equal scores comes first: lowest id (ours, TensorFlow's top_k), highest (sotabench, "
-        "scikit-learn), optimistic (in_top_k), pessimistic; needs the scores of all classes [lowest]",
+        "scikit-learn), optimistic (in_top_k), pessimistic; needs the scores of all classes (default: lowest)",
     )
     parser.add_argument("--per-class", action="store_true", help="also a line for each class")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -62,7 +62,7 @@ def make_parser():
     folder.add_argument(
         "--class-map", metavar="FILE", help="ids to names, or names to ids, where labels are of both kinds"
     )
-    folder.add_argument("--results", metavar="FILE", help="where the figures are written [eval_results.txt]")
+    folder.add_argument("--results", metavar="FILE", help="where the figures are written (default: eval_results.txt)")
     return parser
 
 

@@ -1,5 +1,6 @@
 """A page on this machine: drop a picture, see what a snapshot says of it and which region mattered."""
 
+import argparse
 import os
 
 from webvision.commands import flags
@@ -11,12 +12,20 @@ def make_parser():
     parser.add_argument(
         "--host",
         default="127.0.0.1",
+        metavar="ADDRESS",
         help="address to listen on; anyone who reaches another than the loopback's can ask (default: %(default)s)",
     )
-    parser.add_argument("--port", type=flags.at_least(0), default=8000, help="0: a free one (default: %(default)s)")
+    parser.add_argument("--port", type=port, default=8000, metavar="N", help="0: a free one (default: %(default)s)")
     parser.add_argument("--top", type=flags.at_least(1), default=5, metavar="K", help="classes shown (default: 5)")
     parser.add_argument("--gpu", metavar="LIST", help="-1 for the CPU (default: what is there)")
     return parser
+
+
+def port(text):
+    """An argparse type: 0 to 65535."""
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"'{text}' is no port: 0 to 65535")
+    return int(text)
 
 
 def parse_args(argv=None):

@@ -19,10 +19,15 @@ def make_parser():
     parser.add_argument("--data", required=True, metavar="DIR", help="an ILSVRC-layout folder; it is only read")
     parser.add_argument("--out", required=True, metavar="DIR", help="the new folder")
     parser.add_argument(
-        "--splits", default="train,val,test", help="which lists of meta/ to rewrite, where present (%(default)s)"
+        "--splits",
+        default="train,val,test",
+        metavar="A,B",
+        help="which lists of meta/ to rewrite, where present (default: %(default)s)",
     )
-    parser.add_argument("--short-side", type=int, default=256, metavar="PX", help="%(default)s")
-    parser.add_argument("--quality", type=int, default=90, help="of the JPEGs (%(default)s)")
+    parser.add_argument(
+        "--short-side", type=int, default=256, metavar="PX", help="of the shorter side (default: %(default)s)"
+    )
+    parser.add_argument("--quality", type=int, default=90, metavar="Q", help="of the JPEGs (default: %(default)s)")
     parser.add_argument(
         "--max-bad",
         type=flags.share,
@@ -31,7 +36,7 @@ def make_parser():
         help="exit with 4, and write no lists, if more of a split's pictures are missing or left out (default: 1%%)",
     )
     parser.add_argument("--allow-outside", action="store_true", help="follow links out of the data folder")
-    parser.add_argument("--jobs", type=int, default=cpu_cores(), help="threads (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=cpu_cores(), metavar="N", help="threads (default: %(default)s)")
     return parser
 
 

@@ -13,7 +13,12 @@ from webvision.errors import UsageError
 def make_parser():
     parser = flags.CommandParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
-    add("--data", default=".", metavar="DIR", help="ILSVRC2012_img_val.tar or val/, and the devkit archive or val.txt")
+    add(
+        "--data",
+        default=".",
+        metavar="DIR",
+        help="ILSVRC2012_img_val.tar or val/, and the devkit archive or val.txt (default: this folder)",
+    )
     add("--labels", metavar="FILE", help="the devkit archive or a text list of labels, if not in DIR")
     add("--model", required=True, help="a network of this project, or a Python file with logits(images) and PRESET")
     add("--checkpoint", required=True, metavar="PATH", help="its weights: a checkpoint or a run's folder")

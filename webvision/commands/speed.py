@@ -19,10 +19,16 @@ def make_parser():
         "TensorFlow, ONNX Runtime and int8, beside what Kneron publishes",
     )
     parser.add_argument(
-        "--workers", type=int, default=cpu_cores(), metavar="N", help="to try together (%(default)s, the cores here)"
+        "--workers",
+        type=int,
+        default=cpu_cores(),
+        metavar="N",
+        help="to try together (default: %(default)s, the cores here)",
     )
-    parser.add_argument("--batch", type=int, default=64, metavar="N", help="pictures per batch (%(default)s)")
-    parser.add_argument("--size", type=int, default=224, metavar="PX", help="image size of the network (%(default)s)")
+    parser.add_argument("--batch", type=int, default=64, metavar="N", help="pictures per batch (default: %(default)s)")
+    parser.add_argument(
+        "--size", type=int, default=224, metavar="PX", help="image size of the network (default: %(default)s)"
+    )
     step = parser.add_mutually_exclusive_group()
     step.add_argument(
         "--depth",
@@ -31,7 +37,9 @@ def make_parser():
         help="measure the training step of a ResNet of this depth too, on this machine",
     )
     step.add_argument("--rate", type=float, metavar="N", help="pictures/s that the step takes, if that is known")
-    parser.add_argument("--pictures", type=int, default=512, metavar="N", help="how many to look at (%(default)s)")
+    parser.add_argument(
+        "--pictures", type=int, default=512, metavar="N", help="how many to look at (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
     return parser
 

@@ -12,11 +12,11 @@ def make_parser():
         "predictions",
         nargs="?",
         default=os.path.join("train_log", "predictions.json"),
-        help="what --eval wrote, or upstream's JSON list of top-5 ids (needs --list) [%(default)s]",
+        help="what --eval wrote, or upstream's JSON list of top-5 ids (needs --list) (default: %(default)s)",
     )
-    parser.add_argument("--out", metavar="ZIP", help="where to write [submission.zip beside the predictions]")
+    parser.add_argument("--out", metavar="ZIP", help="where to write (default: submission.zip beside the predictions)")
     parser.add_argument(
-        "--list", metavar="FILE", help="check names and order against this list [the one that --eval read]"
+        "--list", metavar="FILE", help="check names and order against this list (default: the one that was evaluated)"
     )
     parser.add_argument("--classes", type=int, metavar="N", help="class count, for upstream's list, which does not say")
     parser.add_argument(

@@ -1,6 +1,6 @@
 """From a folder of pictures to a model: PICTURES/<class>/*, or PICTURES/{train,val}/<class>/* where it is split.
 
-    python3 train.py --gpu -1 --backbone efficientnet-lite0 PICTURES
+    %(prog)s --gpu -1 --backbone efficientnet-lite0 PICTURES
 
 Looks, converts what is no plain picture, splits by lists (nothing in PICTURES is changed), trains the last layer on
 what the frozen network sees, then the whole network from there, keeps what is better on val, and leaves figures and a
@@ -9,9 +9,11 @@ report in snapshots/<today>. The same command again goes on where it stopped.
 
 import argparse
 import os
+import re
 import time
 
 from webvision.commands import flags
+from webvision.environment import DOOR
 from webvision.errors import UsageError, printable
 
 OPTIMIZERS = ("SGD", "ASGD", "ADAM", "ADAMW")
@@ -64,7 +66,7 @@ def make_parser():
         "--test", type=flags.share, default=0.0, metavar="SHARE", help="of each class kept for a last look (default: 0)"
     )
     add("--probe", type=int, choices=[0, 1], default=1, help="0: fine-tune without the probe (default: 1)")
-    add("--seed", type=flags.at_least(0), default=0, metavar="N")
+    add("--seed", type=flags.at_least(0), default=0, metavar="N", help="of split, order and first weights (default: 0)")
     return parser
 
 
@@ -119,3 +121,29 @@ def _refuse_names(run):
         run.encode("utf-8")
     except UnicodeEncodeError:
         raise UsageError(f"{printable(run)}: TensorFlow takes only UTF-8 for a name; choose another folder") from None
+
+
+def are_named(argv, *, instead_of):
+    """True where the words name a folder of one's own pictures, without lists: first, or last and no flag's value.
+
+    `instead_of` is the parser of training from lists: its error where a flag of its own stands beside the folder.
+    """
+    own, others = make_parser()._option_string_actions, instead_of._option_string_actions
+    if not argv or argv[0].startswith("-") and not _ends_in_a_word(argv, {**others, **own}):
+        return False
+    for word in argv:
+        flag = word.split("=")[0]
+        if flag in others and flag not in own:
+            instead_of.error(
+                f"{flag} is of training from lists; `{DOOR} train-pictures --help` tells what goes with PICTURES"
+            )
+    return True
+
+
+def _ends_in_a_word(argv, known):
+    """True if the last of `argv` is no flag and, by the flags `known`, no flag's value."""
+    *_, before, last = "", *argv
+    if last.startswith("-"):
+        return False
+    takes_none = "=" in before or before in known and known[before].nargs == 0
+    return takes_none or not re.match(r"-[^\d]", before)  # -1 is a value: --gpu -1

@@ -13,7 +13,12 @@ def make_parser():
     parser = flags.CommandParser(description=__doc__.replace("\n\n", " "))
     parser.add_argument("--data", required=True, metavar="DIR", help="a set whose pictures lie in archives; only read")
     parser.add_argument("--out", required=True, metavar="DIR", help="the new folder")
-    parser.add_argument("--splits", default="train,val,test", help="which lists of meta/, where present (%(default)s)")
+    parser.add_argument(
+        "--splits",
+        default="train,val,test",
+        metavar="A,B",
+        help="which lists of meta/, where present (default: %(default)s)",
+    )
     parser.add_argument(
         "--max-bad",
         type=flags.share,
@@ -21,7 +26,7 @@ def make_parser():
         metavar="SHARE",
         help="exit with 4, and write no lists, if more of a split's pictures are missing (default: 1%%)",
     )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="threads (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="threads (default: %(default)s)")
     return parser
 
 

@@ -19,7 +19,7 @@ def make_parser():
         help="upsample (default): every class as often as the largest; sqrt: halfway; none; "
         "cap:N: no picture more than N times",
     )
-    parser.add_argument("--seed", type=int, default=0, help="as given to training (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="as given to training (default: 0)")
     parser.add_argument("--epoch", type=int, default=0, help="which epoch, from 0 (default)")
     parser.add_argument("--allow-outside", action="store_true", help="accept absolute names and '..' in the list")
     parser.add_argument("--out", required=True, metavar="FILE", help="the list to write")

@@ -6,11 +6,13 @@ NHWC files of other makers are taken too.
 """
 
 import json
+import os
 from dataclasses import dataclass
 
 import numpy as np
 
 from webvision.data.views.presets import PRESETS, Preset
+from webvision.environment import DOOR
 from webvision.errors import DataError, ResourceError, UsageError, printable
 from webvision.inference.predict import softmax
 
@@ -25,6 +27,8 @@ class Metadata:
 
 def open_session(path):
     """An ONNX Runtime session of the file at `path`, on the CPU."""
+    if not os.path.isfile(path):
+        raise UsageError(f"{printable(path)}: no such file; `{DOOR} export SNAPSHOT NAME.onnx` writes one")
     try:
         import onnxruntime
     except ImportError:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from webvision.data.views.presets import Preset
 from webvision.devices import Devices
+from webvision.environment import DOOR
 from webvision.errors import CheckpointError, UsageError, printable
 from webvision.files import read_json
 
@@ -94,7 +95,9 @@ def _from_checkpoint(weights, backbone):
 def best_weights(path):
     """The path of the weights that a run's folder is known for; `path` itself if it is no folder."""
     if not os.path.exists(path) and not os.path.exists(f"{path}.index"):
-        raise UsageError(f"{printable(path)}: no such snapshot; train.py writes them into snapshots/<date>")
+        raise UsageError(
+            f"{printable(path)}: no such snapshot; `{DOOR} train FOLDER` writes them into snapshots/<date>"
+        )
     if not os.path.isdir(path):
         return path
     for file, name in ((CHOSEN, lambda found: found["weights"]), ("best.json", lambda found: f"model-{found['step']}")):

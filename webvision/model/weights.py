@@ -114,7 +114,10 @@ def _latest_in(folder):
             return os.path.join(folder, os.path.basename(match.group(1)))
     steps = sorted(int(m.group(1)) for m in (re.fullmatch(r"model-(\d+)\.index", n) for n in os.listdir(folder)) if m)
     if not steps:
-        raise CheckpointError(f"{printable(folder)}: no checkpoint (model-STEP.index) in this folder")
+        raise CheckpointError(
+            f"{printable(folder)}: no checkpoint (model-STEP.index) in this folder; name a run's, as train_log/NAME or "
+            "snapshots/DATE"
+        )
     return os.path.join(folder, f"model-{steps[-1]}")
 
 

@@ -15,11 +15,11 @@ import os
 import numpy as np
 
 from webvision.errors import DataError, printable
-from webvision.files import atomic_write
+from webvision.files import atomic_write, read_untrusted_json
 from webvision.scoring.figures import scorecard
 from webvision.scoring.predictions.file import list_faults
 from webvision.scoring.predictions.loaded import LoadedRun
-from webvision.scoring.predictions.rows import describe, label_fault, parse_json
+from webvision.scoring.predictions.rows import describe, label_fault
 from webvision.scoring.predictions.scan import Arrays
 
 MAX_BYTES = 1 << 26
@@ -44,7 +44,7 @@ class ClassMap:
 
 def read_class_map(path):
     """The class map at `path`, written id -> name or name -> id; ids must be 0..n-1."""
-    table = _read_json(path)
+    table = read_untrusted_json(path, max_bytes=MAX_BYTES)
     if type(table) is list:
         table = {str(i): name for i, name in enumerate(table)}
     if type(table) is not dict or not table:
@@ -83,7 +83,7 @@ def _is_id(value):
 def load_folder(preds, gts, class_map_path=None):
     """The predictions in the folder `preds` with the labels of `gts`, as a LoadedRun; DataError listing every fault by
     its file."""
-    truth = _read_json(gts)
+    truth = read_untrusted_json(gts, max_bytes=MAX_BYTES)
     if type(truth) is not dict:
         raise DataError(f"{gts}: {describe(truth)}, not an object image -> label")
     if not truth:
@@ -150,7 +150,7 @@ class _Matcher:
 
 
 def _read_prediction(path, matcher):
-    row = _read_json(path)
+    row = read_untrusted_json(path, max_bytes=MAX_BYTES)
     if type(row) is not dict or type(row.get("img_path")) is not str:
         raise ValueError('no "img_path"')
     pairs = row.get(PAIRS_KEY)
@@ -183,18 +183,6 @@ def _derived_classes(truth, rows):
     if all(type(label) is str for label in used):
         return ClassMap(sorted(set(used)))
     raise DataError("labels are ids in one place and names in another; --class-map FILE says which belong together")
-
-
-def _read_json(path):
-    try:
-        if os.path.getsize(path) > MAX_BYTES:
-            raise DataError(f"{path}: larger than {MAX_BYTES} bytes")
-        with open(path, "rb") as file:
-            return parse_json(file.read().decode("utf-8-sig"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON: {error}") from None
 
 
 def write_results(path, card):

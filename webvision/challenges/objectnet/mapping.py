@@ -6,11 +6,11 @@ display label among all labels, sorted as bytes, and `objectnet_to_imagenet_1k.j
 classes.
 """
 
-import json
 import os
 
 from webvision.challenges.objectnet.validate import FIRST_ID, LAST_ID
 from webvision.errors import DataError, UsageError, printable
+from webvision.files import read_untrusted_json
 
 MAPPING_JSONS = ("imagenet_id_to_objectnet_id.json", "imagenet_pytorch_id_to_objectnet_id.json")
 LABELS = "folder_to_objectnet_label.json"  # {folder: display label}
@@ -136,11 +136,7 @@ def _imagenet_index(folder):
 
 def _object(path):
     """The JSON object in the file `path`."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            value = json.load(file)
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{printable(path)}: cannot be read as JSON ({error})") from None
+    value = read_untrusted_json(path)
     if not isinstance(value, dict):
         raise DataError(f"{printable(path)}: a JSON object was expected")
     return value

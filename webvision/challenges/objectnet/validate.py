@@ -13,7 +13,9 @@ from collections import Counter
 from typing import NamedTuple
 
 from webvision.errors import DataError, printable
+from webvision.files import read_untrusted_json
 
+MAX_ANSWERS = 1 << 26  # bytes; 50,000 names and ids are 2 MB
 FIRST_ID, LAST_ID = -1, 312  # 313 ObjectNet classes; -1 is the challenge's "no prediction"
 COLUMNS = 11  # name, then five times (id, confidence)
 SHOWN = 5  # lines quoted for each kind of remark
@@ -60,13 +62,9 @@ def score_subset(answers_path, predictions_path):
     The challenge's answers for the classes shared with ImageNet cover 18,574 of the 50,273 images; its validator would
     refuse the other rows as unknown. DataError if the answers cannot be read.
     """
-    try:
-        with open(answers_path, encoding="utf-8") as file:
-            answers = json.load(file)
-        if not isinstance(answers, dict) or not answers:
-            raise ValueError("a JSON object of name and id was expected")
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{printable(answers_path)}: {error}") from None
+    answers = read_untrusted_json(answers_path, max_bytes=MAX_ANSWERS)
+    if not isinstance(answers, dict) or not answers:
+        raise DataError(f"{printable(answers_path)}: a JSON object of name and id was expected")
     top1 = top5 = 0
     with open(predictions_path, encoding="utf-8") as file:
         for row in csv.reader(file):

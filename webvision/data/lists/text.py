@@ -224,7 +224,19 @@ def open_regular(path):
             raise DataError(f"{path}: not a regular file")
         return open(path, "rb")
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; {DOOR} prepare writes the lists into DATA/meta") from None
+        raise DataError(_absent(path)) from None
+
+
+def _absent(path):
+    """What to say of a list that is not there; most are DATA/meta/NAME.txt."""
+    meta = os.path.dirname(path)
+    if os.path.basename(meta) == "meta" and not os.path.isdir(meta):
+        if not os.path.isdir(os.path.dirname(meta) or "."):
+            return f"{os.path.dirname(meta)}: no such folder"
+        plain = f"; a plain folder of class folders is trained by {DOOR} train FOLDER"
+    else:
+        plain = ""
+    return f"{path}: no such file; {DOOR} prepare writes the lists into DATA/meta{plain}"
 
 
 def line_error(path, number, reason):

@@ -13,6 +13,7 @@ import numpy as np
 from webvision.data.native import library
 from webvision.data.pictures import images
 from webvision.data.pictures.headers import MOST_PLAIN_PIXEL_BYTES
+from webvision.errors import LESS_MEMORY
 
 PART = 32 << 20  # bytes of files that a thread holds at a time: 256 ImageNet pictures
 _LARGEST = 8 << 20  # bytes of a file that is read into the arena; a larger one gets memory of its own
@@ -87,7 +88,7 @@ class Arena(threading.local):
             *(array.ctypes.data for array in numbers),
             *(array.ctypes.data for array in (self._memory, positions, sides, whole, beats)),
         ):
-            raise images.OutOfMemoryError("no memory to read a batch; use fewer --workers or a smaller --batch")
+            raise images.OutOfMemoryError(f"no memory to read a batch; {LESS_MEMORY}")
         taken = np.flatnonzero((whole != 0) & _accepted(sides.astype(np.int64), places.sizes, policy))
         addresses = self._memory.ctypes.data + positions[taken]
         return Files(

@@ -10,6 +10,7 @@ from webvision.data.native import library
 from webvision.data.pictures import decode
 from webvision.data.pictures.images import OutOfMemoryError
 from webvision.data.views.placement import shrink_factor, shrink_region
+from webvision.errors import LESS_MEMORY
 
 _NO_MEMORY = 2  # WV_NO_MEMORY of decode_window.h
 _FIELDS = 14  # of view_batch.c: row, picture's size, shrinking, region, resized size, corner, mirrored, all of it
@@ -50,7 +51,7 @@ def show(files, plan, slot, *, tolerant, proven=(), beats=None):
     if (
         status or (failed == _NO_MEMORY).any()
     ):  # not a reason to go through OpenCV: its bytes differ, and a batch's follow from the seed alone
-        raise OutOfMemoryError("no memory to build a batch; use fewer --workers or a smaller --batch")
+        raise OutOfMemoryError(f"no memory to build a batch; {LESS_MEMORY}")
     return files.rows[failed[files.rows] != 0].tolist()
 
 

@@ -26,7 +26,7 @@ from webvision.data.loader.builder import Slot
 from webvision.data.loader.ring import Ring
 from webvision.data.loader.worker_link import WorkerLink
 from webvision.data.pictures.images import REASONS
-from webvision.errors import DataError, ResourceError, printable
+from webvision.errors import LESS_MEMORY, DataError, ResourceError, printable
 
 AHEAD = 2  # batches per worker, finished or in the making, beyond those handed over
 LEASES = 7  # batches that a consumer may hold before they are copied for it: training's queue, staging and step
@@ -184,7 +184,7 @@ class Pool:
             if pending.dropped:
                 self._free.append(pending.slot)
         elif "memory" in message:
-            raise ResourceError("a loader worker is out of memory; use fewer --workers or a smaller --batch")
+            raise ResourceError(f"a loader worker is out of memory; {LESS_MEMORY}")
         elif "resource" in message:
             raise ResourceError(f"in a loader worker: {message['resource']}")
         elif "data" in message:

@@ -4,7 +4,6 @@ One anonymous file holds a page of heart-beats and then the slots, each a whole 
 its descriptor can map it: only the workers that inherit it do.
 """
 
-import errno
 import fcntl
 import mmap
 import os
@@ -12,11 +11,10 @@ import os
 import numpy as np
 
 from webvision.data.loader.builder import Slot, slot_layout
-from webvision.errors import ResourceError
+from webvision.errors import LESS_MEMORY, ResourceError, advice
 
 BEATS = 4  # int64 per worker: a counter of progress, the batch's number, the position in its names, unused
 _PAGE = 4096
-_LESS = "use fewer --workers or a smaller --batch"
 
 
 class Ring:
@@ -73,7 +71,7 @@ def _reserve(size):
     """(descriptor, mapping) of new memory."""
     free = _free_memory()
     if size > 0.8 * free:  # asked first: reserving more than there is wakes the kernel's memory killer
-        raise ResourceError(f"{size >> 20} MB of memory for batches, and {free >> 20} MB are free; {_LESS}")
+        raise ResourceError(f"{size >> 20} MB of memory for batches, and {free >> 20} MB are free; {LESS_MEMORY}")
     try:
         fd = os.memfd_create("webvision-batches", os.MFD_CLOEXEC)
         try:
@@ -84,13 +82,9 @@ def _reserve(size):
             os.close(fd)
             raise
     except OSError as error:
-        hint = {
-            errno.EMFILE: "raise `ulimit -n`",
-            errno.ENFILE: "raise `ulimit -n`",
-            errno.ENOMEM: f"{_LESS}, or raise `ulimit -v`",
-        }
         raise ResourceError(
-            f"{size >> 20} MB of memory for batches cannot be had ({error.strerror}); {hint.get(error.errno, _LESS)}"
+            f"{size >> 20} MB of memory for batches cannot be had ({error.strerror}); "
+            f"{advice(error.errno, LESS_MEMORY)}"
         ) from None
 
 

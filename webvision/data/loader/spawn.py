@@ -5,7 +5,6 @@ A worker asks the kernel to be killed when its parent dies (PR_SET_PDEATHSIG), a
 """
 
 import contextlib
-import errno
 import json
 import os
 import queue
@@ -13,7 +12,7 @@ import subprocess
 import sys
 import threading
 
-from webvision.errors import ResourceError
+from webvision.errors import ResourceError, advice
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 _CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from webvision.data.loader.worker import main; main()"
@@ -43,6 +42,14 @@ def needs_a_thread():
         ) from None
 
 
+def cannot_start(spec, error):
+    """The ResourceError for the OSError that a worker's pipes or process ended in."""
+    return ResourceError(
+        f"loader worker {spec['worker'] + 1} of {spec['workers']} cannot be started ({error.strerror}); "
+        f"{advice(error.errno, 'use fewer --workers')}"
+    )
+
+
 def start_worker(spec, fds):
     """A running worker (subprocess.Popen) for `spec`, inheriting only the descriptors `fds`; ResourceError if there is
     none."""
@@ -57,11 +64,7 @@ def start_worker(spec, fds):
     _requests.put((spec, fds, answer))
     worker = answer.get()
     if isinstance(worker, OSError):
-        hint = {errno.EMFILE: "raise `ulimit -n`", errno.EAGAIN: "raise `ulimit -u`"}.get(worker.errno, "")
-        raise ResourceError(
-            f"loader worker {spec['worker'] + 1} of {spec['workers']} cannot be started ({worker.strerror}); "
-            f"use fewer --workers{' or ' + hint if hint else ''}"
-        )
+        raise cannot_start(spec, worker)
     if isinstance(worker, BaseException):
         raise worker
     return worker

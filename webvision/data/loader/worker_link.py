@@ -8,8 +8,8 @@ import signal
 import subprocess
 
 from webvision.data.loader.ring import inheritable
-from webvision.data.loader.spawn import start_worker
-from webvision.errors import HangError, ResourceError
+from webvision.data.loader.spawn import cannot_start, start_worker
+from webvision.errors import HangError
 from webvision.processes import stat_fields
 
 
@@ -31,10 +31,7 @@ class WorkerLink:
             for fd in fds:
                 os.close(fd)
             if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-                raise ResourceError(
-                    f"loader worker {spec['worker'] + 1} of {spec['workers']} cannot be started "
-                    f"({error.strerror}); use fewer --workers or raise `ulimit -n`"
-                ) from None
+                raise cannot_start(spec, error) from None
             raise
         os.close(job_end)
         os.close(answer_end)

@@ -31,7 +31,7 @@ import numpy as np
 
 from webvision.data.pictures import decode
 from webvision.data.pictures.headers import FORMATS, Header, HeaderError, read_header
-from webvision.errors import DataError, ResourceError, printable
+from webvision.errors import LESS_MEMORY, DataError, ResourceError, advice, printable
 
 # Index = the number in Batch.status. Appended to, never reordered: reports hold the codes.
 REASONS = (
@@ -220,18 +220,14 @@ def look_at(path: Path, policy: ImagePolicy = DEFAULT_POLICY, *, inside: Inside 
     return os.stat(path), True
 
 
-_SPENT = {
-    errno.EMFILE: "raise `ulimit -n`, or use fewer --workers",
-    errno.ENFILE: "other programs of this machine hold them",
-    errno.ENOMEM: "fewer --workers or --jobs, or a smaller --batch, need less",
-}
+_SPENT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # what the machine is short of, whatever the picture
 
 
 def unreadable(error: OSError) -> Exception:
     """What an OSError is raised as: an ImageError, or a ResourceError if the machine is at its limit, whatever the
     picture."""
     if error.errno in _SPENT:
-        return ResourceError(f"no picture can be read: {error.strerror}; {_SPENT[error.errno]}")
+        return ResourceError(f"no picture can be read: {error.strerror}; {advice(error.errno)}")
     reason = {
         errno.ENOENT: "missing",
         errno.ENOTDIR: "missing",
@@ -244,7 +240,7 @@ def unreadable(error: OSError) -> Exception:
 
 
 def _out_of_memory(purpose):
-    return OutOfMemoryError(f"out of memory {purpose}; {_SPENT[errno.ENOMEM]}")
+    return OutOfMemoryError(f"out of memory {purpose}; {LESS_MEMORY}")
 
 
 def _read(path, policy, flags):

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from webvision.errors import DataError, IncompleteError, ResourceError, UsageError
+from webvision.errors import DataError, IncompleteError, ResourceError, UsageError, advice
 from webvision.files import atomic_write, directory_lock, remove_leftovers, write_json
 from webvision.prep.arrange import census, placing
 from webvision.prep.arrange.rawlist import RawList, read_synsets
@@ -234,7 +234,7 @@ def _place_rows(part, placer, rows):
             ) from None
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise ResourceError(f"{error}; free some space and run the same command again: it goes on") from None
+                raise ResourceError(f"{error}; {advice(error.errno)}") from None
             if error.errno not in NOT_HERE:
                 raise
             raise ResourceError(

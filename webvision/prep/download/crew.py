@@ -1,6 +1,5 @@
 """Several archives at a time: a few threads, one patience, one rate, one progress line, one list of results."""
 
-import errno
 import os
 import queue
 import shutil
@@ -10,7 +9,7 @@ import time
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from webvision.errors import NetworkError, ResourceError, WebvisionError, printable
+from webvision.errors import NetworkError, ResourceError, WebvisionError, advice, printable
 from webvision.prep.download import acquire, fetch, http
 from webvision.prep.download.proof import Manifest
 from webvision.progress import Progress, amount
@@ -156,12 +155,8 @@ def _one(archive, job, stopping):
         return {"error": str(error), "exit_code": error.exit_code}
     except OSError as error:
         stopping.set()  # a full disk or a dead one: nobody else can go on either
-        advice = (
-            "free some space and run the same command again: it goes on"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT)
-            else "mend it and run the same command again: it goes on"
-        )
-        return {"error": f"{error}; {advice}", "exit_code": ResourceError.exit_code}
+        mend = advice(error.errno, "mend it and run the same command again")
+        return {"error": f"{error}; {mend}", "exit_code": ResourceError.exit_code}
 
 
 def stated_sizes(archives, client):

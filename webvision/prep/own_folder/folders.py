@@ -10,6 +10,7 @@ import re
 
 from webvision.data.lists.class_names import class_ids, read_class_names, synset_lines
 from webvision.data.lists.text import IMAGE_SUFFIX
+from webvision.environment import DOOR
 from webvision.errors import DataError, UsageError, printable
 from webvision.files import atomic_write
 from webvision.prep.own_folder.look import look
@@ -23,7 +24,7 @@ def list_folders(data):
     if not found.splits:
         raise UsageError(
             f"{printable(data)}: no train folder with class folders in it; for a folder that is not split yet: "
-            "webvision train"
+            f"{DOOR} train"
         )
     wrong = [split for split in found.splits if not os.path.isdir(os.path.join(data, split))]
     if wrong:

@@ -65,7 +65,8 @@ class Found:
 def look(folder):
     """The Found of `folder`; UsageError or DataError if it is no folder of class folders, or its names are at odds."""
     if not os.path.isdir(folder):
-        raise UsageError(f"{printable(folder)}: no such folder; it should hold a folder of pictures for each class")
+        what = "a file, where a folder is needed" if os.path.exists(folder) else "no such folder"
+        raise UsageError(f"{printable(folder)}: {what}; it should hold a folder of pictures for each class")
     found = Found(os.path.abspath(folder))
     tops = _splits_of(found)
     by_split = {split: _class_folders(found, name) for split, name in tops.items()}

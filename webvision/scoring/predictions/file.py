@@ -21,8 +21,9 @@ import stat
 
 import numpy as np
 
+from webvision.environment import DOOR
 from webvision.errors import DataError, IncompleteError
-from webvision.files import atomic_write
+from webvision.files import atomic_write, parse_json
 from webvision.scoring.predictions.rows import (
     FORMAT,
     VERSION,
@@ -30,7 +31,6 @@ from webvision.scoring.predictions.rows import (
     check_frame,
     format_rows,
     name_bytes,
-    parse_json,
     parse_row,
 )
 from webvision.scoring.predictions.scan import Scan, Unreadable
@@ -159,8 +159,7 @@ class Predictions:
                 first = file.readline(MAX_LINE)
         except FileNotFoundError:
             raise DataError(
-                f"{self.path}: no such file; `python3 ./imagenet-resnet.py --eval --load CHECKPOINT --data DIR` "
-                "writes it"
+                f"{self.path}: no such file; `{DOOR} eval --load CHECKPOINT --data DIR` writes it"
             ) from None
         self._by_line = first.startswith(b'{"format":"%s"' % FORMAT.encode()) and first.endswith(b'"predictions":[\n')
         self._document = (

@@ -28,22 +28,6 @@ class Prediction(NamedTuple):
     problem: str | None = None
 
 
-def _forbid_constant(text):
-    raise ValueError(f"{text} is not a JSON number")
-
-
-_decode = json.JSONDecoder(parse_constant=_forbid_constant).decode
-
-
-def parse_json(text):
-    """`text` as JSON; ValueError for NaN, Infinity, numbers of thousands of digits and nesting beyond reason as
-    well."""
-    try:
-        return _decode(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
 def format_rows(names, labels, top, scores, problems):
     """One JSON object a prediction, as text without line ends.
 

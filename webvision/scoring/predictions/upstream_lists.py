@@ -5,8 +5,9 @@ import os
 import numpy as np
 
 from webvision.errors import DataError
+from webvision.files import read_untrusted_json
 from webvision.scoring.predictions.file import list_faults
-from webvision.scoring.predictions.rows import describe, ids_faults, label_fault, parse_json
+from webvision.scoring.predictions.rows import describe, ids_faults, label_fault
 from webvision.scoring.predictions.scan import Arrays
 
 MAX_BYTES = 1 << 28  # 290,000 rows of five ids are 9 MB
@@ -55,15 +56,7 @@ def read_label_list(path, rows):
 
 
 def _read_list(path):
-    try:
-        if os.path.getsize(path) > MAX_BYTES:
-            raise DataError(f"{path}: larger than {MAX_BYTES} bytes; upstream's lists are not")
-        with open(path, "rb") as file:
-            value = parse_json(file.read().decode("utf-8-sig"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON: {error}") from None
+    value = read_untrusted_json(path, max_bytes=MAX_BYTES)
     if type(value) is not list:
         raise DataError(f"{path}: {describe(value)}, not a list")
     return value
