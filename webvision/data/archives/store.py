@@ -6,6 +6,7 @@ indexed. An archive that changed since is an error that ends the run: whatever i
 
 import collections
 import contextlib
+import hashlib
 import os
 import threading
 import time
@@ -74,6 +75,9 @@ class PictureArchives:
     def __init__(self, root, members, policy=DEFAULT_POLICY, *, cache=None):
         self.root, self.policy = root, policy
         self.members = members
+        stamp = hashlib.blake2b(members.stamp.encode(), digest_size=8).digest()
+        is_local = not any(archive.facts.is_remote for archive in members.archives)  # copies are told by size only
+        self._stamp = int.from_bytes(stamp, "little") if is_local else 0
         self.waiting = lambda: None  # called now and then while an archive is fetched: a worker's sign of life
         self._archives = ArchiveFolder(root, cache)
         self._open = collections.OrderedDict()  # number -> _Open, the one used last at the end
@@ -104,6 +108,11 @@ class PictureArchives:
     def has(self, names):
         """bool [n]: which of `names` (bytes) are members."""
         return self.members.find(names)[0]
+
+    def stamp(self, name):
+        """64 bits that tell the archives as they stand from any others, the same for each member, or 0: whoever reads
+        one finds out that it changed."""
+        return self._stamp
 
     def size(self, name):
         """The bytes that the picture `name` has; ImageError if there is none."""

@@ -73,6 +73,11 @@ class ListIndex:
         self._check_intact()
         return [self._line_name(line, label) for line, label in zip(lines, labels, strict=True)]
 
+    @property
+    def identity(self):
+        """(inode, ctime) of the list file, which tell it from any copy."""
+        return self._facts.inode, self._facts.ctime_ns
+
     def _checked_rows(self, rows):
         rows = np.asarray(rows, np.int64)
         self._check_intact()  # zeros would be rows, too
@@ -184,7 +189,7 @@ def open_index(list_path, num_classes, *, cache_dir=None, allow_outside=False):
     """
     path = os.fspath(list_path)
     file = open_regular(path)
-    places = [os.path.join(cache_dir, _cache_name(path))] if cache_dir else [_beside(path), *_cached(path)]
+    places = [os.path.join(cache_dir, _cache_name(path))] if cache_dir else side_files(path)
     facts = _facts(file, num_classes, allow_outside)
     found = _read_first(places, facts, file)
     if not found:
@@ -282,19 +287,24 @@ def _wait_for(fd):
             return None
 
 
-def _beside(path):
+def side_files(path, kind="index"):
+    """The places for a side file of the list at `path`, best first: beside it, then the user's caches."""
+    return [_beside(path, kind), *_cached(path, kind)]
+
+
+def _beside(path, kind="index"):
     directory, name = os.path.split(path)
-    return os.path.join(directory or ".", f".{name}.index")
+    return os.path.join(directory or ".", f".{name}.{kind}")
 
 
-def _cache_name(path):
-    return hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:32] + ".index"
+def _cache_name(path, kind="index"):
+    return hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:32] + f".{kind}"
 
 
-def _cached(path):
+def _cached(path, kind="index"):
     """Yield the places for a side file outside the data set, best first."""
     for folder in cache_folders():
-        yield os.path.join(folder, _cache_name(path))
+        yield os.path.join(folder, _cache_name(path, kind))
 
 
 def cache_folders():

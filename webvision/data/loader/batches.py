@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from webvision.data.lists.sound import open_sound
 from webvision.data.loader.builder import SPARES, Job
 from webvision.data.loader.source import open_source
 from webvision.data.pictures.images import REASONS
@@ -117,6 +118,7 @@ class TrainBatches:
         self.wait_seconds = 0.0  # the time that next() has taken, all together
         self._chunk = (None, None)
         self._proven = np.zeros(len(split.index), bool)
+        self._sound = open_sound(split.index)
         self._source = open_source(split.pictures, spec, workers=workers, timeout=timeout)
 
     @property
@@ -151,10 +153,19 @@ class TrainBatches:
         number = 0
         while True:
             rows = self.rows(first, self.batch + SPARES)
-            proven = tuple(np.flatnonzero(self._proven[rows]).tolist())
-            yield rows, Job(number, self._order.seed, first, _paths(self._index, rows), self.batch, proven=proven)
+            yield rows, Job(number, self._order.seed, first, _paths(self._index, rows), self.batch, **self._known(rows))
             first += self.batch * self.ranks
             number += 1
+
+    def _known(self, rows):
+        """What a Job says of the pictures that need not be gone through whole: this run has, or a check has."""
+        proven = self._proven[rows]
+        stamps = np.zeros(0) if proven.all() else np.where(proven, np.uint64(0), self._sound.stamps(rows))
+        checked = np.flatnonzero(stamps)
+        return {
+            "proven": tuple(np.flatnonzero(proven).tolist()),
+            "sound": tuple(zip(checked.tolist(), stamps[checked].tolist(), strict=True)),
+        }
 
     def __iter__(self):
         for rows, result in timed(self._source.run(self._jobs()), self._waited):

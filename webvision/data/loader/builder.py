@@ -30,6 +30,7 @@ class Job(NamedTuple):
     count: int  # of samples
     banned: tuple = ()  # (position in names, reason): crashed the decoder before; not opened again
     proven: tuple = ()  # positions in names: gone through whole before, so that now the window will do
+    sound: tuple = ()  # (position in names, stamp): the same, if that is still the file's stamp
 
 
 class Slot(NamedTuple):
@@ -107,10 +108,19 @@ class BatchBuilder:
         if not len(files.rows):
             return files.tried, (), []
         slot.status[files.rows], slot.source[files.rows] = 0, files.rows
+        proven = [row for row in files.rows.tolist() if self._is_proven(row, job, batch)]
         failed = kernel.show(
-            files, batch.plan, slot, proven=job.proven, tolerant=self._policy.accept_truncated, beats=beats
+            files, batch.plan, slot, proven=proven, tolerant=self._policy.accept_truncated, beats=beats
         )
         return files.tried, set(files.rows.tolist()), failed
+
+    def _is_proven(self, position, job, batch):
+        """Whether the picture that was just read needs not be gone through whole. After reading, so that what is
+        stamped is what was read; and on a network, where opening it has fetched what the stamp is made of."""
+        if position in batch.proven:
+            return True
+        stamp = batch.sound.get(position)
+        return stamp is not None and self._pictures.stamp(job.names[position]) == stamp
 
     def _build_row(self, row, job, slot, *, batch, banned, beats):
         """One row, from its own file or, in training, from a spare one."""
@@ -124,7 +134,7 @@ class BatchBuilder:
                 if position in banned:
                     raise ImageError(REASONS[banned[position]], "it ended a worker before")
                 data = self._pictures.read(job.names[position])
-                batch.show(row, data, self._policy, whole=position not in job.proven)
+                batch.show(row, data, self._policy, whole=not self._is_proven(position, job, batch))
                 slot.source[row] = position
                 return
             except ImageError as error:
@@ -144,6 +154,7 @@ class _Batch:
 
     def __init__(self, job, spec, slot):
         self.plan = spec.view.plan(job.seed, job.first, job.count)
+        self.proven, self.sound = frozenset(job.proven), dict(job.sound)
         self._view = spec.view
         self._slot = slot
         self._device = spec.colours_on_device

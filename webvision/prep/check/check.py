@@ -15,6 +15,7 @@ import numpy as np
 
 from webvision.data.archives.store import PictureArchives, open_pictures
 from webvision.data.lists.folders import SPLITS, read_meta_classes, sample_paths, settle_structure
+from webvision.data.lists.sound import write_sound
 from webvision.data.lists.text import encode_name
 from webvision.data.pictures.folder import PictureFolder
 from webvision.environment import DOOR
@@ -114,6 +115,8 @@ def _open_splits(data, classes, work, options):
 def _look_through(split, work, options):
     """Fill in a split's findings."""
     split.records = _scan(split, work, options)
+    if options.scan.at_least("decode") and split.checked.lines is None and not split.checked.wrong_count:
+        write_sound(split.checked.index, split.records["sound"])  # training reads it
     hashes = split.records["path"]
     split.repeats = lists.judge_repeats(split.checked.index, hashes)
     if os.path.isdir(split.pictures.root):

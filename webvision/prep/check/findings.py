@@ -10,7 +10,7 @@ import numpy as np
 from webvision.prep.check.scan import RECORD
 
 _HEADER = struct.Struct("<8s32sQQ")
-_MAGIC = b"WVCHECK1"
+_MAGIC = b"WVCHECK2"
 
 
 class Findings:

@@ -10,11 +10,20 @@ import numpy as np
 from webvision.data.lists.text import encode_name
 from webvision.data.pictures.images import DEFAULT_POLICY, REASONS, ImageError, ImagePolicy, read_image
 
-# One row's finding, 42 bytes. `path`: hash of where it lies; `content`: of its bytes; `look`: of what it shows.
+# One row's finding, 50 bytes. `path`: hash of where it lies; `content`: of its bytes; `look`: of what it shows;
+# `sound`: stamp of the file that was decoded without a complaint, or 0.
 RECORD = np.dtype(
-    [("path", "<u8"), ("size", "<i8"), ("content", "<u8", (2,)), ("look", "<u8"), ("reason", "u1"), ("flags", "u1")]
+    [
+        ("path", "<u8"),
+        ("size", "<i8"),
+        ("content", "<u8", (2,)),
+        ("look", "<u8"),
+        ("reason", "u1"),
+        ("flags", "u1"),
+        ("sound", "<u8"),
+    ]
 )
-_PACK = struct.Struct("<Qq16sQBB")
+_PACK = struct.Struct("<Qq16sQBBQ")
 assert _PACK.size == RECORD.itemsize
 READ, DECODED = 1, 2  # flags: `content` holds; the picture was decoded (`look` holds)
 LEVELS = ("names", "content", "decode", "near")
@@ -39,8 +48,9 @@ def path_hash(path):
 def examine(pictures, path, options):
     """The packed RECORD of the one of `pictures` that is called `path` (str), judged as training judges it."""
     name = encode_name(path)
-    reason, size, content, look, flags = "ok", -1, b"", 0, 0
+    reason, size, content, look, flags, sound = "ok", -1, b"", 0, 0, 0
     try:
+        before = pictures.stamp(name) if options.at_least("decode") else 0
         size = pictures.size(name)
         if size == 0:
             raise ImageError("empty", "an empty file")
@@ -51,15 +61,17 @@ def examine(pictures, path, options):
             if options.at_least("decode"):
                 image = read_image(data, options.policy)
                 flags |= DECODED
+                if pictures.stamp(name) == before and not options.policy.accept_truncated:
+                    sound = before
                 look = look_of(image) if options.at_least("near") else 0
     except ImageError as error:
         reason = error.reason
-    return _PACK.pack(path_hash(name), size, content, look, REASONS.index(reason), flags)
+    return _PACK.pack(path_hash(name), size, content, look, REASONS.index(reason), flags, sound)
 
 
 def condemned(path, reason):
     """The packed RECORD of a picture at which workers died or hung."""
-    return _PACK.pack(path_hash(encode_name(path)), -1, b"", 0, REASONS.index(reason), 0)
+    return _PACK.pack(path_hash(encode_name(path)), -1, b"", 0, REASONS.index(reason), 0, 0)
 
 
 def look_of(image):
