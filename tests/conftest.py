@@ -51,3 +51,19 @@ def hurried_progress(monkeypatch):
 
     moments = itertools.count(0, 60)
     monkeypatch.setattr(progress, "time", types.SimpleNamespace(monotonic=lambda: next(moments)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable(report):
+    """What a test printed goes from one process to another as UTF-8; some tests print names that are none."""
+    return _as_utf8((yield))
+
+
+def _as_utf8(value):
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_as_utf8(key): _as_utf8(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_as_utf8, value))
+    return value
