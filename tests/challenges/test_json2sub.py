@@ -155,7 +155,7 @@ def test_fewer_than_five_classes(tmp_path):
 
 def test_nothing_to_read_is_one_line_with_the_next_step(tmp_path):
     result = run(tmp_path)
-    assert result.returncode == 3 and result.stderr.count("\n") == 1 and "--eval" in result.stderr
+    assert result.returncode == 3 and result.stderr.count("\n") == 1 and "webvision eval" in result.stderr
 
 
 def test_a_kill_or_a_full_disk_keeps_the_old_zip(folder):  # S3
