@@ -16,7 +16,7 @@ from webvision.machine.versions import check_versions
 
 
 @contextlib.contextmanager
-def _native_stderr_held_back():
+def native_stderr_held_back():
     """Hold back what C++ writes to stderr; let it through only if the block fails.
 
     TensorFlow 2.21 announces oneDNN, the missing CUDA driver and the CPU's instruction set before its own log level
@@ -49,7 +49,7 @@ os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # --gpu 1 is what nvid
 os.environ.setdefault("TF_GPU_THREAD_MODE", "gpu_private")  # kernels of one GPU are not delayed by the host's threads
 os.environ.setdefault("TF_GPU_THREAD_COUNT", "2")  # both as NVIDIA's ResNet-50 runs set them
 
-with _native_stderr_held_back():
+with native_stderr_held_back():
     import tensorflow as tf
 tf.get_logger().setLevel(logging.ERROR)  # graph mode is "deprecated" since 2019: hundreds of lines
 tfv1 = tf.compat.v1

@@ -1,11 +1,9 @@
 """SavedModel and TFLite, by TensorFlow's own writers; and how they are run."""
 
-import contextlib
-import os
-
 import numpy as np
 
-from webvision.compat import tf, tfv1
+from webvision.compat import native_stderr_held_back, tf, tfv1
+from webvision.devices import cpu_cores
 from webvision.export.graph import INPUT, LOGITS
 
 
@@ -24,7 +22,7 @@ def tflite_model(frozen, *, pictures=None):
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.representative_dataset = lambda: ([picture[None]] for picture in pictures)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        with _quiet():
+        with native_stderr_held_back():  # the converter announces its phases there, past every logger
             return converter.convert()
 
 
@@ -41,8 +39,8 @@ def savedmodel_runner(folder):
 
 def tflite_runner(model):
     """The bytes of a TFLite model as a function from normalised pictures to logits, one picture at a time."""
-    with _quiet():
-        interpreter = tf.lite.Interpreter(model_content=model, num_threads=os.cpu_count())
+    with native_stderr_held_back():
+        interpreter = tf.lite.Interpreter(model_content=model, num_threads=cpu_cores())
         interpreter.allocate_tensors()
     source, answer = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 
@@ -55,23 +53,3 @@ def tflite_runner(model):
         return np.stack(answers)
 
     return run
-
-
-@contextlib.contextmanager
-def _quiet():
-    """The converter announces its phases on stderr, past every logger; they are shown only if it fails."""
-    import tempfile
-
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            os.dup2(kept, 2)
-            held.seek(0)
-            os.write(2, held.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
