@@ -6,7 +6,7 @@ import os
 import sys
 
 from webvision.commands import choosing
-from webvision.devices import Devices, choose_gpus, cpu_cores
+from webvision.devices import Devices, choose_gpus, cpu_cores, installed_gpus
 from webvision.errors import UsageError
 from webvision.machine import gpu_facts
 from webvision.machine.choices import PRECISIONS
@@ -128,6 +128,36 @@ def add_device_flags(parser):
     return group
 
 
+def add_splits(parser, which="which lists of meta/, where present"):
+    """--splits of a command that makes a set of another."""
+    parser.add_argument("--splits", default="train,val,test", metavar="A,B", help=f"{which} (default: %(default)s)")
+
+
+def add_jobs(parser, what):
+    """--jobs: how many of `what` at a time."""
+    parser.add_argument("--jobs", type=int, default=cpu_cores(), metavar="N", help=f"{what} (default: %(default)s)")
+
+
+def check_jobs(parser, args):
+    """The parser's error unless --jobs can be."""
+    if not 1 <= args.jobs <= 512:
+        parser.error(f"--jobs {args.jobs} is outside 1..512")
+
+
+def add_snapshot_flags(add):
+    """What every command that asks a snapshot takes, by `add` (adder_of_twins): how it is checked, and computed."""
+    add("--backbone", metavar="NAME", help="compared with the snapshot's")
+    add(
+        "--model-def-path",
+        default="./models/",
+        metavar="DIR",
+        help="taken and left alone: code is never loaded from it",
+    )
+    add("--gpu", metavar="LIST", help="GPUs, as 0 or 0,1; -1 for the CPU (default: what is there)")
+    add("--batch-size", type=at_least(1), default=64, metavar="N", help="pictures at a time (default: 64)")
+    add("--workers", type=at_least(0), metavar="N", help="loader processes (default: one a core)")
+
+
 def adder_of_twins(parser):
     """`parser.add_argument` that also takes a flag's twin with '_' for '-', and the other way round."""
 
@@ -217,13 +247,25 @@ def settle_devices(args):
     args.gpus, args.devices = choose_devices(args.gpu, args.towers, xla=args.xla)
 
 
+def show_only(gpus):
+    """Have CUDA show this process these GPUs and no other; none: the CPU computes. Before TensorFlow is imported."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus) or "-1"
+
+
+def show_first(count):
+    """`show_only` the first `count` GPUs; UsageError if there are fewer. For challenges, whose flag is a number."""
+    if not 0 <= count <= installed_gpus():
+        raise UsageError(f"--gpus {count}: this machine shows {installed_gpus()}; 0 computes on the CPU")
+    show_only(map(str, range(count)))
+
+
 def use_devices(args):
     """Have TensorFlow see the devices that were chosen, and no other; before it is imported."""
     if args.gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(args.gpus)
+        show_only(args.gpus)
         refuse_full(gpu_facts.known_gpus(args.gpus))
     elif args.gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        show_only(())
     if args.xla and not args.gpus:
         # XLA leaves the CPU alone unless told so before TensorFlow starts.
         os.environ["TF_XLA_FLAGS"] = f"{os.environ.get('TF_XLA_FLAGS', '')} --tf_xla_cpu_global_jit".strip()

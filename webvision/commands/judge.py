@@ -6,7 +6,6 @@ folders, or of predictions that are there already.
 """
 
 import argparse
-import os
 
 from webvision.commands import flags
 
@@ -25,16 +24,7 @@ def make_parser():
     )
     add("--results", default="eval_results.txt", metavar="FILE", help="(default: %(default)s)")
     add("--json", action="store_true", help="print JSON")
-    add("--backbone", metavar="NAME", help="compared with the snapshot's")
-    add(
-        "--model-def-path",
-        default="./models/",
-        metavar="DIR",
-        help="taken and left alone: code is never loaded from it",
-    )
-    add("--gpu", metavar="LIST", help="GPUs, as 0 or 0,1; -1 for the CPU (default: what is there)")
-    add("--batch-size", type=flags.at_least(1), default=64, metavar="N", help="pictures at a time (default: 64)")
-    add("--workers", type=flags.at_least(0), metavar="N", help="loader processes (default: one a core)")
+    flags.add_snapshot_flags(add)
     return parser
 
 
@@ -73,7 +63,7 @@ def _judge(args):
 
     snapshot = open_snapshot(args.snapshot, backbone=args.backbone)
     gpus = choose_gpus(args.gpu)
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus) or "-1"
+    flags.show_only(gpus)
     cores = cpu_cores()
     with snapshot.open(Devices(bool(gpus), max(1, len(gpus)))) as model:
         return judge_folder(

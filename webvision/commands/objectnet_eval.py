@@ -106,11 +106,9 @@ def check(args):
     """UsageError for numbers that this machine cannot serve."""
     if not 1 <= args.workers <= cpu_cores():
         raise UsageError(f"--workers {args.workers}: from 1 to the {cpu_cores()} CPUs that this process may use")
-    if not 0 <= args.gpus <= installed_gpus():
-        raise UsageError(f"--gpus {args.gpus}: this machine shows {installed_gpus()}; 0 computes on the CPU")
+    flags.show_first(args.gpus)
     if args.batch_size < 1:
         raise UsageError(f"--batch_size {args.batch_size}: at least 1")
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(args.gpus))) if args.gpus else "-1"
 
 
 @contextlib.contextmanager

@@ -13,12 +13,7 @@ def make_parser():
     parser = flags.CommandParser(description=__doc__.replace("\n\n", " "))
     parser.add_argument("--data", required=True, metavar="DIR", help="an ILSVRC-layout folder; it is only read")
     parser.add_argument("--out", required=True, metavar="DIR", help="the new folder: {train,val,test}/*.tar and meta/")
-    parser.add_argument(
-        "--splits",
-        default="train,val,test",
-        metavar="A,B",
-        help="which lists of meta/, where present (default: %(default)s)",
-    )
+    flags.add_splits(parser)
     parser.add_argument(
         "--per-shard",
         type=flags.at_least(1),
@@ -37,17 +32,14 @@ def make_parser():
         help="write no lists if more of a split's pictures cannot be read (default: 1%%)",
     )
     parser.add_argument("--allow-outside", action="store_true", help="follow links out of the data folder")
-    parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count(), metavar="N", help="shards at a time (default: %(default)s)"
-    )
+    flags.add_jobs(parser, "shards at a time")
     return parser
 
 
 def main(argv=None):
     parser = make_parser()
     args = parser.parse_args(argv)
-    if not 1 <= args.jobs <= 512:
-        parser.error(f"--jobs {args.jobs} is outside 1..512")
+    flags.check_jobs(parser, args)
     from webvision.data.data_set import DataSet
     from webvision.errors import DataError, UsageError, printable
     from webvision.prep.shards.pack import PackOptions, pack_set

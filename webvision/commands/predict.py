@@ -40,16 +40,7 @@ def make_parser():
         metavar="FILE",
         help=f"class names, compared with the snapshot's own (default: those, or {OWN_MAP} if it has none)",
     )
-    add("--backbone", metavar="NAME", help="compared with the snapshot's")
-    add(
-        "--model-def-path",
-        default="./models/",
-        metavar="DIR",
-        help="taken and left alone: code is never loaded from it",
-    )
-    add("--gpu", metavar="LIST", help="GPUs, as 0 or 0,1; -1 for the CPU (default: what is there)")
-    add("--batch-size", type=flags.at_least(1), default=64, metavar="N", help="pictures at a time (default: 64)")
-    add("--workers", type=flags.at_least(0), metavar="N", help="loader processes (default: one a core)")
+    flags.add_snapshot_flags(add)
     return parser
 
 
@@ -73,10 +64,8 @@ def main(argv=None):
 
     is_onnx = bool(args.onnx)
     gpus = () if is_onnx else tuple(choose_gpus(args.gpu))
-    if not is_onnx and gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-    elif not is_onnx and args.gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    if not is_onnx and (gpus or args.gpu is not None):
+        flags.show_only(gpus)
     cores = cpu_cores()
     lines = answer_pictures(
         Wanted(

@@ -1,7 +1,6 @@
 """A page on this machine: drop a picture, see what a snapshot says of it and which region mattered."""
 
 import argparse
-import os
 
 from webvision.commands import flags
 
@@ -38,7 +37,7 @@ def main(argv=None):
     from webvision.devices import choose_gpus
 
     gpus = tuple(choose_gpus(args.gpu))[:1]
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus) or "-1"
+    flags.show_only(gpus)
     with page_server(args.snapshot, host=args.host, port=args.port, top=args.top, gpus=gpus) as server:
         host, port = server.server_address[:2]
         print(f"http://{f'[{host}]' if ':' in host else host}:{port}/  (Ctrl-C ends it)", flush=True)

@@ -1,7 +1,6 @@
 """Rewrite a data set once with its pictures at short side 256: training reads it about three times faster."""
 
 from webvision.commands import flags
-from webvision.devices import cpu_cores
 from webvision.environment import DOOR
 
 
@@ -18,12 +17,7 @@ def make_parser():
     )
     parser.add_argument("--data", required=True, metavar="DIR", help="an ILSVRC-layout folder; it is only read")
     parser.add_argument("--out", required=True, metavar="DIR", help="the new folder")
-    parser.add_argument(
-        "--splits",
-        default="train,val,test",
-        metavar="A,B",
-        help="which lists of meta/ to rewrite, where present (default: %(default)s)",
-    )
+    flags.add_splits(parser, "which lists of meta/ to rewrite, where present")
     parser.add_argument(
         "--short-side", type=int, default=256, metavar="PX", help="of the shorter side (default: %(default)s)"
     )
@@ -36,7 +30,7 @@ def make_parser():
         help="exit with 4, and write no lists, if more of a split's pictures are missing or left out (default: 1%%)",
     )
     parser.add_argument("--allow-outside", action="store_true", help="follow links out of the data folder")
-    parser.add_argument("--jobs", type=int, default=cpu_cores(), metavar="N", help="threads (default: %(default)s)")
+    flags.add_jobs(parser, "threads")
     return parser
 
 
@@ -47,8 +41,7 @@ def parse_args(argv=None):
         parser.error(f"--short-side {args.short_side} is outside 16..4096")
     if not 1 <= args.quality <= 100:
         parser.error(f"--quality {args.quality} is outside 1..100")
-    if not 1 <= args.jobs <= 512:
-        parser.error(f"--jobs {args.jobs} is outside 1..512")
+    flags.check_jobs(parser, args)
     return args
 
 

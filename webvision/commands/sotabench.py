@@ -3,8 +3,6 @@
 The result goes where SOTABENCH_STORE_FILENAME says, in sotabench's format, and to stdout.
 """
 
-import os
-
 from webvision.commands import flags
 from webvision.devices import cpu_cores, installed_gpus
 from webvision.errors import UsageError
@@ -43,14 +41,12 @@ def parse_args(argv=None):
     args = parser.parse_args(argv)
     if args.batch < 1 or args.workers < 1:
         raise UsageError("--batch and --workers must be at least 1")
-    if not 0 <= args.gpus <= installed_gpus():
-        raise UsageError(f"--gpus {args.gpus}: this machine shows {installed_gpus()}; 0 computes on the CPU")
+    flags.show_first(args.gpus)
     return args
 
 
 def main(argv=None):
     args = parse_args(argv)
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(args.gpus))) if args.gpus else "-1"
     import json
 
     from webvision.challenges.sotabench import evaluate, result_cache

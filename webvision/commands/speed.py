@@ -95,7 +95,7 @@ def time_backbones(names, *, as_json):
     from webvision.errors import UsageError, printable
     from webvision.model.backbones import BACKBONES, named_backbone
 
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    flags.show_only(())
     try:
         names = [named_backbone(name) for name in names] or list(BACKBONES)
     except ValueError as error:

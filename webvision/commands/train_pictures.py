@@ -88,7 +88,7 @@ def main(argv=None):
     from webvision.prep.own_folder.split import Shares
 
     gpus = choose_gpus(args.gpu)
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus) or "-1"
+    flags.show_only(gpus)
     run = os.path.join(args.snapshot_path, args.model_name) if args.model_name else args.snapshot_path
     _refuse_names(run)
     tuning = Tuning(

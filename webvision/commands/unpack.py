@@ -3,8 +3,6 @@
 The same command goes on where it was stopped.
 """
 
-import os
-
 from webvision.commands import flags
 from webvision.environment import DOOR
 
@@ -13,12 +11,7 @@ def make_parser():
     parser = flags.CommandParser(description=__doc__.replace("\n\n", " "))
     parser.add_argument("--data", required=True, metavar="DIR", help="a set whose pictures lie in archives; only read")
     parser.add_argument("--out", required=True, metavar="DIR", help="the new folder")
-    parser.add_argument(
-        "--splits",
-        default="train,val,test",
-        metavar="A,B",
-        help="which lists of meta/, where present (default: %(default)s)",
-    )
+    flags.add_splits(parser)
     parser.add_argument(
         "--max-bad",
         type=flags.share,
@@ -26,15 +19,14 @@ def make_parser():
         metavar="SHARE",
         help="exit with 4, and write no lists, if more of a split's pictures are missing (default: 1%%)",
     )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="threads (default: %(default)s)")
+    flags.add_jobs(parser, "threads")
     return parser
 
 
 def main(argv=None):
     parser = make_parser()
     args = parser.parse_args(argv)
-    if not 1 <= args.jobs <= 512:
-        parser.error(f"--jobs {args.jobs} is outside 1..512")
+    flags.check_jobs(parser, args)
     from webvision.errors import IncompleteError
     from webvision.prep.shrink import shrink_set
 
