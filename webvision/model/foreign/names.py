@@ -243,27 +243,38 @@ def timm_regnet(layer):
 def timm_convnext(layer):
     """timm's ConvNeXts; for a block itself, its scale."""
     plain = {"linear": "head.fc", "norm": "head.norm", "conv0": "stem.0", "norm0": "stem.1"}
-    if layer in plain:
-        return plain[layer], None
-    if match := re.fullmatch(r"group(\d)/(down|down_norm)", layer):
-        return f"stages.{match[1]}.downsample.{0 if match[2] == 'down_norm' else 1}", None
-    stage, block, _, part = re.fullmatch(r"group(\d)/block(\d+)(/(\w+))?", layer).groups()
-    prefix = f"stages.{stage}.blocks.{block}"
-    names = {"dw": "conv_dw", "norm": "norm", "expand": "mlp.fc1", "project": "mlp.fc2"}
-    return (None, f"{prefix}.gamma") if part is None else (f"{prefix}.{names[part]}", None)
+    parts = {"dw": "conv_dw", "norm": "norm", "expand": "mlp.fc1", "project": "mlp.fc2", None: "gamma"}
+    return _convnext(
+        layer,
+        plain=plain,
+        down=lambda stage: f"stages.{stage}.downsample",
+        block=lambda stage: f"stages.{stage}.blocks",
+        parts=parts,
+    )
 
 
 def torchvision_convnext(layer):
-    """torchvision's ConvNeXts."""
+    """torchvision's ConvNeXts; for a block itself, its scale."""
     plain = {"linear": "classifier.2", "norm": "classifier.0", "conv0": "features.0.0", "norm0": "features.0.1"}
+    parts = {"dw": "block.0", "norm": "block.2", "expand": "block.3", "project": "block.5", None: "layer_scale"}
+    return _convnext(
+        layer,
+        plain=plain,
+        down=lambda stage: f"features.{2 * stage}",
+        block=lambda stage: f"features.{2 * stage + 1}",
+        parts=parts,
+    )
+
+
+def _convnext(layer, *, plain, down, block, parts):
+    """The names in a maker's ConvNeXt, where `down` and `block` say where its stages lie."""
     if layer in plain:
         return plain[layer], None
     if match := re.fullmatch(r"group(\d)/(down|down_norm)", layer):
-        return f"features.{2 * int(match[1])}.{0 if match[2] == 'down_norm' else 1}", None
-    stage, block, _, part = re.fullmatch(r"group(\d)/block(\d+)(/(\w+))?", layer).groups()
-    prefix = f"features.{2 * int(stage) + 1}.{block}"
-    names = {"dw": "block.0", "norm": "block.2", "expand": "block.3", "project": "block.5"}
-    return (None, f"{prefix}.layer_scale") if part is None else (f"{prefix}.{names[part]}", None)
+        return f"{down(int(match[1]))}.{0 if match[2] == 'down_norm' else 1}", None
+    stage, number, _, part = re.fullmatch(r"group(\d)/block(\d+)(/(\w+))?", layer).groups()
+    name = f"{block(int(stage))}.{number}.{parts[part]}"
+    return (None, name) if part is None else (name, None)
 
 
 def place_of(block, stages):
