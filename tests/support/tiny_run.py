@@ -13,7 +13,7 @@ from webvision.errors import run_command  # noqa: E402
 from webvision.model import backbones  # noqa: E402
 from webvision.model.backbones import Network  # noqa: E402
 
-ARGS = [
+SMALL = [
     "--image-size",
     "32",
     "--batch",
@@ -28,9 +28,8 @@ ARGS = [
     "0",
     "--log-every",
     "2",
-    "--name",
-    "run",
 ]  # 2 epochs of 4 steps
+ARGS = [*SMALL, "--name", "run"]
 
 
 class Tiny(Network):

@@ -11,29 +11,12 @@ import time
 
 import pytest
 
+from tests.support import tiny_run
 from tests.support.data_set import ROOT
 from webvision.errors import CheckpointError
 
 STEPS = 8  # 2 epochs of 4
-COMMAND = [
-    "imagenet-resnet.py",
-    "-d",
-    "18",
-    "--image-size",
-    "32",
-    "--batch",
-    "6",
-    "--epochs",
-    "2",
-    "--epoch-size",
-    "24",
-    "--lr",
-    "0.05",
-    "--workers",
-    "0",
-    "--log-every",
-    "2",
-]
+COMMAND = ["imagenet-resnet.py", "-d", "18", *tiny_run.SMALL]
 TINY = ["tests/support/tiny_run.py", *COMMAND[1:]]  # the same with a network of three layers
 
 

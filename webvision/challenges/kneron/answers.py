@@ -11,11 +11,9 @@ read has no pairs and says why, under "problem".
 
 import csv
 import hashlib
-import json
 import os
 
 from webvision.challenges.kneron.folder import PAIRS_KEY
-from webvision.errors import DataError, printable
 from webvision.files import atomic_write, write_json
 
 
@@ -66,13 +64,3 @@ def _plain(text):
 def write_class_map(path, names):
     """`class_id.json`: {"0": name, ...}."""
     write_json(path, {str(i): name for i, name in enumerate(names)})
-
-
-def read_answers(path):
-    """The answers that `write_answers` wrote; DataError if there are none."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            value = json.load(file)
-    except ValueError as error:
-        raise DataError(f"{printable(path)}: not valid JSON: {error}") from None
-    return value if isinstance(value, list) else [value]

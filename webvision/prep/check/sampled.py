@@ -28,11 +28,6 @@ class Sampled(NamedTuple):
     at_least: float  # share of all that is bad, with CONFIDENCE
     at_most: float
 
-    @property
-    def bad_share(self):
-        """Of the sample."""
-        return sum(self.bad.values()) / self.looked_at
-
 
 def sample_split(index, pictures, options, *, count, seed, jobs, timeout_s):
     """The Sampled of `count` rows of a list, the same ones for the same seed."""
