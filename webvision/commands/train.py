@@ -141,7 +141,7 @@ def job_of(args):
     )
     return job.Job(
         folder=choose_folder(args.runs, args.name or f"imagenet-{network.name}", fresh=args.fresh),
-        description=_description(args, data, split, order, network),
+        description=_description(args, data, split, order, network, computing.arithmetic),
         network=network,
         card=card,
         recipe=args.recipe,
@@ -187,7 +187,7 @@ def _validation_batches(args, data, network):
     return EvalBatches(split, spec, workers=args.workers)
 
 
-def _description(args, data, split, order, network):
+def _description(args, data, split, order, network, arithmetic):
     from webvision.data.pictures import decode
     from webvision.training.state.run_folder import describe_run
 
@@ -197,7 +197,7 @@ def _description(args, data, split, order, network):
         classes=data.classes,
         network=network,
         recipe=args.recipe,
-        arithmetic=flags.arithmetic(args),
+        arithmetic=arithmetic,
         balance=args.recipe.balance,
         seed=args.seed,
         plan=args.plan,
